@@ -1,0 +1,83 @@
+# Helpers that keep the folder rules: a target per folder, and an include root per folder, so that a header
+# of a folder which is not linked cannot be found.
+include(GNUInstallDirs)
+find_package(PkgConfig REQUIRED)
+find_package(Threads REQUIRED)
+
+set(CMAKE_C_STANDARD 17)
+set(CMAKE_C_STANDARD_REQUIRED ON)
+set(CMAKE_C_EXTENSIONS OFF)
+set(CMAKE_C_VISIBILITY_PRESET hidden)
+set(CMAKE_POSITION_INDEPENDENT_CODE ON)
+set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
+
+add_library(sg_flags INTERFACE)
+target_compile_definitions(sg_flags INTERFACE _GNU_SOURCE _FILE_OFFSET_BITS=64 SG_VERSION="${PROJECT_VERSION}")
+target_compile_options(sg_flags INTERFACE -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes
+	-Wpointer-arith -Wwrite-strings -Wvla -Wformat=2 -Wundef -Wimplicit-fallthrough -fno-common)
+if(SG_SANITIZE)
+	target_compile_options(sg_flags INTERFACE -fsanitize=${SG_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
+	target_link_options(sg_flags INTERFACE -fsanitize=${SG_SANITIZE})
+endif()
+if(SG_FUZZ)
+	target_compile_options(sg_flags INTERFACE -fsanitize=fuzzer-no-link)
+endif()
+
+# sg_folder(NAME SOURCES … [LINKS targets…] [PKGS pkg-config modules…]): the static library of this folder.
+# Its headers are included as "<folder>/<file>.h", and only by targets that link it.
+function(sg_folder name)
+	cmake_parse_arguments(A "" "" "SOURCES;LINKS;PKGS" ${ARGN})
+	get_filename_component(folder ${CMAKE_CURRENT_SOURCE_DIR} NAME)
+	set(root ${CMAKE_BINARY_DIR}/inc/${name})
+	file(MAKE_DIRECTORY ${root})
+	file(CREATE_LINK ${CMAKE_CURRENT_SOURCE_DIR} ${root}/${folder} SYMBOLIC)
+	add_library(${name} STATIC ${A_SOURCES})
+	target_include_directories(${name} PUBLIC ${root})
+	target_link_libraries(${name} PUBLIC ${A_LINKS} PRIVATE sg_flags)
+	foreach(pkg ${A_PKGS})
+		sg_pkg(${pkg})
+		target_link_libraries(${name} PRIVATE pkg_${pkg})
+	endforeach()
+endfunction()
+
+# sg_pkg(MODULE): makes the interface target pkg_MODULE, or ends with the Debian package that brings it.
+function(sg_pkg module)
+	if(TARGET pkg_${module})
+		return()
+	endif()
+	pkg_check_modules(${module} IMPORTED_TARGET GLOBAL ${module})
+	if(NOT ${module}_FOUND)
+		message(FATAL_ERROR "The library ${module} is missing. Install everything needed with: scripts/install-packages")
+	endif()
+	add_library(pkg_${module} INTERFACE)
+	target_link_libraries(pkg_${module} INTERFACE PkgConfig::${module})
+endfunction()
+
+# sg_program(NAME SOURCES … LINKS …): a program of the product.
+function(sg_program name)
+	cmake_parse_arguments(A "" "" "SOURCES;LINKS;PKGS" ${ARGN})
+	add_executable(${name} ${A_SOURCES})
+	target_link_libraries(${name} PRIVATE ${A_LINKS} sg_flags)
+	foreach(pkg ${A_PKGS})
+		sg_pkg(${pkg})
+		target_link_libraries(${name} PRIVATE pkg_${pkg})
+	endforeach()
+	set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bin)
+endfunction()
+
+# sg_plugin(NAME SOURCES …): plugins/NAME as a shared object that sees the ABI and libskygate only, or, with
+# SG_STATIC_PLUGINS, as the static library plugin_NAME for skygated. Unit tests link plugin_NAME either way.
+function(sg_plugin name)
+	cmake_parse_arguments(A "" "" "SOURCES" ${ARGN})
+	add_library(plugin_${name} STATIC ${A_SOURCES})
+	target_compile_definitions(plugin_${name} PRIVATE SG_PLUGIN_STATIC)
+	target_link_libraries(plugin_${name} PUBLIC sg_abi sg_loop sg_wire PRIVATE sg_flags)
+	target_include_directories(plugin_${name} PUBLIC ${CMAKE_CURRENT_SOURCE_DIR})
+	if(NOT SG_STATIC_PLUGINS)
+		add_library(so_${name} MODULE ${A_SOURCES})
+		target_link_libraries(so_${name} PRIVATE sg_abi skygate sg_flags)
+		set_target_properties(so_${name} PROPERTIES OUTPUT_NAME ${name} PREFIX ""
+			LIBRARY_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/plugins)
+		install(TARGETS so_${name} LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR}/skygate)
+	endif()
+endfunction()

@@ -1,0 +1,78 @@
+/*
+ * Every limit and time-out in one place, each with its unit and where it comes from. "spec" is the existing
+ * implementation's behaviour (daemon/doc/wire.md); "own" is a choice of ours.
+ */
+#ifndef SG_BASE_LIMITS_H
+#define SG_BASE_LIMITS_H
+
+/* Noise frames: len16 | counter u64 | ciphertext | tag. (spec) */
+#define SG_FRAME_HEAD       10   /* length prefix and counter */
+#define SG_FRAME_TAG        16
+#define SG_FRAME_PREFIX_MAX 4094 /* largest value of the length prefix */
+#define SG_FRAME_PLAIN_MAX  4070 /* largest plaintext of one frame */
+
+/* Handshakes. A Noise message may carry a payload of any length that its prefix can state (spec, 2026). */
+#define SG_NOISE_MSG_MAX        65535
+#define SG_STCP_LINE_MAX        1024  /* bytes of a handshake frame f1..f3 (own; longest real one is about 450) */
+#define SG_SETTLE_LINE_MAX      2048  /* bytes of the settlement line (own; a real one is about 520) */
+#define SG_HS_STCP_TIMEOUT_MS   10000 /* f0..f3 (spec) */
+#define SG_HS_NOISE_TIMEOUT_MS  5000  /* both Noise messages (spec) */
+#define SG_HS_SETTLE_TIMEOUT_MS 20000 /* settlement (spec) */
+#define SG_HS_PENDING_MAX       256   /* connections in handshake at once, all carriers (own) */
+#define SG_HS_PENDING_PER_IP    32    /* of one remote address (own) */
+
+/* Routing packets. (spec) */
+#define SG_PACKET_HEAD        7
+#define SG_PACKET_PAYLOAD_MAX 65535
+
+/* Virtual streams: id u64 | key 33 | flags u8 | data. (spec) */
+#define SG_VSTREAM_HEAD           42
+#define SG_VSTREAM_DATA_MAX       (SG_PACKET_PAYLOAD_MAX - SG_VSTREAM_HEAD)
+#define SG_VSTREAM_OPEN_MS        5000         /* SYN to answer (spec) */
+#define SG_VSTREAMS_PER_LINK      256          /* (own) */
+#define SG_VSTREAM_CREDIT_FIRST   (256 * 1024) /* bytes, first window between our own ends (contracts) */
+#define SG_VSTREAM_RX_QUEUE_BYTES (256 * 1024) /* held for a slow reader without credits (own) */
+
+/* Links. */
+#define SG_LINKS_MAX            1024 /* live links, all carriers (own) */
+#define SG_LINK_TX_HIGH         (256 * 1024) /* bytes waiting in user space; above it streams are told to wait (own) */
+#define SG_LINK_TX_LOW          (64 * 1024)
+#define SG_LINK_NOTSENT_LOWAT   (128 * 1024) /* bytes, TCP_NOTSENT_LOWAT (contracts) */
+#define SG_LINK_PING_OWN_MS     2000  /* silence before a ping between our own ends (own) */
+#define SG_LINK_DEAD_OWN_MS     6000  /* silence after which our own other end is gone (P4) */
+#define SG_LINK_PING_2026_MS    60000 /* toward peers that know pings but not our mark (spec) */
+#define SG_LINK_DEAD_2026_MS    300000
+#define SG_LINK_KEEPALIVE_S     15    /* TCP keep-alive toward peers of 2024 (spec) */
+#define SG_LINK_USER_TIMEOUT_MS 30000 /* TCP_USER_TIMEOUT toward peers of 2024 (own) */
+#define SG_DIAL_TIMEOUT_MS      5000  /* TCP connect (own) */
+#define SG_DIAL_BACKOFF_MIN_MS  200   /* doubled with jitter after each failure (own) */
+#define SG_DIAL_BACKOFF_MAX_MS  5000  /* (own; P15 asks p99 <= 5 s) */
+
+/* VPN. */
+#define SG_VPN_PORT            44    /* (spec) */
+#define SG_VPN_HELLO_MAX       4096  /* bytes accepted (own); ours stay under 1024 (spec) */
+#define SG_VPN_HELLO_MS        5000  /* (spec) */
+#define SG_VPN_RECORD_HEAD     16    /* (contracts) */
+#define SG_VPN_PACKET_MAX      65535
+#define SG_VPN_MTU             1500  /* (spec) */
+#define SG_VPN_PROBE_MS        2000  /* between probes while connected (own) */
+#define SG_VPN_PROBE_DEAD_MS   6000  /* no proof of life: blocking (P4) */
+#define SG_VPN_LEASE_KEEP_MS   600000 /* a lease is kept for its key (contracts) */
+#define SG_VPN_REFUSE_AFTER_MS 30000 /* IPv4 is refused, not dropped, once blocking lasted this long (contracts) */
+
+/* Supervisor. (contracts) */
+#define SG_HEARTBEAT_MS       1000
+#define SG_HEARTBEAT_DEAD_MS  6000
+#define SG_RESTART_MIN_MS     200
+#define SG_RESTART_MAX_MS     5000
+#define SG_RESTART_RESET_MS   60000
+#define SG_NETD_MSG_MAX       4096 /* bytes of one message between netd and core */
+
+/* Configuration and control. */
+#define SG_CONF_FILE_MAX    (1024 * 1024) /* bytes (own) */
+#define SG_CONF_VALUE_MAX   4096          /* bytes of one value (own) */
+#define SG_CONF_SECTIONS    4096
+#define SG_CONTROL_LINE_MAX 65536 /* bytes of one JSON-RPC object (contracts) */
+#define SG_CONTROL_CLIENTS  32    /* connections at once (own) */
+
+#endif

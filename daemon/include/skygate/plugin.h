@@ -1,0 +1,195 @@
+/*
+ * The plugin interface: one exported symbol (a const struct sg_plugin), const tables in both directions. Not stable
+ * yet: a call enters this header when two users need it, offsets are pinned after the data path was rebuilt for speed.
+ *
+ * Besides this header a plugin sees libskygate's (base, crypto, wire, loop). It keeps all state in the ctx that its
+ * start() returns: plugins are never unloaded, so a static variable would survive a reload with stale contents.
+ *
+ * Threads: an instance belongs to one loop (host->loop), everything here is called on it and calls back on it.
+ */
+#ifndef SKYGATE_PLUGIN_H
+#define SKYGATE_PLUGIN_H
+
+#include <skygate/stream.h>
+#include <skygate/types.h>
+
+#define SG_ABI_MAJOR 0 /* another one is refused */
+#define SG_ABI_MINOR 1 /* members were appended */
+
+struct sg_inst;     /* one running plugin, the host's */
+struct sg_loop;     /* loop/loop.h */
+struct sg_addr;     /* base/text.h */
+struct sg_uci;      /* wire/uci.h: the whole configuration, parsed and validated */
+struct sg_dial;     /* one connection attempt, the host's */
+struct json_t;      /* Jansson */
+
+/* ---- what a plugin provides ---------------------------------------------------------------------------------- */
+
+enum sg_interface { SG_PROVIDE_END = 0, SG_CARRIER, SG_APP };
+
+struct sg_provide {
+	enum sg_interface kind;
+	const char *name; /* of a carrier: the transport type on the wire, "stcp" */
+	const void *ops;  /* struct sg_carrier_ops for SG_CARRIER, NULL for SG_APP */
+};
+
+/* A carrier makes raw byte connections to neighbours; core secures, settles and frames them. */
+struct sg_carrier_ops {
+	uint32_t size;
+	/* Connects to @to for @dial; must end in host->dial_done exactly once, unless cancelled. 0 or a negative code. */
+	int (*dial)(void *ctx, const char *carrier, const struct sg_addr *to, struct sg_dial *dial);
+	/* Gives up: dial_done does not follow. */
+	void (*cancel)(void *ctx, struct sg_dial *dial);
+};
+
+/* ---- options: the host validates the whole file before anything starts ---------------------------------------- */
+
+enum sg_option_type {
+	SG_OPT_STRING,
+	SG_OPT_BOOL,    /* 0 1 off on no yes false true */
+	SG_OPT_UINT,    /* min..max */
+	SG_OPT_ENUM,    /* one of accepted, separated by spaces */
+	SG_OPT_PK,      /* 66 hex digits, a valid key */
+	SG_OPT_IP4,
+	SG_OPT_PREFIX4, /* 172.16.0.0/12 */
+	SG_OPT_ADDR,    /* 192.0.2.1:7777, [::]:7777 */
+	SG_OPT_URL,     /* carrier://host:port */
+	SG_OPT_IFNAME,  /* 1..15 characters as the kernel takes them */
+	SG_OPT_PATH,    /* absolute */
+	SG_OPT_USER,    /* name or number, never 0 nor root */
+	SG_OPT_NAME     /* of a section of the type that accepted names */
+};
+
+enum { SG_OPT_LIST = 1, SG_OPT_REQUIRED = 2, SG_OPT_SECRET = 4 };
+
+struct sg_option {
+	const char *section; /* NULL ends the table */
+	const char *name;    /* NULL: the section itself, help says what it is for */
+	enum sg_option_type type;
+	unsigned flags;
+	const char *accepted; /* of SG_OPT_ENUM and SG_OPT_NAME */
+	const char *def;      /* text of the default, NULL: none */
+	uint64_t min, max;    /* of SG_OPT_UINT */
+	const char *help;     /* one line */
+};
+
+/* ---- control methods and counters ------------------------------------------------------------------------------ */
+
+struct sg_method {
+	const char *name; /* as in wire/methods.h; NULL ends the table */
+	/*
+	 * Fills *@result (new reference) and returns 0, or a negative code with a sentence in @why.
+	 * @params: an object, borrowed, checked against the method's row.
+	 */
+	int (*call)(void *ctx, struct json_t *params, struct json_t **result, char *why, size_t why_cap);
+};
+
+struct sg_counter {
+	const char *name; /* "vpn.drop.source"; NULL ends the table */
+	size_t offset;    /* of a uint64_t in what start() returned as ctx */
+	const char *help;
+};
+
+/* ---- what the host offers ---------------------------------------------------------------------------------------- */
+
+enum sg_tun_role { SG_TUN_CLIENT = 0, SG_TUN_SERVER = 1 };
+
+/* What netd knows of the TUN it opened: descriptor (now yours) or a negative code with a reason. */
+struct sg_tun {
+	int fd;              /* non-blocking, IFF_NO_PI | IFF_VNET_HDR */
+	char name[16];
+	uint16_t mtu;
+	bool offload;        /* the kernel takes TUNSETOFFLOAD with TSO */
+	/* Server only: every IPv4 network of this machine that a lease must not overlap. */
+	size_t n_busy;
+	struct { uint32_t net; uint8_t bits; } busy[64];
+};
+
+typedef void sg_tun_fn(void *arg, int err, const struct sg_tun *tun, const char *why);
+typedef void sg_done_fn(void *arg, int err);
+
+struct sg_listener_ops {
+	uint32_t size;
+	/* A stream arrived on our port: accept by setting its user (sg_stream_user) and return 0; a negative code refuses. */
+	int (*on_stream)(void *arg, struct sg_stream *stream);
+};
+
+/* Ends a stream dial, once: a stream, or NULL, a code and a sentence for people. */
+typedef void sg_dialed_fn(void *arg, struct sg_stream *stream, int err, const char *why);
+
+struct sg_peer_state {
+	struct sg_pk pk;
+	bool linked;           /* a transport is up */
+	char carrier[8];
+	char address[64];
+	uint32_t attempts;     /* since the last success */
+	int64_t next_try_ms;   /* until the next attempt, -1: none planned */
+	char why[160];         /* the last failure, a sentence; "" when linked */
+};
+
+struct sg_host {
+	uint32_t size;
+	struct sg_loop *(*loop)(struct sg_inst *);
+	const struct sg_uci *(*conf)(struct sg_inst *);
+	const struct sg_pk *(*own_pk)(struct sg_inst *);
+
+	/* Carriers. The descriptors are handed over: non-blocking, connected. */
+	void (*accepted)(struct sg_inst *, const char *carrier, int fd, const struct sg_addr *from);
+	void (*dial_done)(struct sg_dial *, int fd_or_error, const char *why);
+	/* Congestion control and queue limits that ordinary users may not choose; before connect or on a listener. */
+	int (*tune_socket)(struct sg_inst *, int fd, sg_done_fn *done, void *arg);
+
+	/* Streams by key and port. listen: -EADDRINUSE when the port is taken. */
+	int (*listen)(struct sg_inst *, uint16_t port, const struct sg_listener_ops *, void *arg);
+	int (*dial)(struct sg_inst *, const struct sg_pk *, uint16_t port, sg_dialed_fn *, void *arg);
+	void (*dial_cancel)(struct sg_inst *, void *arg); /* of all dials with that arg; their call-backs do not follow */
+
+	/* Peers of the configuration: key by section name; how the link to a key stands. -ENOENT: no such peer. */
+	int (*peer_find)(struct sg_inst *, const char *section, struct sg_pk *out);
+	int (*peer_state)(struct sg_inst *, const struct sg_pk *, struct sg_peer_state *out);
+
+	/* The kernel, through netd. -ENOTSUP: this skygated runs without netd. */
+	int (*tun_open)(struct sg_inst *, enum sg_tun_role, sg_tun_fn *, void *arg);
+	/* Client: the address that the exit leased; 0, 0 gives it back. Addresses in host order, prefix length 29. */
+	int (*lease_set)(struct sg_inst *, uint32_t address, uint32_t gateway, sg_done_fn *done, void *arg);
+	/* Client: traffic has a proven path, or none. */
+	int (*path_set)(struct sg_inst *, bool up);
+	/* Client: the owner asks for the VPN or not: on false "armed", on true "blocking" until path_set(true). */
+	int (*want_set)(struct sg_inst *, bool wanted);
+
+	/* Ends stop(): nothing of the instance is in flight any more. */
+	void (*stopped)(struct sg_inst *);
+};
+
+/* ---- the descriptor ------------------------------------------------------------------------------------------------ */
+
+struct sg_plugin {
+	uint32_t abi_major, abi_minor;
+	uint32_t size; /* of this struct where the plugin was built */
+	const char *name, *version, *summary;
+	const struct sg_provide *provides;
+	const struct sg_option *options;   /* may be NULL */
+	const struct sg_method *methods;   /* may be NULL */
+	const struct sg_counter *counters; /* may be NULL */
+	/* 0 and *ctx, or a negative code with a sentence in @why. Must leave nothing behind on an error. */
+	int (*start)(const struct sg_host *, struct sg_inst *, void **ctx, char *why, size_t why_cap);
+	/* The configuration changed (host->conf): 0 applied, -ENOTSUP: stop and start me. NULL: as -ENOTSUP. */
+	int (*reload)(void *ctx);
+	/* Begins; ends with host->stopped, inside or later. */
+	void (*stop)(void *ctx);
+};
+
+/*
+ * SG_PLUGIN(transport_tcp) = { … };  is the one symbol of a shared object, or, linked into the program, a symbol of
+ * that name.
+ */
+#ifdef SG_PLUGIN_STATIC
+#define SG_PLUGIN(id) const struct sg_plugin sg_plugin_##id
+#else
+#define SG_PLUGIN(id) __attribute__((visibility("default"))) const struct sg_plugin sg_plugin_desc
+extern const struct sg_plugin sg_plugin_desc;
+#endif
+
+#define SG_PLUGIN_HEAD .abi_major = SG_ABI_MAJOR, .abi_minor = SG_ABI_MINOR, .size = sizeof(struct sg_plugin)
+
+#endif

@@ -1,0 +1,36 @@
+/* JSON-RPC 2.0 over the control socket: one object per line, at most SG_CONTROL_LINE_MAX bytes, no batches. */
+#ifndef SG_WIRE_JSONRPC_H
+#define SG_WIRE_JSONRPC_H
+
+#include "wire/json.h"
+
+enum {
+	SG_RPC_PARSE = -32700,
+	SG_RPC_INVALID = -32600,
+	SG_RPC_NO_METHOD = -32601,
+	SG_RPC_PARAMS = -32602,
+	SG_RPC_INTERNAL = -32603,
+	SG_RPC_FAILED = -32000,   /* the thing failed; message is a sentence */
+	SG_RPC_FORBIDDEN = -32001
+};
+
+struct sg_rpc_request {
+	json_t *root;       /* owned; sg_rpc_request_fini */
+	json_t *id;         /* borrowed from root; NULL: a notification */
+	const char *method; /* borrowed */
+	json_t *params;     /* borrowed; an object or NULL */
+};
+
+SG_BEGIN_DECLS
+
+/** sg_rpc_parse - one line. 0, or one of the codes above as *code with a sentence in @why; then only id may be set. */
+int sg_rpc_parse(struct sg_view line, struct sg_rpc_request *out, int *code, char *why, size_t why_cap);
+void sg_rpc_request_fini(struct sg_rpc_request *r);
+/** sg_rpc_result / sg_rpc_error - one line with its newline (sg_free). NULL: memory is out. @id NULL: null. Borrows. */
+char *sg_rpc_result(json_t *id, json_t *result);
+char *sg_rpc_error(json_t *id, int code, const char *message);
+/** sg_rpc_call - a request line (sg_free). */
+char *sg_rpc_call(int id, const char *method, json_t *params);
+
+SG_END_DECLS
+#endif

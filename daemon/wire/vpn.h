@@ -1,0 +1,71 @@
+/*
+ * The VPN application: one hello each way as JSON, then IP packets: bare ones cut by their own length, or, when both
+ * hellos carry "skygate":{"v":1,"rec":1}, records with 16 bytes in front.
+ */
+#ifndef SG_WIRE_VPN_H
+#define SG_WIRE_VPN_H
+
+#include "base/limits.h"
+#include "base/text.h"
+
+enum sg_vpn_status {
+	SG_VPN_OK = 0,
+	SG_VPN_BAD_REQUEST = 1,
+	SG_VPN_NO_FREE_IPS = 2,
+	SG_VPN_INTERNAL = 3,
+	SG_VPN_FORBIDDEN = 4
+};
+
+#define SG_VPN_IPS_MAX      64
+#define SG_VPN_PASSCODE_MAX 128
+
+struct sg_vpn_client_hello {
+	size_t n_ips;
+	uint32_t ips[SG_VPN_IPS_MAX]; /* host order: addresses that the server must not hand out */
+	bool bad_ip;                  /* an entry was no IPv4 address: the server answers status 1 */
+	char passcode[SG_VPN_PASSCODE_MAX + 1];
+	bool rec; /* our records are understood */
+};
+
+struct sg_vpn_server_hello {
+	int status;
+	uint32_t tun_ip, tun_gateway; /* host order; 0: absent */
+	bool rec;
+};
+
+enum sg_vpn_record_kind { SG_VPN_PACKET = 0, SG_VPN_PROBE = 1, SG_VPN_ANSWER = 2, SG_VPN_BYE = 3 };
+enum { SG_VPN_F_NEEDS_CSUM = 1 };
+
+/* gso, hdr_len … csum_offset mean what they mean in virtio_net_hdr. */
+struct sg_vpn_record {
+	uint8_t kind, flags, gso;
+	uint32_t len; /* of the body that follows */
+	uint16_t hdr_len, gso_size, csum_start, csum_offset;
+};
+
+SG_BEGIN_DECLS
+
+/* Encoders: compact JSON without newline. Length or SG_ELONG. Members of ours only when rec. */
+int sg_vpn_client_hello_encode(const struct sg_vpn_client_hello *h, char *out, size_t cap);
+int sg_vpn_server_hello_encode(const struct sg_vpn_server_hello *h, char *out, size_t cap);
+/*
+ * Decoders: from the front of a byte run. Bytes used, 0 if more are needed, SG_EMALF, SG_ELONG (above
+ * SG_VPN_HELLO_MAX). Trailing white space belongs to the hello only when it ends the run.
+ */
+int sg_vpn_client_hello_decode(struct sg_view in, struct sg_vpn_client_hello *out);
+int sg_vpn_server_hello_decode(struct sg_view in, struct sg_vpn_server_hello *out);
+
+void sg_vpn_record_encode(const struct sg_vpn_record *r, uint8_t out[SG_VPN_RECORD_HEAD]);
+/**
+ * sg_vpn_record_decode - the head only. 0; SG_EMALF when kind, flags, gso type or reserved byte are unknown (the body
+ * can still be skipped by len); SG_ELONG when len exceeds 65,535 (the stream cannot be followed further).
+ */
+int sg_vpn_record_decode(const uint8_t in[SG_VPN_RECORD_HEAD], struct sg_vpn_record *out);
+/** sg_vpn_record_check - every offset of a packet record against the packet itself. 0 or SG_EMALF. */
+int sg_vpn_record_check(const struct sg_vpn_record *r, struct sg_view packet);
+
+/** sg_ip_length - total length of the IP packet at the front; 0 if more bytes are needed, SG_EMALF when it is none. */
+int sg_ip_length(struct sg_view in);
+
+SG_END_DECLS
+#endif
