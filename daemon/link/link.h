@@ -1,0 +1,198 @@
+/*
+ * Links: live, encrypted connections to neighbours. Carriers (plugins) bring raw connections;
+ *everything after that is here: stream handshake, Noise, settlement, frames, packets, liveness, one
+ *link per neighbour and carrier, and the configured peers that are kept connected.
+ *
+ *	carrier → links_accepted / dial_done → handshake (link/handshake.h) → link: packets in,
+ *packets out → route/
+ *
+ * One manager per daemon; it and all its links belong to the loop it was made with.
+ */
+#ifndef SG_LINK_LINK_H
+#define SG_LINK_LINK_H
+
+#include "base/list.h"
+#include "base/text.h"
+#include "crypto/crypto.h"
+#include "loop/loop.h"
+#include "wire/packet.h"
+#include <skygate/plugin.h>
+
+struct sg_links;
+struct sg_link;
+struct iovec;
+
+/* ---- the manager
+ * ---------------------------------------------------------------------------------------------- */
+
+struct sg_link_info {
+	struct sg_tpid id;
+	struct sg_pk remote;
+	char peer[64]; /* section name of the configured peer, "" for others */
+	char carrier[8];
+	char address[SG_ADDR_TEXT];
+	bool dialled;     /* by us */
+	const char *kind; /* "own", "2026" or "2024": what the other end showed it knows; static */
+	int64_t up_ms;    /* since it is up */
+	int64_t rtt_us;   /* of the last transport ping; -1: none answered yet */
+	uint64_t rx_bytes, tx_bytes; /* on the wire, without TCP */
+	uint64_t rx_packets, tx_packets;
+	size_t tx_waiting; /* bytes in user space */
+};
+
+/* What the manager asks of its owner (core). */
+struct sg_links_host {
+	/*
+	 * Starts one connection attempt with the plugin that provides @carrier. Must end in
+	 * links_dial_done exactly once, unless cancelled. 0 or a negative code: -ENOTSUP when no
+	 * plugin provides it.
+	 */
+	int (*dial)(void *arg, const char *carrier, const struct sg_addr *to, struct sg_dial *dial);
+	/* links_dial_done does not follow. */
+	void (*dial_cancel)(void *arg, const char *carrier, struct sg_dial *dial);
+	/* A link came up, or ended: @why is a sentence. May be NULL. */
+	void (*up)(void *arg, const struct sg_link_info *info);
+	void (*down)(void *arg, const struct sg_link_info *info, const char *why);
+};
+
+struct sg_links_conf {
+	struct sg_loop *loop;           /* kept */
+	const struct sg_crypto *crypto; /* kept */
+	struct sg_sk sk;
+	struct sg_pk pk;
+	const struct sg_links_host *host; /* kept */
+	void *host_arg;
+};
+
+/* A peer of the configuration, to be kept connected. All borrowed. */
+struct sg_peer_conf {
+	const char *name; /* of its section */
+	struct sg_pk pk;
+	const char *const *addresses; /* "stcp://host:port", tried in this order; checked by
+					 links_address_ok */
+	size_t n_addresses;           /* 0: it connects to us */
+};
+
+/** links_new - NULL when memory is out. Free with links_free. */
+struct sg_links *links_new(const struct sg_links_conf *conf);
+/** links_free - closes everything at once, waits for nothing; pending dials are cancelled. Accepts
+ * NULL. */
+void links_free(struct sg_links *ls);
+struct sg_loop *links_loop(const struct sg_links *ls);
+const struct sg_pk *links_own_pk(const struct sg_links *ls);
+
+/** links_accepted - a carrier accepted a connection. Takes @fd (non-blocking) in any case. */
+void links_accepted(struct sg_links *ls, const char *carrier, int fd, const struct sg_addr *from);
+/** links_dial_done - ends a dial: takes a connected, non-blocking descriptor, or a negative code
+ * and a sentence. */
+void links_dial_done(struct sg_dial *dial, int fd_or_error, const char *why);
+/** links_carrier_stop - the plugin is about to stop: cancels its dials. Live links stay, their
+ * descriptors are ours. */
+void links_carrier_stop(struct sg_links *ls, const char *carrier);
+
+/** links_address_ok - "carrier://host:port" as peers list it. 0, or SG_EMALF. */
+int links_address_ok(const char *url);
+/**
+ * links_peers_set - these peers are configured now, no others: new ones are dialled, links of those
+ * that left are closed, the rest is undisturbed. 0 or -ENOMEM (then the old set stays).
+ */
+int links_peers_set(struct sg_links *ls, const struct sg_peer_conf *peers, size_t n);
+/** links_peer_find - the key of a configured peer. 0 or -ENOENT. */
+int links_peer_find(const struct sg_links *ls, const char *name, struct sg_pk *out);
+/** links_peer_state - how the link to a key stands. 0, or -ENOENT: neither configured nor linked.
+ */
+int links_peer_state(const struct sg_links *ls, const struct sg_pk *pk, struct sg_peer_state *out);
+
+/** links_each - @fn for every live link, until it returns false. */
+void links_each(const struct sg_links *ls, bool (*fn)(void *arg, const struct sg_link_info *info),
+	void *arg);
+
+/*
+ * Counters of all links since start. Names as counter.list shows them; drops are named by their
+ * reason. X(member, name, help)
+ */
+#define SG_LINK_COUNTERS(X)                                                                        \
+	X(rx_bytes, "link.rx_bytes", "bytes received in frames")                                   \
+	X(tx_bytes, "link.tx_bytes", "bytes sent in frames")                                       \
+	X(rx_packets, "link.rx_packets", "packets received")                                       \
+	X(tx_packets, "link.tx_packets", "packets sent")                                           \
+	X(up, "link.up", "links that came up")                                                     \
+	X(down, "link.down", "links that ended")                                                   \
+	X(dials, "link.dials", "connection attempts")                                              \
+	X(dial_failed, "link.dial_failed", "connection attempts that failed")                      \
+	X(hs_failed_in, "link.handshake_failed_in", "handshakes of callers that failed")           \
+	X(hs_failed_out, "link.handshake_failed_out", "handshakes of ours that failed")            \
+	X(refused_pending, "link.refused_pending", "callers refused: too many in handshake")       \
+	X(refused_pending_ip, "link.refused_pending_ip",                                           \
+		"callers refused: too many in handshake from that address")                        \
+	X(refused_links, "link.refused_links", "callers refused: too many links")                  \
+	X(replaced, "link.replaced", "links that a newer one of the same peer replaced")           \
+	X(dead, "link.dead", "links closed because the other end went silent")                     \
+	X(frame_bad, "link.frame_bad", "links closed by a frame that is not authentic")            \
+	X(drop_type, "link.drop.type", "packets skipped: unknown type")                            \
+	X(drop_malformed, "link.drop.malformed", "packets dropped: shorter than their type needs") \
+	X(drop_unmarked, "link.drop.unmarked",                                                     \
+		"packets dropped: our own type from a peer without our mark")
+
+struct sg_link_counters {
+#define SG_LINK_COUNTER_MEMBER(member, name, help) uint64_t member;
+	SG_LINK_COUNTERS(SG_LINK_COUNTER_MEMBER)
+#undef SG_LINK_COUNTER_MEMBER
+};
+
+/* Offsets are into links_counters(). */
+extern const struct sg_counter link_counter_table[];
+const struct sg_link_counters *links_counters(const struct sg_links *ls);
+
+/* ---- one link, for route/
+ * -------------------------------------------------------------------------------------- */
+
+/* Who gets the packets: one user per manager. A link stays valid until on_down returned. */
+struct sg_links_user {
+	void (*on_up)(void *arg, struct sg_link *l);
+	void (*on_down)(void *arg, struct sg_link *l, const char *why);
+	/* The peer said what it is: its capabilities (wire/linkhello.h) are known from here on. */
+	void (*on_hello)(void *arg, struct sg_link *l);
+	/* A packet that is not link business. Payload borrowed for the call. The link may be closed
+	 * inside. */
+	void (*on_packet)(void *arg, struct sg_link *l, const struct sg_packet *p);
+	/* All that could be read for now was delivered. */
+	void (*on_batch_end)(void *arg, struct sg_link *l);
+	/* Bytes waiting fell below SG_LINK_TX_LOW after link_send had said -EAGAIN. */
+	void (*on_writable)(void *arg, struct sg_link *l);
+};
+
+/** links_set_user - once, before the first link. @user and @arg are kept. */
+void links_set_user(struct sg_links *ls, const struct sg_links_user *user, void *arg);
+/** links_find - the best live link to a key, or NULL. */
+struct sg_link *links_find(struct sg_links *ls, const struct sg_pk *pk);
+
+const struct sg_pk *link_remote(const struct sg_link *l);
+const char *link_carrier(const struct sg_link *l);
+/** link_caps - what both ends can (SG_CAP_…); 0 before the hello and toward others. */
+uint32_t link_caps(const struct sg_link *l);
+/** link_is_own - the other end bears our mark. */
+bool link_is_own(const struct sg_link *l);
+/** link_knows_new_types - packet types of 7 and above may be sent to it. */
+bool link_knows_new_types(const struct sg_link *l);
+/** link_user - a pointer of the user's own, NULL at first. */
+void **link_user(struct sg_link *l);
+
+/**
+ * link_send - queues one packet: head, then the bytes of @iov (payload, at most 65,535). Borrows;
+ * copies into the frames that leave at the end of this round of events. 0; -EAGAIN above
+ * SG_LINK_TX_HIGH (on_writable follows); SG_ELONG; SG_ECLOSED; -ENOMEM. Nothing was queued unless
+ * 0.
+ */
+int link_send(struct sg_link *l, uint8_t type, uint32_t route_id, const struct iovec *iov, int n);
+/** link_send_control - as link_send, for small packets that must not wait: taken above the mark
+ * too, up to a bound. */
+int link_send_control(
+	struct sg_link *l, uint8_t type, uint32_t route_id, const void *payload, size_t len);
+/** link_want - while @read is false nothing more is read from the socket. Counted: each false needs
+ * its true. */
+void link_want(struct sg_link *l, bool read);
+/** link_close - ends it; on_down follows, before this returns. @why: a sentence. */
+void link_close(struct sg_link *l, const char *why);
+
+#endif
