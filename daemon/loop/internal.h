@@ -1,0 +1,40 @@
+/* What the files of the loop share; nobody else includes it. */
+#ifndef SG_LOOP_INTERNAL_H
+#define SG_LOOP_INTERNAL_H
+
+#include "loop/loop.h"
+
+#include <pthread.h>
+#include <uv.h>
+
+struct sg_loop {
+	uv_loop_t uv;
+	struct sg_clock *clock; /* borrowed */
+	struct sg_mono now;
+	bool now_known; /* in this round */
+
+	/* Timers: a binary heap by due time; one libuv timer wakes us for the first. */
+	struct sg_timer **heap;
+	size_t n_timers, heap_cap;
+	uv_timer_t wake;
+
+	struct sg_list defers;
+	struct sg_list watches; /* for sg_loop_free */
+	uv_prepare_t prepare;
+	uv_check_t check;
+
+	/* Messages from other threads. */
+	pthread_mutex_t post_lock;
+	struct sg_list posts;
+	uv_async_t post_async;
+};
+
+/* timer.c: runs what is due; arms the libuv timer for what is next. */
+void loop_timers_run(struct sg_loop *loop);
+void loop_timers_arm(struct sg_loop *loop);
+
+/* post.c */
+int loop_post_init(struct sg_loop *loop);
+void loop_post_fini(struct sg_loop *loop);
+
+#endif

@@ -1,0 +1,296 @@
+/* The loop: timers on an injected clock, watches, deferred calls, messages from another thread,
+ * workers, names. */
+#include "base/alloc.h"
+#include "base/err.h"
+#include "loop/loop.h"
+
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+struct hand_clock {
+	struct sg_clock clock;
+	int64_t ms;
+};
+
+static struct sg_mono hand_now(struct sg_clock *c)
+{
+	return (struct sg_mono){((struct hand_clock *)c)->ms * SG_NS_PER_MS};
+}
+
+static char trail[256];
+
+static void note(void *arg)
+{
+	size_t len = strlen(trail);
+
+	snprintf(trail + len, sizeof(trail) - len, "%s ", (const char *)arg);
+}
+
+static void timers_fire_in_order_of_the_given_clock(void **state)
+{
+	struct hand_clock hc = {{hand_now}, 1000};
+	struct sg_loop *loop = sg_loop_new(&hc.clock);
+	struct sg_timer a, b, c;
+
+	(void)state;
+	trail[0] = '\0';
+	sg_timer_init(&a, loop, note, (void *)(uintptr_t) "a");
+	sg_timer_init(&b, loop, note, (void *)(uintptr_t) "b");
+	sg_timer_init(&c, loop, note, (void *)(uintptr_t) "c");
+	assert_int_equal(sg_timer_start(&a, 300), 0);
+	assert_int_equal(sg_timer_start(&b, 100), 0);
+	assert_int_equal(sg_timer_start(&c, 200), 0);
+	sg_loop_step(loop, 0);
+	assert_string_equal(trail, "");
+	hc.ms += 99;
+	sg_loop_step(loop, 0);
+	assert_string_equal(trail, "");
+	hc.ms += 1;
+	sg_loop_step(loop, 0);
+	assert_string_equal(trail, "b ");
+	sg_timer_stop(&c);
+	assert_false(sg_timer_active(&c));
+	hc.ms += 1000;
+	sg_loop_step(loop, 0);
+	assert_string_equal(trail, "b a ");
+	sg_loop_free(loop);
+}
+
+#define MANY 500
+
+struct many {
+	struct sg_timer t[MANY];
+	int64_t due[MANY], last;
+	size_t fired;
+	struct hand_clock *hc;
+};
+
+struct many_arg {
+	struct many *m;
+	size_t i;
+};
+
+static void on_many(void *arg)
+{
+	struct many_arg *a = arg;
+
+	assert_true(a->m->due[a->i] <= a->m->hc->ms);
+	assert_true(a->m->due[a->i] > a->m->last);
+	a->m->fired++;
+}
+
+static void many_timers_started_moved_and_stopped(void **state)
+{
+	struct hand_clock hc = {{hand_now}, 0};
+	struct sg_loop *loop = sg_loop_new(&hc.clock);
+	struct many *m = calloc(1, sizeof(*m));
+	struct many_arg args[MANY];
+	uint32_t seed = 7;
+	size_t stopped = 0;
+
+	(void)state;
+	m->hc = &hc;
+	for (size_t i = 0; i < MANY; i++) {
+		args[i] = (struct many_arg){m, i};
+		sg_timer_init(&m->t[i], loop, on_many, &args[i]);
+		seed = seed * 1103515245 + 12345;
+		m->due[i] = 1 + (seed >> 8) % 1000;
+		sg_timer_start(&m->t[i], m->due[i] + 5000);
+		sg_timer_start(&m->t[i], m->due[i]);
+		if (i % 7 == 0) {
+			sg_timer_stop(&m->t[i]);
+			stopped++;
+		}
+	}
+	m->last = 0;
+	for (hc.ms = 1; hc.ms <= 1001; hc.ms += 10) {
+		sg_loop_step(loop, 0);
+		m->last = hc.ms;
+	}
+	assert_int_equal(m->fired, MANY - stopped);
+	free(m);
+	sg_loop_free(loop);
+}
+
+struct defer_probe {
+	struct sg_loop *loop;
+	struct sg_defer d;
+	int runs;
+};
+
+static void on_defer(void *arg)
+{
+	((struct defer_probe *)arg)->runs++;
+}
+
+static void on_bytes(void *arg, int fd, unsigned events)
+{
+	struct defer_probe *p = arg;
+	char buf[16];
+
+	assert_true(events & SG_READABLE);
+	assert_true(read(fd, buf, sizeof(buf)) > 0);
+	sg_defer_start(p->loop, &p->d);
+	sg_defer_start(p->loop, &p->d);
+}
+
+static void a_deferred_call_runs_once_after_the_events(void **state)
+{
+	struct sg_loop *loop = sg_loop_new(sg_clock_system());
+	struct defer_probe p = {.loop = loop};
+	struct sg_watch *w;
+	int sv[2];
+
+	(void)state;
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, sv), 0);
+	sg_defer_init(&p.d, on_defer, &p);
+	assert_int_equal(sg_watch_new(loop, sv[0], on_bytes, &p, &w), 0);
+	sg_watch_set(w, SG_READABLE);
+	assert_int_equal(write(sv[1], "x", 1), 1);
+	sg_loop_step(loop, 100);
+	assert_int_equal(p.runs, 1);
+	sg_watch_set(w, 0);
+	assert_int_equal(write(sv[1], "x", 1), 1);
+	sg_loop_step(loop, 0);
+	assert_int_equal(p.runs, 1);
+	sg_watch_free(w);
+	sg_loop_free(loop);
+	close(sv[0]);
+	close(sv[1]);
+}
+
+struct post_probe {
+	struct sg_loop *loop;
+	int seen, next;
+	bool in_order;
+};
+
+struct post_item {
+	struct post_probe *p;
+	int value;
+};
+
+static void on_post(void *arg)
+{
+	struct post_item *it = arg;
+
+	it->p->in_order &= it->value == it->p->next;
+	it->p->next++;
+	if (++it->p->seen == 1000)
+		sg_loop_stop(it->p->loop);
+	free(it);
+}
+
+static void *poster(void *arg)
+{
+	struct post_probe *p = arg;
+
+	for (int i = 0; i < 1000; i++) {
+		struct post_item *it = malloc(sizeof(*it));
+
+		*it = (struct post_item){p, i};
+		sg_post(p->loop, on_post, it);
+	}
+	return NULL;
+}
+
+static void messages_of_another_thread_arrive_in_order(void **state)
+{
+	struct sg_loop *loop = sg_loop_new(sg_clock_system());
+	struct post_probe p = {.loop = loop, .in_order = true};
+	pthread_t th;
+
+	(void)state;
+	assert_int_equal(pthread_create(&th, NULL, poster, &p), 0);
+	sg_loop_run(loop);
+	pthread_join(th, NULL);
+	assert_int_equal(p.seen, 1000);
+	assert_true(p.in_order);
+	sg_loop_free(loop);
+}
+
+struct work_probe {
+	struct sg_loop *loop;
+	int value;
+	size_t n_addrs;
+	char why[128];
+	struct sg_addr first;
+};
+
+static void work(void *arg)
+{
+	((struct work_probe *)arg)->value = 42;
+}
+
+static void work_done(void *arg, int status)
+{
+	struct work_probe *p = arg;
+
+	assert_int_equal(status, 0);
+	sg_loop_stop(p->loop);
+}
+
+static void resolved(void *arg, const struct sg_addr *addrs, size_t n, const char *why)
+{
+	struct work_probe *p = arg;
+
+	p->n_addrs = n;
+	if (n)
+		p->first = addrs[0];
+	snprintf(p->why, sizeof(p->why), "%s", why);
+	sg_loop_stop(p->loop);
+}
+
+static void workers_and_names(void **state)
+{
+	struct sg_loop *loop = sg_loop_new(sg_clock_system());
+	struct work_probe p = {.loop = loop};
+	char text[SG_ADDR_TEXT];
+
+	(void)state;
+	assert_int_equal(sg_work_start(loop, work, work_done, &p, NULL), 0);
+	sg_loop_run(loop);
+	assert_int_equal(p.value, 42);
+	assert_int_equal(sg_resolve(loop, "127.0.0.1", 77, resolved, &p), 0);
+	sg_loop_run(loop);
+	assert_true(p.n_addrs >= 1);
+	assert_string_equal(sg_addr_str(&p.first, text), "127.0.0.1:77");
+	sg_loop_free(loop);
+}
+
+static void nothing_is_left_behind(void **state)
+{
+	size_t before = sg_alloc_live();
+	struct sg_loop *loop = sg_loop_new(sg_clock_system());
+	struct sg_watch *w;
+	int sv[2];
+
+	(void)state;
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, sv), 0);
+	assert_int_equal(sg_watch_new(loop, sv[0], on_bytes, NULL, &w), 0);
+	sg_watch_set(w, SG_READABLE);
+	sg_loop_free(loop);
+	assert_int_equal(sg_alloc_live(), before);
+	close(sv[0]);
+	close(sv[1]);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(timers_fire_in_order_of_the_given_clock),
+		cmocka_unit_test(many_timers_started_moved_and_stopped),
+		cmocka_unit_test(a_deferred_call_runs_once_after_the_events),
+		cmocka_unit_test(messages_of_another_thread_arrive_in_order),
+		cmocka_unit_test(workers_and_names),
+		cmocka_unit_test(nothing_is_left_behind),
+	};
+
+	return cmocka_run_group_tests_name("loop", tests, NULL, NULL);
+}
