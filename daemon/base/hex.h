@@ -12,9 +12,9 @@ char *sg_hex_format(const void *in, size_t len, char *out, size_t cap);
 /** sg_hex_parse - exactly 2 * @len digits from @text (@text_len bytes) to @out. 0 or SG_EMALF. */
 int sg_hex_parse(const char *text, size_t text_len, void *out, size_t len);
 
-#define SG_PK_TEXT    (2 * SG_PK_LEN + 1)
-#define SG_PK_SHORT   16 /* "02727bc7…ed5f", its ellipsis is three bytes */
-#define SG_TPID_TEXT  37
+#define SG_PK_TEXT   (2 * SG_PK_LEN + 1)
+#define SG_PK_SHORT  16 /* "02727bc7…ed5f", its ellipsis is three bytes */
+#define SG_TPID_TEXT 37
 
 /** sg_pk_str - 66 digits. @buf has SG_PK_TEXT bytes. Returns @buf. */
 char *sg_pk_str(const struct sg_pk *pk, char buf[SG_PK_TEXT]);

@@ -6,7 +6,7 @@
 #define SG_BASE_LIMITS_H
 
 /* Noise frames: len16 | counter u64 | ciphertext | tag. (spec) */
-#define SG_FRAME_HEAD       10   /* length prefix and counter */
+#define SG_FRAME_HEAD       10 /* length prefix and counter */
 #define SG_FRAME_TAG        16
 #define SG_FRAME_PREFIX_MAX 4094 /* largest value of the length prefix */
 #define SG_FRAME_PLAIN_MAX  4070 /* largest plaintext of one frame */
@@ -34,13 +34,13 @@
 #define SG_VSTREAM_RX_QUEUE_BYTES (256 * 1024) /* held for a slow reader without credits (own) */
 
 /* Links. */
-#define SG_LINKS_MAX            1024 /* live links, all carriers (own) */
+#define SG_LINKS_MAX            1024         /* live links, all carriers (own) */
 #define SG_LINK_TX_HIGH         (256 * 1024) /* bytes waiting in user space; above it streams are told to wait (own) */
 #define SG_LINK_TX_LOW          (64 * 1024)
 #define SG_LINK_NOTSENT_LOWAT   (128 * 1024) /* bytes, TCP_NOTSENT_LOWAT (contracts) */
-#define SG_LINK_PING_OWN_MS     2000  /* silence before a ping between our own ends (own) */
-#define SG_LINK_DEAD_OWN_MS     6000  /* silence after which our own other end is gone (P4) */
-#define SG_LINK_PING_2026_MS    60000 /* toward peers that know pings but not our mark (spec) */
+#define SG_LINK_PING_OWN_MS     2000         /* silence before a ping between our own ends (own) */
+#define SG_LINK_DEAD_OWN_MS     6000         /* silence after which our own other end is gone (P4) */
+#define SG_LINK_PING_2026_MS    60000        /* toward peers that know pings but not our mark (spec) */
 #define SG_LINK_DEAD_2026_MS    300000
 #define SG_LINK_KEEPALIVE_S     15    /* TCP keep-alive toward peers of 2024 (spec) */
 #define SG_LINK_USER_TIMEOUT_MS 30000 /* TCP_USER_TIMEOUT toward peers of 2024 (own) */
@@ -49,24 +49,24 @@
 #define SG_DIAL_BACKOFF_MAX_MS  5000  /* (own; P15 asks p99 <= 5 s) */
 
 /* VPN. */
-#define SG_VPN_PORT            44    /* (spec) */
-#define SG_VPN_HELLO_MAX       4096  /* bytes accepted (own); ours stay under 1024 (spec) */
-#define SG_VPN_HELLO_MS        5000  /* (spec) */
-#define SG_VPN_RECORD_HEAD     16    /* (contracts) */
+#define SG_VPN_PORT            44   /* (spec) */
+#define SG_VPN_HELLO_MAX       4096 /* bytes accepted (own); ours stay under 1024 (spec) */
+#define SG_VPN_HELLO_MS        5000 /* (spec) */
+#define SG_VPN_RECORD_HEAD     16   /* (contracts) */
 #define SG_VPN_PACKET_MAX      65535
-#define SG_VPN_MTU             1500  /* (spec) */
-#define SG_VPN_PROBE_MS        2000  /* between probes while connected (own) */
-#define SG_VPN_PROBE_DEAD_MS   6000  /* no proof of life: blocking (P4) */
+#define SG_VPN_MTU             1500   /* (spec) */
+#define SG_VPN_PROBE_MS        2000   /* between probes while connected (own) */
+#define SG_VPN_PROBE_DEAD_MS   6000   /* no proof of life: blocking (P4) */
 #define SG_VPN_LEASE_KEEP_MS   600000 /* a lease is kept for its key (contracts) */
-#define SG_VPN_REFUSE_AFTER_MS 30000 /* IPv4 is refused, not dropped, once blocking lasted this long (contracts) */
+#define SG_VPN_REFUSE_AFTER_MS 30000  /* IPv4 is refused, not dropped, once blocking lasted this long (contracts) */
 
 /* Supervisor. (contracts) */
-#define SG_HEARTBEAT_MS       1000
-#define SG_HEARTBEAT_DEAD_MS  6000
-#define SG_RESTART_MIN_MS     200
-#define SG_RESTART_MAX_MS     5000
-#define SG_RESTART_RESET_MS   60000
-#define SG_NETD_MSG_MAX       4096 /* bytes of one message between netd and core */
+#define SG_HEARTBEAT_MS      1000
+#define SG_HEARTBEAT_DEAD_MS 6000
+#define SG_RESTART_MIN_MS    200
+#define SG_RESTART_MAX_MS    5000
+#define SG_RESTART_RESET_MS  60000
+#define SG_NETD_MSG_MAX      4096 /* bytes of one message between netd and core */
 
 /* Configuration and control. */
 #define SG_CONF_FILE_MAX    (1024 * 1024) /* bytes (own) */

@@ -41,8 +41,8 @@ static inline void sg_list_remove(struct sg_list *node)
 #define sg_list_for(it, head) for (struct sg_list *it = (head)->next; it != (head); it = it->next)
 
 /* The current node may be removed inside; no other may. */
-#define sg_list_for_safe(it, head)                                                                 \
-	for (struct sg_list *it = (head)->next, *it##_next = it->next; it != (head);               \
+#define sg_list_for_safe(it, head)                                                                                     \
+	for (struct sg_list *it = (head)->next, *it##_next = it->next; it != (head);                                   \
 		it = it##_next, it##_next = it->next)
 
 #endif

@@ -53,10 +53,10 @@ _Noreturn void sg_bug(const char *fmt, ...) SG_PRINTF(1, 2);
 
 SG_END_DECLS
 
-#define sg_log_at_(level, rl, ...)                                                                 \
-	do {                                                                                       \
-		if (sg_log_on(&sg_log_topic_, (level)) && (!(rl) || sg_log_pass(rl)))              \
-			sg_log_line(&sg_log_topic_, (level), (rl), __VA_ARGS__);                   \
+#define sg_log_at_(level, rl, ...)                                                                                     \
+	do {                                                                                                           \
+		if (sg_log_on(&sg_log_topic_, (level)) && (!(rl) || sg_log_pass(rl)))                                  \
+			sg_log_line(&sg_log_topic_, (level), (rl), __VA_ARGS__);                                       \
 	} while (0)
 
 #define log_error(...)        sg_log_at_(SG_LOG_ERROR, (struct sg_log_limit *)0, __VA_ARGS__)

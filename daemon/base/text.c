@@ -165,8 +165,8 @@ int sg_ip4_parse(const char *s, uint32_t *out)
 
 char *sg_ip4_str(uint32_t host_order, char buf[SG_IP4_TEXT])
 {
-	snprintf(buf, SG_IP4_TEXT, "%u.%u.%u.%u", host_order >> 24, host_order >> 16 & 255,
-		host_order >> 8 & 255, host_order & 255);
+	snprintf(buf, SG_IP4_TEXT, "%u.%u.%u.%u", host_order >> 24, host_order >> 16 & 255, host_order >> 8 & 255,
+		host_order & 255);
 	return buf;
 }
 

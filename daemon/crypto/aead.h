@@ -13,11 +13,12 @@
 struct sg_aead; /* a key ready for use, with whatever context the provider keeps */
 
 struct sg_aead_ops {
-	const char *name; /* "libcrypto", "libsodium" */
+	const char *name;                                               /* "libcrypto", "libsodium" */
 	struct sg_aead *(*new_key)(const uint8_t key[SG_AEAD_KEY_LEN]); /* NULL: memory is out. Returns new. */
-	void (*free_key)(struct sg_aead *);                              /* wipes; accepts NULL */
+	void (*free_key)(struct sg_aead *);                             /* wipes; accepts NULL */
 	/* @out: len + 16 bytes, may equal @in. */
-	void (*seal)(struct sg_aead *, uint64_t counter, struct sg_view ad, const uint8_t *in, size_t len, uint8_t *out);
+	void (*seal)(
+		struct sg_aead *, uint64_t counter, struct sg_view ad, const uint8_t *in, size_t len, uint8_t *out);
 	/* @in: len + 16 bytes; @out: len bytes, may equal @in. 0 or SG_EAUTH (then @out is wiped or untouched). */
 	int (*open)(struct sg_aead *, uint64_t counter, struct sg_view ad, const uint8_t *in, size_t len, uint8_t *out);
 };

@@ -312,8 +312,8 @@ static void work_done(uv_work_t *req, int status)
 	sg_free(w);
 }
 
-int sg_work_start(struct sg_loop *loop, void (*run)(void *arg), void (*done)(void *arg, int status),
-	void *arg, struct sg_work **out)
+int sg_work_start(struct sg_loop *loop, void (*run)(void *arg), void (*done)(void *arg, int status), void *arg,
+	struct sg_work **out)
 {
 	struct sg_work *w = sg_calloc(1, sizeof(*w));
 	int err;
@@ -372,8 +372,7 @@ static void resolve_done(uv_getaddrinfo_t *req, int status, struct addrinfo *res
 	sg_free(r);
 }
 
-int sg_resolve(
-	struct sg_loop *loop, const char *host, uint16_t port, sg_resolve_fn *done, void *arg)
+int sg_resolve(struct sg_loop *loop, const char *host, uint16_t port, sg_resolve_fn *done, void *arg)
 {
 	static const struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
 	struct resolve *r = sg_calloc(1, sizeof(*r));

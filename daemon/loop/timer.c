@@ -36,8 +36,7 @@ static void sift_down(struct sg_loop *loop, size_t i)
 
 		if (child >= loop->n_timers)
 			break;
-		if (child + 1 < loop->n_timers &&
-			sg_mono_before(loop->heap[child + 1]->due, loop->heap[child]->due))
+		if (child + 1 < loop->n_timers && sg_mono_before(loop->heap[child + 1]->due, loop->heap[child]->due))
 			child++;
 		if (!sg_mono_before(loop->heap[child]->due, t->due))
 			break;
@@ -128,6 +127,5 @@ void loop_timers_arm(struct sg_loop *loop)
 	}
 	ns = loop->heap[0]->due.ns - sg_loop_now(loop).ns;
 	/* Rounded up: waking a little late is right, waking early would spin. */
-	uv_timer_start(&loop->wake, on_wake,
-		ns <= 0 ? 0 : (uint64_t)((ns + SG_NS_PER_MS - 1) / SG_NS_PER_MS), 0);
+	uv_timer_start(&loop->wake, on_wake, ns <= 0 ? 0 : (uint64_t)((ns + SG_NS_PER_MS - 1) / SG_NS_PER_MS), 0);
 }

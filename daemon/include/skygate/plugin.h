@@ -16,12 +16,12 @@
 #define SG_ABI_MAJOR 0 /* another one is refused */
 #define SG_ABI_MINOR 1 /* members were appended */
 
-struct sg_inst;     /* one running plugin, the host's */
-struct sg_loop;     /* loop/loop.h */
-struct sg_addr;     /* base/text.h */
-struct sg_uci;      /* wire/uci.h: the whole configuration, parsed and validated */
-struct sg_dial;     /* one connection attempt, the host's */
-struct json_t;      /* Jansson */
+struct sg_inst; /* one running plugin, the host's */
+struct sg_loop; /* loop/loop.h */
+struct sg_addr; /* base/text.h */
+struct sg_uci;  /* wire/uci.h: the whole configuration, parsed and validated */
+struct sg_dial; /* one connection attempt, the host's */
+struct json_t;  /* Jansson */
 
 /* ---- what a plugin provides ---------------------------------------------------------------------------------- */
 
@@ -46,10 +46,10 @@ struct sg_carrier_ops {
 
 enum sg_option_type {
 	SG_OPT_STRING,
-	SG_OPT_BOOL,    /* 0 1 off on no yes false true */
-	SG_OPT_UINT,    /* min..max */
-	SG_OPT_ENUM,    /* one of accepted, separated by spaces */
-	SG_OPT_PK,      /* 66 hex digits, a valid key */
+	SG_OPT_BOOL, /* 0 1 off on no yes false true */
+	SG_OPT_UINT, /* min..max */
+	SG_OPT_ENUM, /* one of accepted, separated by spaces */
+	SG_OPT_PK,   /* 66 hex digits, a valid key */
 	SG_OPT_IP4,
 	SG_OPT_PREFIX4, /* 172.16.0.0/12 */
 	SG_OPT_ADDR,    /* 192.0.2.1:7777, [::]:7777 */
@@ -96,13 +96,16 @@ enum sg_tun_role { SG_TUN_CLIENT = 0, SG_TUN_SERVER = 1 };
 
 /* What netd knows of the TUN it opened: descriptor (now yours) or a negative code with a reason. */
 struct sg_tun {
-	int fd;              /* non-blocking, IFF_NO_PI | IFF_VNET_HDR */
+	int fd; /* non-blocking, IFF_NO_PI | IFF_VNET_HDR */
 	char name[16];
 	uint16_t mtu;
-	bool offload;        /* the kernel takes TUNSETOFFLOAD with TSO */
+	bool offload; /* the kernel takes TUNSETOFFLOAD with TSO */
 	/* Server only: every IPv4 network of this machine that a lease must not overlap. */
 	size_t n_busy;
-	struct { uint32_t net; uint8_t bits; } busy[64];
+	struct {
+		uint32_t net;
+		uint8_t bits;
+	} busy[64];
 };
 
 typedef void sg_tun_fn(void *arg, int err, const struct sg_tun *tun, const char *why);
@@ -119,12 +122,12 @@ typedef void sg_dialed_fn(void *arg, struct sg_stream *stream, int err, const ch
 
 struct sg_peer_state {
 	struct sg_pk pk;
-	bool linked;           /* a transport is up */
+	bool linked; /* a transport is up */
 	char carrier[8];
 	char address[64];
-	uint32_t attempts;     /* since the last success */
-	int64_t next_try_ms;   /* until the next attempt, -1: none planned */
-	char why[160];         /* the last failure, a sentence; "" when linked */
+	uint32_t attempts;   /* since the last success */
+	int64_t next_try_ms; /* until the next attempt, -1: none planned */
+	char why[160];       /* the last failure, a sentence; "" when linked */
 };
 
 struct sg_host {
@@ -142,7 +145,8 @@ struct sg_host {
 	/* Streams by key and port. listen: -EADDRINUSE when the port is taken. */
 	int (*listen)(struct sg_inst *, uint16_t port, const struct sg_listener_ops *, void *arg);
 	int (*dial)(struct sg_inst *, const struct sg_pk *, uint16_t port, sg_dialed_fn *, void *arg);
-	void (*dial_cancel)(struct sg_inst *, void *arg); /* of all dials with that arg; their call-backs do not follow */
+	void (*dial_cancel)(
+		struct sg_inst *, void *arg); /* of all dials with that arg; their call-backs do not follow */
 
 	/* Peers of the configuration: key by section name; how the link to a key stands. -ENOENT: no such peer. */
 	int (*peer_find)(struct sg_inst *, const char *section, struct sg_pk *out);

@@ -11,8 +11,12 @@
 
 /* Public headers stand between these two: C names, exported in spite of -fvisibility=hidden. */
 #ifdef __cplusplus
-#define SG_BEGIN_DECLS extern "C" { _Pragma("GCC visibility push(default)")
-#define SG_END_DECLS   _Pragma("GCC visibility pop") }
+#define SG_BEGIN_DECLS                                                                                                 \
+	extern "C" {                                                                                                   \
+	_Pragma("GCC visibility push(default)")
+#define SG_END_DECLS                                                                                                   \
+	_Pragma("GCC visibility pop")                                                                                  \
+	}
 #else
 #define SG_BEGIN_DECLS _Pragma("GCC visibility push(default)")
 #define SG_END_DECLS   _Pragma("GCC visibility pop")
