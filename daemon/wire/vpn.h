@@ -16,13 +16,15 @@ enum sg_vpn_status {
 	SG_VPN_FORBIDDEN = 4
 };
 
-#define SG_VPN_IPS_MAX      64
+#define SG_VPN_IPS_MAX      256
 #define SG_VPN_PASSCODE_MAX 128
 
 struct sg_vpn_client_hello {
 	size_t n_ips;
 	uint32_t ips[SG_VPN_IPS_MAX]; /* host order: addresses that the server must not hand out */
+	bool null_ips;                /* there is no list: null, which Go writes for an empty one */
 	bool bad_ip;                  /* an entry was no IPv4 address: the server answers status 1 */
+	bool passcode_long;           /* more than we keep: it equals no passcode of ours */
 	char passcode[SG_VPN_PASSCODE_MAX + 1];
 	bool rec; /* our records are understood */
 };
@@ -33,8 +35,19 @@ struct sg_vpn_server_hello {
 	bool rec;
 };
 
+/* Gathers a hello from what a stream delivers. All zero bytes is an empty one. */
+struct sg_vpn_hello_in {
+	size_t len;
+	uint8_t b[SG_VPN_HELLO_MAX];
+};
+
 enum sg_vpn_record_kind { SG_VPN_PACKET = 0, SG_VPN_PROBE = 1, SG_VPN_ANSWER = 2, SG_VPN_BYE = 3 };
 enum { SG_VPN_F_NEEDS_CSUM = 1 };
+
+/* Values of struct virtio_net_hdr that pass between our ends; named here because not every libc ships that header. */
+enum { SG_GSO_NONE = 0, SG_GSO_TCP4 = 1, SG_GSO_TCP6 = 4, SG_GSO_ECN = 0x80 };
+
+#define SG_VPN_GSO_SIZE_MIN 48 /* bytes of payload in a segment; Linux never sends less (own) */
 
 /* gso, hdr_len … csum_offset mean what they mean in virtio_net_hdr. */
 struct sg_vpn_record {
@@ -45,15 +58,23 @@ struct sg_vpn_record {
 
 SG_BEGIN_DECLS
 
-/* Encoders: compact JSON without newline. Length or SG_ELONG. Members of ours only when rec. */
+/* Encoders: compact JSON without newline. Length or SG_ELONG (1,024 or more). Members of ours only when rec. */
 int sg_vpn_client_hello_encode(const struct sg_vpn_client_hello *h, char *out, size_t cap);
 int sg_vpn_server_hello_encode(const struct sg_vpn_server_hello *h, char *out, size_t cap);
 /*
  * Decoders: from the front of a byte run. Bytes used, 0 if more are needed, SG_EMALF, SG_ELONG (above
- * SG_VPN_HELLO_MAX). Trailing white space belongs to the hello only when it ends the run.
+ * SG_VPN_HELLO_MAX). White space behind the value is used too: neither packets nor records begin with it.
  */
 int sg_vpn_client_hello_decode(struct sg_view in, struct sg_vpn_client_hello *out);
 int sg_vpn_server_hello_decode(struct sg_view in, struct sg_vpn_server_hello *out);
+
+/**
+ * sg_vpn_hello_take - adds one piece that arrived; *used of its bytes belong to the hello.
+ * @records: the network keeps records. Then the hello ends, as the Go reader has it, with the first record whose
+ * length is no multiple of 1,024, and must fill it; otherwise it ends where its JSON value ends.
+ * 1: complete, h->b and h->len are one JSON object; 0: more is needed; SG_EMALF, SG_ELONG.
+ */
+int sg_vpn_hello_take(struct sg_vpn_hello_in *h, bool records, struct sg_view in, size_t *used);
 
 void sg_vpn_record_encode(const struct sg_vpn_record *r, uint8_t out[SG_VPN_RECORD_HEAD]);
 /**
