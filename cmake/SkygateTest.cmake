@@ -1,4 +1,4 @@
-# Test helpers. A test that cannot run here exits with 77 and prints why.
+# Test helpers. A test that cannot run here prints a line "SKIP: reason" and exits with 77.
 
 # sg_unit_test(NAME SOURCES … [LINKS targets…] [WRAP symbols…] [LABEL unit]): a cmocka program. WRAP: symbols that the
 # test replaces at link time (-Wl,--wrap), such as sg_malloc for the allocation-failure loops.
@@ -15,4 +15,21 @@ function(sg_unit_test name)
 	set_target_properties(test_${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
 	add_test(NAME ${A_LABEL}.${name} COMMAND test_${name} WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
 	set_tests_properties(${A_LABEL}.${name} PROPERTIES LABELS ${A_LABEL} SKIP_RETURN_CODE 77 TIMEOUT 120)
+endfunction()
+
+# sg_script_test(NAME LABELS labels… COMMAND program arguments… [TIMEOUT seconds] [SERIAL]): a test that is a script. It
+# finds what was built in $SG_BUILD and the sources in $SG_SOURCE. SERIAL: nothing else runs beside it, as all tests
+# with network namespaces need (their names are fixed).
+function(sg_script_test name)
+	cmake_parse_arguments(A "SERIAL" "TIMEOUT" "LABELS;COMMAND" ${ARGN})
+	list(GET A_LABELS 0 first)
+	if(NOT A_TIMEOUT)
+		set(A_TIMEOUT 120)
+	endif()
+	add_test(NAME ${first}.${name} COMMAND ${A_COMMAND} WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
+	set_tests_properties(${first}.${name} PROPERTIES LABELS "${A_LABELS}" SKIP_RETURN_CODE 77 TIMEOUT ${A_TIMEOUT}
+		ENVIRONMENT "SG_BUILD=${CMAKE_BINARY_DIR};SG_SOURCE=${CMAKE_SOURCE_DIR};SG_SANITIZE=${SG_SANITIZE}")
+	if(A_SERIAL)
+		set_tests_properties(${first}.${name} PROPERTIES RUN_SERIAL TRUE)
+	endif()
 endfunction()

@@ -1,0 +1,31 @@
+# Cross-compiles with a Debian cross compiler against libraries that scripts/make-sysroot unpacked. The including file
+# sets SG_DEB_ARCH (Debian's name), SG_TRIPLET (its multiarch name), SG_PROCESSOR and SG_QEMU.
+get_filename_component(SG_ROOT ${CMAKE_CURRENT_LIST_DIR} DIRECTORY)
+set(SG_SYSROOT ${SG_ROOT}/build/sysroot-${SG_DEB_ARCH})
+
+find_program(SG_CROSS_CC ${SG_TRIPLET}-gcc)
+if(NOT SG_CROSS_CC)
+	message(FATAL_ERROR "The compiler ${SG_TRIPLET}-gcc is missing. Install it with: scripts/install-packages foreign long")
+endif()
+execute_process(COMMAND ${SG_ROOT}/scripts/make-sysroot ${SG_DEB_ARCH} ${SG_SYSROOT} RESULT_VARIABLE status)
+if(status)
+	message(FATAL_ERROR "scripts/make-sysroot ${SG_DEB_ARCH} failed, see above")
+endif()
+
+set(CMAKE_SYSTEM_NAME Linux)
+set(CMAKE_SYSTEM_PROCESSOR ${SG_PROCESSOR})
+set(CMAKE_C_COMPILER ${SG_CROSS_CC})
+set(CMAKE_LIBRARY_ARCHITECTURE ${SG_TRIPLET})
+set(CMAKE_SYSROOT ${SG_SYSROOT})
+set(CMAKE_FIND_ROOT_PATH_MODE_PROGRAM NEVER)
+set(CMAKE_FIND_ROOT_PATH_MODE_LIBRARY ONLY)
+set(CMAKE_FIND_ROOT_PATH_MODE_INCLUDE ONLY)
+set(CMAKE_FIND_ROOT_PATH_MODE_PACKAGE ONLY)
+set(ENV{PKG_CONFIG_DIR} "")
+set(ENV{PKG_CONFIG_LIBDIR} ${SG_SYSROOT}/usr/lib/${SG_TRIPLET}/pkgconfig:${SG_SYSROOT}/usr/share/pkgconfig)
+set(ENV{PKG_CONFIG_SYSROOT_DIR} ${SG_SYSROOT})
+
+find_program(SG_QEMU_BIN ${SG_QEMU})
+if(SG_QEMU_BIN)
+	set(CMAKE_CROSSCOMPILING_EMULATOR ${SG_QEMU_BIN};-L;${SG_SYSROOT})
+endif()
