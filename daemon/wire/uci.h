@@ -36,7 +36,7 @@ struct sg_uci {
 	struct sg_list sections;
 };
 
-/* Takes one finding: "FILE:LINE: what is wrong\n  accepted: …". @line 0: the whole file. */
+/* Takes one finding, @message is "FILE:LINE: what is wrong\n  accepted: …". @line 0: the whole file. */
 typedef void sg_uci_report_fn(void *arg, unsigned line, const char *message);
 
 SG_BEGIN_DECLS
@@ -64,9 +64,13 @@ int sg_uci_format(const struct sg_uci *doc, char **out);
 /**
  * sg_uci_check - the document against @n tables of options (each ended by a NULL section): unknown sections and
  * options (with "did you mean"), missing required ones, types, ranges, references to sections, doubles. Reports every
- * finding in the words of a compiler; returns how many. Whether a key lies on the curve is asked through @pk_ok.
+ * finding in the words of a compiler; returns how many. Whether a key lies on the curve is asked through @pk_ok, which
+ * may be NULL: then 66 hex digits are enough.
  */
 size_t sg_uci_check(const struct sg_uci *doc, const struct sg_option *const *tables, size_t n,
+	bool (*pk_ok)(void *arg, const char *text), sg_uci_report_fn *report, void *arg);
+/** sg_uci_check_part - as sg_uci_check for a program that knows only a part: what the tables do not name is left out. */
+size_t sg_uci_check_part(const struct sg_uci *doc, const struct sg_option *const *tables, size_t n,
 	bool (*pk_ok)(void *arg, const char *text), sg_uci_report_fn *report, void *arg);
 
 /** sg_ifname_ok - what the kernel takes as an interface name: 1..15 bytes, no '/', no space, not "." or "..". */

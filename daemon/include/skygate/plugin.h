@@ -64,13 +64,17 @@ enum { SG_OPT_LIST = 1, SG_OPT_REQUIRED = 2, SG_OPT_SECRET = 4 };
 
 struct sg_option {
 	const char *section; /* NULL ends the table */
-	const char *name;    /* NULL: the section itself, help says what it is for */
+	const char *name;    /* NULL: the section itself, see below */
 	enum sg_option_type type;
 	unsigned flags;
 	const char *accepted; /* of SG_OPT_ENUM and SG_OPT_NAME */
 	const char *def;      /* text of the default, NULL: none */
 	uint64_t min, max;    /* of SG_OPT_UINT */
 	const char *help;     /* one line */
+	/*
+	 * A row without a name speaks of the section: help says what it is for; SG_OPT_REQUIRED, it must be there;
+	 * unless SG_OPT_LIST it is there once at most.
+	 */
 };
 
 /* ---- control methods and counters ------------------------------------------------------------------------------ */
