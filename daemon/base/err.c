@@ -14,9 +14,10 @@ static const struct {
 /* The few errno names that appear in our log lines; glibc's strerrorname_np does not exist on musl. */
 #define ERRNO_MAP(X)                                                                                                   \
 	X(EACCES)                                                                                                      \
-	X(EADDRINUSE) X(EADDRNOTAVAIL) X(EAGAIN) X(EBADF) X(EBUSY) X(ECONNABORTED) X(ECONNREFUSED) X(ECONNRESET)       \
-		X(EEXIST) X(EHOSTUNREACH) X(EINVAL) X(EIO) X(EMFILE) X(ENETDOWN) X(ENETUNREACH) X(ENFILE) X(ENODEV)    \
-			X(ENOENT) X(ENOMEM) X(ENOSPC) X(ENOTSUP) X(EPERM) X(EPIPE) X(ETIMEDOUT)
+	X(EADDRINUSE)                                                                                                  \
+	X(EADDRNOTAVAIL) X(EAGAIN) X(EBADF) X(EBUSY) X(ECONNABORTED) X(ECONNREFUSED) X(ECONNRESET) X(EEXIST)           \
+		X(EHOSTUNREACH) X(EINVAL) X(EIO) X(EMFILE) X(ENETDOWN) X(ENETUNREACH) X(ENFILE) X(ENODEV) X(ENOENT)    \
+			X(ENOMEM) X(ENOSPC) X(ENOTSUP) X(EPERM) X(EPIPE) X(ETIMEDOUT)
 
 static const struct {
 	int num;

@@ -72,9 +72,9 @@
 #define SG_CONF_FILE_MAX    (1024 * 1024) /* bytes (own) */
 #define SG_CONF_VALUE_MAX   4096          /* bytes of one value (own) */
 #define SG_CONF_SECTIONS    4096
-#define SG_CONF_OPTIONS     256  /* different options of one section (own) */
-#define SG_CONF_NAME_MAX    64   /* bytes of a type or name (own) */
-#define SG_CONF_FINDINGS    50   /* syntax errors told before giving up on a file (own) */
+#define SG_CONF_OPTIONS     256   /* different options of one section (own) */
+#define SG_CONF_NAME_MAX    64    /* bytes of a type or name (own) */
+#define SG_CONF_FINDINGS    50    /* syntax errors told before giving up on a file (own) */
 #define SG_CONTROL_LINE_MAX 65536 /* bytes of one JSON-RPC object (contracts) */
 #define SG_CONTROL_CLIENTS  32    /* connections at once (own) */
 

@@ -31,10 +31,10 @@ struct sg_link_info {
 	char peer[64]; /* section name of the configured peer, "" for others */
 	char carrier[8];
 	char address[SG_ADDR_TEXT];
-	bool dialled;     /* by us */
-	const char *kind; /* "own", "2026" or "2024": what the other end showed it knows; static */
-	int64_t up_ms;    /* since it is up */
-	int64_t rtt_us;   /* of the last transport ping; -1: none answered yet */
+	bool dialled;                /* by us */
+	const char *kind;            /* "own", "2026" or "2024": what the other end showed it knows; static */
+	int64_t up_ms;               /* since it is up */
+	int64_t rtt_us;              /* of the last transport ping; -1: none answered yet */
 	uint64_t rx_bytes, tx_bytes; /* on the wire, without TCP */
 	uint64_t rx_packets, tx_packets;
 	size_t tx_waiting; /* bytes in user space */
@@ -104,35 +104,32 @@ int links_peer_find(const struct sg_links *ls, const char *name, struct sg_pk *o
 int links_peer_state(const struct sg_links *ls, const struct sg_pk *pk, struct sg_peer_state *out);
 
 /** links_each - @fn for every live link, until it returns false. */
-void links_each(const struct sg_links *ls, bool (*fn)(void *arg, const struct sg_link_info *info),
-	void *arg);
+void links_each(const struct sg_links *ls, bool (*fn)(void *arg, const struct sg_link_info *info), void *arg);
 
 /*
  * Counters of all links since start. Names as counter.list shows them; drops are named by their
  * reason. X(member, name, help)
  */
-#define SG_LINK_COUNTERS(X)                                                                        \
-	X(rx_bytes, "link.rx_bytes", "bytes received in frames")                                   \
-	X(tx_bytes, "link.tx_bytes", "bytes sent in frames")                                       \
-	X(rx_packets, "link.rx_packets", "packets received")                                       \
-	X(tx_packets, "link.tx_packets", "packets sent")                                           \
-	X(up, "link.up", "links that came up")                                                     \
-	X(down, "link.down", "links that ended")                                                   \
-	X(dials, "link.dials", "connection attempts")                                              \
-	X(dial_failed, "link.dial_failed", "connection attempts that failed")                      \
-	X(hs_failed_in, "link.handshake_failed_in", "handshakes of callers that failed")           \
-	X(hs_failed_out, "link.handshake_failed_out", "handshakes of ours that failed")            \
-	X(refused_pending, "link.refused_pending", "callers refused: too many in handshake")       \
-	X(refused_pending_ip, "link.refused_pending_ip",                                           \
-		"callers refused: too many in handshake from that address")                        \
-	X(refused_links, "link.refused_links", "callers refused: too many links")                  \
-	X(replaced, "link.replaced", "links that a newer one of the same peer replaced")           \
-	X(dead, "link.dead", "links closed because the other end went silent")                     \
-	X(frame_bad, "link.frame_bad", "links closed by a frame that is not authentic")            \
-	X(drop_type, "link.drop.type", "packets skipped: unknown type")                            \
-	X(drop_malformed, "link.drop.malformed", "packets dropped: shorter than their type needs") \
-	X(drop_unmarked, "link.drop.unmarked",                                                     \
-		"packets dropped: our own type from a peer without our mark")
+#define SG_LINK_COUNTERS(X)                                                                                            \
+	X(rx_bytes, "link.rx_bytes", "bytes received in frames")                                                       \
+	X(tx_bytes, "link.tx_bytes", "bytes sent in frames")                                                           \
+	X(rx_packets, "link.rx_packets", "packets received")                                                           \
+	X(tx_packets, "link.tx_packets", "packets sent")                                                               \
+	X(up, "link.up", "links that came up")                                                                         \
+	X(down, "link.down", "links that ended")                                                                       \
+	X(dials, "link.dials", "connection attempts")                                                                  \
+	X(dial_failed, "link.dial_failed", "connection attempts that failed")                                          \
+	X(hs_failed_in, "link.handshake_failed_in", "handshakes of callers that failed")                               \
+	X(hs_failed_out, "link.handshake_failed_out", "handshakes of ours that failed")                                \
+	X(refused_pending, "link.refused_pending", "callers refused: too many in handshake")                           \
+	X(refused_pending_ip, "link.refused_pending_ip", "callers refused: too many in handshake from that address")   \
+	X(refused_links, "link.refused_links", "callers refused: too many links")                                      \
+	X(replaced, "link.replaced", "links that a newer one of the same peer replaced")                               \
+	X(dead, "link.dead", "links closed because the other end went silent")                                         \
+	X(frame_bad, "link.frame_bad", "links closed by a frame that is not authentic")                                \
+	X(drop_type, "link.drop.type", "packets skipped: unknown type")                                                \
+	X(drop_malformed, "link.drop.malformed", "packets dropped: shorter than their type needs")                     \
+	X(drop_unmarked, "link.drop.unmarked", "packets dropped: our own type from a peer without our mark")
 
 struct sg_link_counters {
 #define SG_LINK_COUNTER_MEMBER(member, name, help) uint64_t member;
@@ -187,8 +184,7 @@ void **link_user(struct sg_link *l);
 int link_send(struct sg_link *l, uint8_t type, uint32_t route_id, const struct iovec *iov, int n);
 /** link_send_control - as link_send, for small packets that must not wait: taken above the mark
  * too, up to a bound. */
-int link_send_control(
-	struct sg_link *l, uint8_t type, uint32_t route_id, const void *payload, size_t len);
+int link_send_control(struct sg_link *l, uint8_t type, uint32_t route_id, const void *payload, size_t len);
 /** link_want - while @read is false nothing more is read from the socket. Counted: each false needs
  * its true. */
 void link_want(struct sg_link *l, bool read);

@@ -38,29 +38,27 @@ void route_unlisten(struct sg_route *r, uint16_t port);
  * answer, together at most SG_ROUTE_DIAL_MS. Ends in @done once, never inside this call. 0 or
  * -ENOMEM.
  */
-int route_dial(
-	struct sg_route *r, const struct sg_pk *pk, uint16_t port, sg_dialed_fn *done, void *arg);
+int route_dial(struct sg_route *r, const struct sg_pk *pk, uint16_t port, sg_dialed_fn *done, void *arg);
 /** route_dial_cancel - all dials with this @arg; their call-backs do not follow. */
 void route_dial_cancel(struct sg_route *r, const void *arg);
 
 /** route_each_stream - @fn for every open stream, until it returns false. */
-void route_each_stream(const struct sg_route *r,
-	bool (*fn)(void *arg, const struct sg_route_stream_info *s), void *arg);
+void route_each_stream(
+	const struct sg_route *r, bool (*fn)(void *arg, const struct sg_route_stream_info *s), void *arg);
 
 /* X(member, name, help) */
-#define SG_ROUTE_COUNTERS(X)                                                                       \
-	X(streams_in, "route.streams_in", "streams that others opened")                            \
-	X(streams_out, "route.streams_out", "streams that we opened")                              \
-	X(refused_port, "route.refused.port", "streams refused: nobody listens on that port")      \
-	X(refused_limit, "route.refused.limit", "streams refused: too many on that link")          \
-	X(refused_id, "route.refused.id", "streams refused: an id that is not the peer's to give") \
-	X(refused_relay, "route.refused.relay", "streams refused: we do not relay")                \
-	X(drop_rule, "route.drop.rule", "packets dropped: no rule for their route id")             \
-	X(drop_type, "route.drop.type", "packets dropped: a type that has no use on route id 0")   \
-	X(drop_malformed, "route.drop.malformed",                                                  \
-		"packets dropped: shorter than their type needs")                                  \
-	X(drop_sender, "route.drop.sender", "packets dropped: the sender's key is not the link's") \
-	X(drop_stream, "route.drop.stream", "packets dropped: no such stream")                     \
+#define SG_ROUTE_COUNTERS(X)                                                                                           \
+	X(streams_in, "route.streams_in", "streams that others opened")                                                \
+	X(streams_out, "route.streams_out", "streams that we opened")                                                  \
+	X(refused_port, "route.refused.port", "streams refused: nobody listens on that port")                          \
+	X(refused_limit, "route.refused.limit", "streams refused: too many on that link")                              \
+	X(refused_id, "route.refused.id", "streams refused: an id that is not the peer's to give")                     \
+	X(refused_relay, "route.refused.relay", "streams refused: we do not relay")                                    \
+	X(drop_rule, "route.drop.rule", "packets dropped: no rule for their route id")                                 \
+	X(drop_type, "route.drop.type", "packets dropped: a type that has no use on route id 0")                       \
+	X(drop_malformed, "route.drop.malformed", "packets dropped: shorter than their type needs")                    \
+	X(drop_sender, "route.drop.sender", "packets dropped: the sender's key is not the link's")                     \
+	X(drop_stream, "route.drop.stream", "packets dropped: no such stream")                                         \
 	X(drop_credit, "route.drop.credit", "streams closed: more was sent than was allowed")
 
 struct sg_route_counters {

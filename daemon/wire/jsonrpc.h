@@ -10,7 +10,7 @@ enum {
 	SG_RPC_NO_METHOD = -32601,
 	SG_RPC_PARAMS = -32602,
 	SG_RPC_INTERNAL = -32603,
-	SG_RPC_FAILED = -32000,   /* the thing failed; message is a sentence */
+	SG_RPC_FAILED = -32000, /* the thing failed; message is a sentence */
 	SG_RPC_FORBIDDEN = -32001
 };
 

@@ -14,15 +14,15 @@ struct sg_param {
 	const char *name; /* NULL ends the list */
 	enum sg_param_type type;
 	bool required;
-	const char *cli;  /* "--open", or "TOPIC" for a positional one */
+	const char *cli; /* "--open", or "TOPIC" for a positional one */
 	const char *help;
 };
 
 struct sg_method_row {
-	const char *name;        /* "vpn.start"; NULL ends the table */
+	const char *name; /* "vpn.start"; NULL ends the table */
 	enum sg_role role;
-	const char *noun, *verb; /* "vpn", "start"; verb may be NULL: skygate status */
-	const char *plugin;      /* who answers; NULL: core */
+	const char *noun, *verb;       /* "vpn", "start"; verb may be NULL: skygate status */
+	const char *plugin;            /* who answers; NULL: core */
 	const struct sg_param *params; /* may be NULL */
 	const char *summary;
 };

@@ -29,12 +29,12 @@ enum sg_netd_path { SG_PATH_UNWANTED = 0, SG_PATH_DOWN = 1, SG_PATH_UP = 2 };
 #define SG_NETD_TEXT_MAX 512
 
 struct sg_netd_status {
-	uint8_t mode;           /* 0 off, 1 vpn, 2 host */
+	uint8_t mode; /* 0 off, 1 vpn, 2 host */
 	bool kill_switch;
-	bool rules_in_place;    /* table, rules and routes read back from the kernel just now */
-	uint8_t path;           /* enum sg_netd_path as netd knows it */
+	bool rules_in_place;               /* table, rules and routes read back from the kernel just now */
+	uint8_t path;                      /* enum sg_netd_path as netd knows it */
 	uint64_t blocked, refused, forged; /* packets since netd started */
-	uint32_t restarts;      /* of core */
+	uint32_t restarts;                 /* of core */
 };
 
 struct sg_netd_msg {
@@ -43,14 +43,14 @@ struct sg_netd_msg {
 	int32_t err;                 /* answers */
 	char text[SG_NETD_TEXT_MAX]; /* answers with an error, a sentence; "" otherwise */
 	union {
-		uint8_t role;                   /* TUN_OPEN */
-		uint8_t path;                   /* PATH */
-		uint8_t what;                   /* CHANGED */
+		uint8_t role; /* TUN_OPEN */
+		uint8_t path; /* PATH */
+		uint8_t what; /* CHANGED */
 		struct {
 			uint32_t address, gateway;
-		} lease;                        /* LEASE_SET */
-		struct sg_tun tun;              /* answer to TUN_OPEN; fd is not in the bytes */
-		struct sg_netd_status status;   /* answer to COUNTERS */
+		} lease;                      /* LEASE_SET */
+		struct sg_tun tun;            /* answer to TUN_OPEN; fd is not in the bytes */
+		struct sg_netd_status status; /* answer to COUNTERS */
 	} u;
 };
 

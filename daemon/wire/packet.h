@@ -15,8 +15,8 @@ enum sg_packet_type {
 	SG_PACKET_ERROR = 6,
 	SG_PACKET_TRANSPORT_PING = 8, /* route id 0, 8 bytes to be echoed */
 	SG_PACKET_TRANSPORT_PONG = 9,
-	SG_PACKET_APP_DIRECT = 16,    /* route id 0, a virtual stream: wire/vstream.h */
-	SG_PACKET_LINK_HELLO = 0xe0,  /* route id 0, only to peers that bear our mark: wire/linkhello.h */
+	SG_PACKET_APP_DIRECT = 16,   /* route id 0, a virtual stream: wire/vstream.h */
+	SG_PACKET_LINK_HELLO = 0xe0, /* route id 0, only to peers that bear our mark: wire/linkhello.h */
 	SG_PACKET_CREDIT = 0xe1
 };
 

@@ -9,10 +9,10 @@
 #include "base/limits.h"
 #include "crypto/keys.h"
 
-#define SG_STCP_F0       "get_nonce"
-#define SG_STCP_F0_LEN   9
-#define SG_STCP_NONCE    16
-#define SG_STCP_TP_PORT  45 /* where visors listen for transports */
+#define SG_STCP_F0            "get_nonce"
+#define SG_STCP_F0_LEN        9
+#define SG_STCP_NONCE         16
+#define SG_STCP_TP_PORT       45 /* where visors listen for transports */
 #define SG_STCP_NOT_LISTENING "not listening on given port"
 
 struct sg_stcp_f2 {

@@ -42,8 +42,8 @@ typedef void sg_uci_report_fn(void *arg, unsigned line, const char *message);
 SG_BEGIN_DECLS
 
 /** sg_uci_parse - whole text. 0 and *out (free with sg_uci_free), SG_ECONF after at least one report, -ENOMEM. */
-int sg_uci_parse(const char *text, size_t len, const char *file, sg_uci_report_fn *report, void *arg,
-	struct sg_uci **out);
+int sg_uci_parse(
+	const char *text, size_t len, const char *file, sg_uci_report_fn *report, void *arg, struct sg_uci **out);
 /** sg_uci_load - reads the file (at most SG_CONF_FILE_MAX bytes) and parses it; also a negative errno, reported. */
 int sg_uci_load(const char *path, sg_uci_report_fn *report, void *arg, struct sg_uci **out);
 void sg_uci_free(struct sg_uci *doc);

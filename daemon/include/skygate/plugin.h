@@ -71,7 +71,7 @@ struct sg_option {
 	const char *def;      /* text of the default, NULL: none */
 	uint64_t min, max;    /* of SG_OPT_UINT */
 	const char *help;     /* one line */
-	/*
+			      /*
 	 * A row without a name speaks of the section: help says what it is for; SG_OPT_REQUIRED, it must be there;
 	 * unless SG_OPT_LIST it is there once at most.
 	 */
