@@ -23,7 +23,8 @@ enum sg_netd_type {
 };
 #define SG_NETD_ANSWER 0x80
 
-enum sg_netd_path { SG_PATH_UNWANTED = 0, SG_PATH_DOWN = 1, SG_PATH_UP = 2 };
+/* OPEN: skygate vpn stop --open; steered traffic leaves as if we were not there, until another state arrives. */
+enum sg_netd_path { SG_PATH_UNWANTED = 0, SG_PATH_DOWN = 1, SG_PATH_UP = 2, SG_PATH_OPEN = 3 };
 
 #define SG_NETD_HEAD     8
 #define SG_NETD_TEXT_MAX 512

@@ -98,6 +98,9 @@ struct sg_counter {
 
 enum sg_tun_role { SG_TUN_CLIENT = 0, SG_TUN_SERVER = 1 };
 
+/* no VPN: "armed", the LAN stays blocked · a VPN · the LAN may leave without protection, as the owner said aloud */
+enum sg_want { SG_WANT_NOT = 0, SG_WANT_VPN = 1, SG_WANT_OPEN = 2 };
+
 /* What netd knows of the TUN it opened: descriptor (now yours) or a negative code with a reason. */
 struct sg_tun {
 	int fd; /* non-blocking, IFF_NO_PI | IFF_VNET_HDR */
@@ -162,8 +165,8 @@ struct sg_host {
 	int (*lease_set)(struct sg_inst *, uint32_t address, uint32_t gateway, sg_done_fn *done, void *arg);
 	/* Client: traffic has a proven path, or none. */
 	int (*path_set)(struct sg_inst *, bool up);
-	/* Client: the owner asks for the VPN or not: on false "armed", on true "blocking" until path_set(true). */
-	int (*want_set)(struct sg_inst *, bool wanted);
+	/* Client: what the owner asks for; SG_WANT_VPN is "blocking" until path_set(true). */
+	int (*want_set)(struct sg_inst *, enum sg_want want);
 
 	/* Ends stop(): nothing of the instance is in flight any more. */
 	void (*stopped)(struct sg_inst *);
