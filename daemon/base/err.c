@@ -23,7 +23,7 @@ static const struct {
 	int num;
 	const char *name;
 } posix[] = {
-#define ERRNO_ROW(name) {-name, #name},
+#define ERRNO_ROW(name) {-(name), #name},
 	ERRNO_MAP(ERRNO_ROW)
 #undef ERRNO_ROW
 };
