@@ -17,7 +17,7 @@ int sg_pk_parse(const struct sg_crypto *c, const char *text, size_t len, struct 
 int sg_pk_parse_json(const struct sg_crypto *c, const char *text, size_t len, struct sg_pk *out);
 /** sg_sk_check - 0 < k < n. 0 or SG_EKEY. */
 int sg_sk_check(const struct sg_crypto *c, const struct sg_sk *sk);
-/** sg_sk_parse - 64 hex digits of a valid key. 0 or SG_EKEY. */
+/** sg_sk_parse - 64 hex digits of a valid key. 0, SG_EMALF (hex, but not 32 bytes of it) or SG_EKEY. */
 int sg_sk_parse(const struct sg_crypto *c, const char *text, size_t len, struct sg_sk *out);
 /** sg_sk_generate - a new key from the random source. */
 void sg_sk_generate(const struct sg_crypto *c, struct sg_sk *out);
