@@ -16,8 +16,26 @@ SG_BEGIN_DECLS
  * NULL when malformed or out of memory. Returns new.
  */
 json_t *sg_json_parse(struct sg_view in, size_t *used);
+/**
+ * sg_json_scan - where the object at the front of a byte run ends, at most @max bytes from its start: bytes through the
+ * closing brace, 0 if more are needed, SG_EMALF (no object) or SG_ELONG. What is inside is the parser's question.
+ */
+int sg_json_scan(struct sg_view in, size_t max);
+/**
+ * sg_json_object - the object at the front of a byte run, parsed. Bytes used (the newline behind it too when it is
+ * there), 0 if more are needed, SG_EMALF (also: out of memory) or SG_ELONG. @out: returns new, only when > 0.
+ */
+int sg_json_object(struct sg_view in, size_t max, json_t **out);
 /** sg_json_get - member of an object, exact name first, then without regard to case; NULL if absent. Borrowed. */
 json_t *sg_json_get(const json_t *obj, const char *name);
+
+/*
+ * Members as Go decodes them: absent and null give "", 0 or NULL; another type gives SG_EMALF. @out borrows from @obj.
+ */
+int sg_json_get_text(const json_t *obj, const char *name, struct sg_view *out);
+int sg_json_get_uint(const json_t *obj, const char *name, uint64_t max, uint64_t *out);
+int sg_json_get_array(const json_t *obj, const char *name, const json_t **out);
+
 /** sg_json_text_add - a quoted string with Go's escapes. */
 void sg_json_text_add(struct sg_text *t, const char *s);
 

@@ -36,11 +36,13 @@ int sg_packet_decode(struct sg_view in, struct sg_packet *out);
 /** sg_packet_head - the 7 bytes in front of @len bytes of payload. 0 or SG_ELONG (above 65,535). */
 int sg_packet_head(uint8_t type, uint32_t route_id, size_t len, uint8_t out[SG_PACKET_HEAD]);
 
+#define SG_PACKET_PING_LEN 16
+
 /* Payloads of the small types; each decoder returns 0 or SG_EMALF and takes longer payloads (newer peers). */
 struct sg_packet_ping {
 	int64_t timestamp_ms, throughput; /* bytes per second; 0 in a pong */
 };
-void sg_packet_ping_encode(const struct sg_packet_ping *p, uint8_t out[16]);
+void sg_packet_ping_encode(const struct sg_packet_ping *p, uint8_t out[SG_PACKET_PING_LEN]);
 int sg_packet_ping_decode(struct sg_view in, struct sg_packet_ping *out);
 
 SG_END_DECLS

@@ -1,0 +1,159 @@
+/*
+ * JSON between Jansson and the habits of the existing network. Jansson cannot tell a malformed value from one that is
+ * not whole yet, so a scan that knows only strings and brackets finds the end of a value in a byte run first.
+ */
+#include "wire/json.h"
+#include "base/common.h"
+#include "base/err.h"
+
+#include <strings.h>
+
+static bool is_space(uint8_t c)
+{
+	return c == ' ' || c == '\t' || c == '\n' || c == '\r';
+}
+
+int sg_json_scan(struct sg_view in, size_t max)
+{
+	size_t limit = SG_MIN(in.len, max), i = 0, depth = 0;
+	bool quoted = false;
+
+	while (i < limit && is_space(in.p[i]))
+		i++;
+	if (i < limit && in.p[i] != '{')
+		return SG_EMALF;
+	for (; i < limit; i++) {
+		uint8_t c = in.p[i];
+
+		if (quoted && c == '\\')
+			i++;
+		else if (c == '"')
+			quoted = !quoted;
+		else if (!quoted && (c == '{' || c == '['))
+			depth++;
+		else if (!quoted && (c == '}' || c == ']') && --depth == 0)
+			return (int)i + 1;
+	}
+	return in.len >= max ? SG_ELONG : 0;
+}
+
+int sg_json_object(struct sg_view in, size_t max, json_t **out)
+{
+	int len = sg_json_scan(in, max);
+
+	if (len <= 0)
+		return len;
+	*out = sg_json_parse((struct sg_view){in.p, (size_t)len}, NULL);
+	if (!*out)
+		return SG_EMALF;
+	if ((size_t)len < in.len && in.p[len] == '\n')
+		len++;
+	return len;
+}
+
+json_t *sg_json_parse(struct sg_view in, size_t *used)
+{
+	json_error_t err;
+	json_t *root =
+		json_loadb((const char *)in.p, in.len, JSON_DECODE_ANY | (used ? JSON_DISABLE_EOF_CHECK : 0), &err);
+
+	if (root && used)
+		*used = (size_t)err.position;
+	return root;
+}
+
+json_t *sg_json_get(const json_t *obj, const char *name)
+{
+	json_t *exact = json_object_get(obj, name);
+	void *it;
+
+	if (exact)
+		return exact;
+	for (it = json_object_iter((json_t *)obj); it; it = json_object_iter_next((json_t *)obj, it)) {
+		if (strcasecmp(json_object_iter_key(it), name) == 0)
+			return json_object_iter_value(it);
+	}
+	return NULL;
+}
+
+int sg_json_get_text(const json_t *obj, const char *name, struct sg_view *out)
+{
+	const json_t *v = sg_json_get(obj, name);
+
+	*out = (struct sg_view){(const uint8_t *)"", 0};
+	if (!v || json_is_null(v))
+		return 0;
+	if (!json_is_string(v))
+		return SG_EMALF;
+	*out = (struct sg_view){(const uint8_t *)json_string_value(v), json_string_length(v)};
+	return 0;
+}
+
+int sg_json_get_uint(const json_t *obj, const char *name, uint64_t max, uint64_t *out)
+{
+	const json_t *v = sg_json_get(obj, name);
+
+	*out = 0;
+	if (!v || json_is_null(v))
+		return 0;
+	if (!json_is_integer(v) || json_integer_value(v) < 0 || (uint64_t)json_integer_value(v) > max)
+		return SG_EMALF;
+	*out = (uint64_t)json_integer_value(v);
+	return 0;
+}
+
+int sg_json_get_array(const json_t *obj, const char *name, const json_t **out)
+{
+	const json_t *v = sg_json_get(obj, name);
+
+	*out = json_is_array(v) ? v : NULL;
+	return !v || json_is_null(v) || json_is_array(v) ? 0 : SG_EMALF;
+}
+
+/* Bytes of the UTF-8 sequence at the front of @s, 0 when it is none. */
+static size_t utf8_len(const uint8_t *s)
+{
+	size_t len = s[0] < 0x80 ? 1 : s[0] >= 0xc2 && s[0] < 0xe0 ? 2 : (s[0] & 0xf0) == 0xe0 ? 3 : 4;
+
+	if (s[0] >= 0x80 && (s[0] < 0xc2 || s[0] > 0xf4))
+		return 0;
+	for (size_t i = 1; i < len; i++) {
+		if ((s[i] & 0xc0) != 0x80)
+			return 0;
+	}
+	if (len == 3 && ((s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xed && s[1] > 0x9f)))
+		return 0; /* too long a form; half of a surrogate pair */
+	if (len == 4 && ((s[0] == 0xf0 && s[1] < 0x90) || (s[0] == 0xf4 && s[1] > 0x8f)))
+		return 0;
+	return len;
+}
+
+static bool is_line_separator(const uint8_t *s)
+{
+	return s[0] == 0xe2 && s[1] == 0x80 && (s[2] & 0xfe) == 0xa8; /* U+2028, U+2029 */
+}
+
+void sg_json_text_add(struct sg_text *t, const char *s)
+{
+	static const char plain[] = "\"\\\n\r\t", named[] = "\"\\nrt";
+	const uint8_t *p = (const uint8_t *)s;
+
+	sg_text_add(t, "\"");
+	while (*p) {
+		size_t len = utf8_len(p);
+		const char *at = strchr(plain, *p);
+
+		if (at)
+			sg_text_addf(t, "\\%c", named[at - plain]);
+		else if (*p < 0x20 || *p == '<' || *p == '>' || *p == '&')
+			sg_text_addf(t, "\\u%04x", *p);
+		else if (len == 0)
+			sg_text_add(t, "\\ufffd");
+		else if (len == 3 && is_line_separator(p))
+			sg_text_addf(t, "\\u202%x", p[2] & 0xf);
+		else
+			sg_text_addf(t, "%.*s", (int)len, (const char *)p);
+		p += len ? len : 1;
+	}
+	sg_text_add(t, "\"");
+}
