@@ -31,6 +31,8 @@ char *sg_rpc_result(json_t *id, json_t *result);
 char *sg_rpc_error(json_t *id, int code, const char *message);
 /** sg_rpc_call - a request line (sg_free). */
 char *sg_rpc_call(int id, const char *method, json_t *params);
+/** sg_rpc_notify - a line that wants no answer (sg_free): what a subscription brings. */
+char *sg_rpc_notify(const char *method, json_t *params);
 
 SG_END_DECLS
 #endif

@@ -1,0 +1,91 @@
+/* JSON-RPC 2.0, one object per line. */
+#include "wire/jsonrpc.h"
+#include "base/alloc.h"
+#include "base/common.h"
+#include "base/limits.h"
+
+static int bad(int *code, int value, char *why, size_t cap, const char *text)
+{
+	*code = value;
+	snprintf(why, cap, "%s", text);
+	return value;
+}
+
+int sg_rpc_parse(struct sg_view line, struct sg_rpc_request *out, int *code, char *why, size_t why_cap)
+{
+	json_t *version, *method;
+
+	memset(out, 0, sizeof(*out));
+	if (line.len > SG_CONTROL_LINE_MAX)
+		return bad(code, SG_RPC_INVALID, why, why_cap, "the request is longer than 65536 bytes");
+	out->root = sg_json_parse(line, NULL);
+	if (!out->root)
+		return bad(code, SG_RPC_PARSE, why, why_cap, "the line is not JSON");
+	if (!json_is_object(out->root))
+		return bad(code, SG_RPC_INVALID, why, why_cap, "a request is one object; there are no batches");
+	/* Exact names here: this is our own interface. */
+	out->id = json_object_get(out->root, "id");
+	if (out->id && !json_is_integer(out->id) && !json_is_string(out->id)) {
+		out->id = NULL;
+		return bad(code, SG_RPC_INVALID, why, why_cap, "id is neither a number nor a string");
+	}
+	version = json_object_get(out->root, "jsonrpc");
+	if (!json_is_string(version) || strcmp(json_string_value(version), "2.0") != 0)
+		return bad(code, SG_RPC_INVALID, why, why_cap, "jsonrpc is not \"2.0\"");
+	method = json_object_get(out->root, "method");
+	if (!json_is_string(method))
+		return bad(code, SG_RPC_INVALID, why, why_cap, "method is missing");
+	out->method = json_string_value(method);
+	out->params = json_object_get(out->root, "params");
+	if (out->params && !json_is_object(out->params))
+		return bad(code, SG_RPC_INVALID, why, why_cap, "params are not an object");
+	return 0;
+}
+
+void sg_rpc_request_fini(struct sg_rpc_request *r)
+{
+	json_decref(r->root);
+	memset(r, 0, sizeof(*r));
+}
+
+/* Takes @obj. */
+static char *line_of(json_t *obj)
+{
+	char *text = NULL;
+	size_t len;
+
+	if (!obj)
+		return NULL;
+	len = json_dumpb(obj, NULL, 0, JSON_COMPACT);
+	if (len)
+		text = sg_malloc(len + 2);
+	if (text) {
+		json_dumpb(obj, text, len, JSON_COMPACT);
+		text[len] = '\n';
+		text[len + 1] = '\0';
+	}
+	json_decref(obj);
+	return text;
+}
+
+char *sg_rpc_result(json_t *id, json_t *result)
+{
+	return line_of(json_pack("{s:s, s:O?, s:O?}", "jsonrpc", "2.0", "id", id, "result", result));
+}
+
+char *sg_rpc_error(json_t *id, int code, const char *message)
+{
+	return line_of(json_pack(
+		"{s:s, s:O?, s:{s:i, s:s}}", "jsonrpc", "2.0", "id", id, "error", "code", code, "message", message));
+}
+
+char *sg_rpc_call(int id, const char *method, json_t *params)
+{
+	return line_of(
+		json_pack("{s:s, s:i, s:s, s:O*}", "jsonrpc", "2.0", "id", id, "method", method, "params", params));
+}
+
+char *sg_rpc_notify(const char *method, json_t *params)
+{
+	return line_of(json_pack("{s:s, s:s, s:O*}", "jsonrpc", "2.0", "method", method, "params", params));
+}

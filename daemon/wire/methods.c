@@ -1,0 +1,71 @@
+/* The table of control methods. */
+#include "wire/methods.h"
+#include "base/common.h"
+
+static const struct sg_param transport_add[] = {
+	{"pk", SG_PARAM_STRING, true, "KEY", "the other visor's public key"},
+	{"address", SG_PARAM_STRING, false, "ADDRESS",
+		"where it listens, like stcp://192.0.2.10:7777; without one it has to connect to us"},
+	{0},
+};
+
+static const struct sg_param transport_remove[] = {
+	{"pk", SG_PARAM_STRING, true, "KEY", "the other visor's public key, or the beginning of it"},
+	{0},
+};
+
+static const struct sg_param log_level[] = {
+	{"level", SG_PARAM_STRING, true, "LEVEL", "error, warn, info or debug"},
+	{"topic", SG_PARAM_STRING, false, "TOPIC",
+		"only lines of this topic (link, vpn, netd …); without one all others"},
+	{0},
+};
+
+static const struct sg_param log_follow[] = {
+	{"follow", SG_PARAM_BOOL, false, "-f", "go on until interrupted"},
+	{0},
+};
+
+static const struct sg_param vpn_stop[] = {
+	{"open", SG_PARAM_BOOL, false, "--open", "let the LAN out without protection until vpn start"},
+	{0},
+};
+
+static const struct sg_method_row table[] = {
+	{"visor.status", SG_ROLE_VIEWER, "status", NULL, NULL, NULL,
+		"what this visor does, and whether traffic is safe"},
+	{"vpn.start", SG_ROLE_ADMIN, "vpn", "start", "app-vpn", NULL, "send traffic through the exit"},
+	{"vpn.stop", SG_ROLE_ADMIN, "vpn", "stop", "app-vpn", vpn_stop,
+		"end the tunnel; the kill switch keeps blocking"},
+	{"vpn.status", SG_ROLE_VIEWER, "vpn", "status", "app-vpn", NULL,
+		"state of the tunnel, and of the exit for others"},
+	{"transport.list", SG_ROLE_VIEWER, "transport", "ls", NULL, NULL, "connections to other visors"},
+	{"transport.add", SG_ROLE_ADMIN, "transport", "add", NULL, transport_add,
+		"keep a connection to a visor until the next start"},
+	{"transport.rm", SG_ROLE_ADMIN, "transport", "rm", NULL, transport_remove, "end a connection"},
+	{"stream.list", SG_ROLE_VIEWER, "stream", "ls", NULL, NULL, "open streams"},
+	{"counter.list", SG_ROLE_VIEWER, "counter", "ls", NULL, NULL,
+		"what was counted since the start, drops by reason"},
+	{"plugin.list", SG_ROLE_VIEWER, "plugin", "ls", NULL, NULL, "plugins and what they provide"},
+	{"log.follow", SG_ROLE_ADMIN, "log", NULL, NULL, log_follow, "the last log lines"},
+	{"log.level", SG_ROLE_ADMIN, "log", "level", NULL, log_level, "log more or less, until the next start"},
+	{"config.check", SG_ROLE_ADMIN, "config", "check", NULL, NULL,
+		"look at the configuration file; change nothing"},
+	{"config.reload", SG_ROLE_ADMIN, "config", "reload", NULL, NULL,
+		"take over the configuration file if it is valid"},
+	{0},
+};
+
+const struct sg_method_row *sg_methods(void)
+{
+	return table;
+}
+
+const struct sg_method_row *sg_method_find(const char *name)
+{
+	for (const struct sg_method_row *m = table; m->name; m++) {
+		if (strcmp(m->name, name) == 0)
+			return m;
+	}
+	return NULL;
+}
