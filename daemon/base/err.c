@@ -15,9 +15,10 @@ static const struct {
 #define ERRNO_MAP(X)                                                                                                   \
 	X(EACCES)                                                                                                      \
 	X(EADDRINUSE)                                                                                                  \
-	X(EADDRNOTAVAIL) X(EAGAIN) X(EBADF) X(EBUSY) X(ECONNABORTED) X(ECONNREFUSED) X(ECONNRESET) X(EEXIST)           \
-		X(EHOSTUNREACH) X(EINVAL) X(EIO) X(EMFILE) X(ENETDOWN) X(ENETUNREACH) X(ENFILE) X(ENODEV) X(ENOENT)    \
-			X(ENOMEM) X(ENOSPC) X(ENOTSUP) X(EPERM) X(EPIPE) X(ETIMEDOUT)
+	X(EADDRNOTAVAIL)                                                                                               \
+	X(EAGAIN) X(EBADF) X(EBUSY) X(ECONNABORTED) X(ECONNREFUSED) X(ECONNRESET) X(EEXIST) X(EHOSTUNREACH) X(EINVAL)  \
+		X(EIO) X(EMFILE) X(ENETDOWN) X(ENETUNREACH) X(ENFILE) X(ENODEV) X(ENOENT) X(ENOMEM) X(ENOSPC)          \
+			X(ENOTSUP) X(EPERM) X(EPIPE) X(ETIMEDOUT)
 
 static const struct {
 	int num;

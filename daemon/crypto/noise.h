@@ -30,7 +30,8 @@ struct sg_noise_keys {
 SG_BEGIN_DECLS
 
 /** sg_noise_dh - the 33 bytes that go into the key schedule. 0 or SG_EKEY. */
-int sg_noise_dh(const struct sg_crypto *c, const struct sg_sk *sk, const struct sg_pk *pk, uint8_t out[SG_NOISE_DH_LEN]);
+int sg_noise_dh(
+	const struct sg_crypto *c, const struct sg_sk *sk, const struct sg_pk *pk, uint8_t out[SG_NOISE_DH_LEN]);
 /** sg_noise_kk_init - the ephemeral key comes from the random source. 0 or SG_EKEY. */
 int sg_noise_kk_init(struct sg_noise *n, const struct sg_crypto *c, bool initiator, const struct sg_sk *own,
 	const struct sg_pk *remote);
