@@ -12,13 +12,14 @@ static const struct {
 };
 
 /* The few errno names that appear in our log lines; glibc's strerrorname_np does not exist on musl. */
-#define ERRNO_MAP(X)                                                                                                   \
-	X(EACCES)                                                                                                      \
-	X(EADDRINUSE)                                                                                                  \
-	X(EADDRNOTAVAIL)                                                                                               \
-	X(EAGAIN) X(EBADF) X(EBUSY) X(ECONNABORTED) X(ECONNREFUSED) X(ECONNRESET) X(EEXIST) X(EHOSTUNREACH) X(EINVAL)  \
-		X(EIO) X(EMFILE) X(ENETDOWN) X(ENETUNREACH) X(ENFILE) X(ENODEV) X(ENOENT) X(ENOMEM) X(ENOSPC)          \
-			X(ENOTSUP) X(EPERM) X(EPIPE) X(ETIMEDOUT)
+/* clang-format off: a table, and version 14 does not come to rest on it */
+#define ERRNO_MAP(X) \
+	X(EACCES) X(EADDRINUSE) X(EADDRNOTAVAIL) X(EAGAIN) X(EBADF) X(EBUSY) \
+	X(ECONNABORTED) X(ECONNREFUSED) X(ECONNRESET) X(EEXIST) X(EHOSTUNREACH) X(EINVAL) \
+	X(EIO) X(EMFILE) X(ENETDOWN) X(ENETUNREACH) X(ENFILE) X(ENODEV) \
+	X(ENOENT) X(ENOMEM) X(ENOSPC) X(ENOTSUP) X(EPERM) X(EPIPE) \
+	X(ETIMEDOUT)
+/* clang-format on */
 
 static const struct {
 	int num;
