@@ -12,7 +12,8 @@ static const struct {
 };
 
 /* The few errno names that appear in our log lines; glibc's strerrorname_np does not exist on musl. */
-/* clang-format off: a table, and version 14 does not come to rest on it */
+/* A table on which clang-format does not come to rest. */
+/* clang-format off */
 #define ERRNO_MAP(X) \
 	X(EACCES) X(EADDRINUSE) X(EADDRNOTAVAIL) X(EAGAIN) X(EBADF) X(EBUSY) \
 	X(ECONNABORTED) X(ECONNREFUSED) X(ECONNRESET) X(EEXIST) X(EHOSTUNREACH) X(EINVAL) \
