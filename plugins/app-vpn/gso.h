@@ -1,0 +1,22 @@
+/*
+ * What the kernel leaves to a network card, done here when the other end takes single, finished packets only: the
+ * checksum, and cutting a TCP super-packet into segments.
+ */
+#ifndef VPN_GSO_H
+#define VPN_GSO_H
+
+#include "wire/vpn.h"
+
+/* One finished packet, borrowed; what it returns ends the cutting unless 0. */
+typedef int gso_fn(void *arg, struct sg_view packet);
+
+/** gso_csum - finishes the checksum of a packet whose record passed sg_vpn_record_check and says F_NEEDS_CSUM. */
+void gso_csum(const struct sg_vpn_record *r, uint8_t *packet, size_t len);
+
+/**
+ * gso_cut - the segments of a super-packet that passed sg_vpn_record_check, with all their checksums, in order.
+ * @scratch: SG_VPN_PACKET_MAX bytes that hold the segment during @fn. 0 or what @fn returned.
+ */
+int gso_cut(const struct sg_vpn_record *r, struct sg_view packet, uint8_t *scratch, gso_fn *fn, void *arg);
+
+#endif

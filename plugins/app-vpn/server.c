@@ -1,0 +1,554 @@
+/*
+ * The VPN server: any number of clients on one TUN. Who they are is proven by the stream; what they may do is decided
+ * here once, at the hello, and for every packet: a client sends from its leased address and nothing else.
+ *
+ *	stream → hello → white list, passcode → lease → records ⇄ TUN        packets of the TUN find their client by lease
+ */
+#include "base/alloc.h"
+#include "base/common.h"
+#include "base/cursor.h"
+#include "base/hex.h"
+#include "base/log.h"
+#include "lease.h"
+#include "loop/loop.h"
+#include "out.h"
+#include "records.h"
+#include "tun.h"
+#include "vpn.h"
+
+SG_LOG_TOPIC("vpn");
+
+#define PENDING_MAX    32          /* streams without a lease at once */
+#define CLIENT_WAITING (65 * 1024) /* bytes that may wait for a client whose stream is full: one super-packet */
+#define TUN_RETRY_MS   5000
+
+struct peer {
+	struct sg_list node;
+	struct server *s;
+	struct sg_stream *stream;
+	struct sg_stream_info via;
+	struct sg_timer deadline;      /* of the hello */
+	struct sg_vpn_hello_in *hello; /* NULL once it is done */
+	struct lease *lease;           /* NULL before that */
+	struct records_in in;
+	struct out out;
+	int64_t since_ms;
+	uint64_t up_bytes, down_bytes; /* from it, to it */
+};
+
+struct server_conf {
+	struct net4 pool;
+	size_t max_clients, n_allow;
+	struct sg_pk *allow;
+	char passcode[SG_VPN_PASSCODE_MAX + 1];
+};
+
+struct server {
+	struct vpn *v;
+	struct server_conf conf;
+	struct tun *tun; /* NULL: netd has not given one yet */
+	bool tun_asked;
+	struct sg_timer tun_retry;
+	char tun_why[160];
+	char tun_name[16];
+	struct leases leases; /* from when the TUN is there: it tells which networks are taken */
+	struct sg_list peers;
+	size_t n_pending, n_clients;
+	struct sg_log_limit rl_refused;
+};
+
+static int64_t now_ms(const struct server *s)
+{
+	return sg_loop_now(s->v->loop).ns / SG_NS_PER_MS;
+}
+
+/* Ends a session; @close: its stream still lives. */
+static void peer_free(struct peer *p, bool close)
+{
+	struct server *s = p->s;
+
+	sg_timer_stop(&p->deadline);
+	sg_list_remove(&p->node);
+	if (p->lease) {
+		s->n_clients--;
+		lease_leave(&s->leases, p->lease, now_ms(s));
+	} else {
+		s->n_pending--;
+	}
+	if (close) {
+		if (p->lease)
+			out_control(&p->out, SG_VPN_BYE, (struct sg_view){NULL, 0});
+		p->stream->ops->close(p->stream);
+	}
+	s->v->count.drop_record += p->in.bad;
+	s->v->count.drop_queue += p->out.dropped;
+	records_fini(&p->in);
+	out_fini(&p->out);
+	sg_free(p->hello);
+	sg_free(p);
+}
+
+/* ---- packets --------------------------------------------------------------------------------------------------- */
+
+/* Where a client's packet must not go, whatever netd's rules say: to many, to this machine by the pool, to nowhere. */
+static bool dest_refused(const struct server *s, uint32_t ip)
+{
+	uint32_t top = ip >> 24;
+
+	return top >= 224 || top == 127 || top == 0 || leases_in_pool(&s->leases, ip);
+}
+
+static void packet_in(struct peer *p, const struct sg_vpn_record *r, struct sg_view packet)
+{
+	struct vpn_counters *count = &p->s->v->count;
+
+	if (packet.p[0] >> 4 != 4 || sg_get_u32(packet.p + 12) != lease_client_ip(p->lease)) {
+		count->drop_source++;
+		return;
+	}
+	if (dest_refused(p->s, sg_get_u32(packet.p + 16))) {
+		count->drop_dest++;
+		return;
+	}
+	p->up_bytes += packet.len;
+	count->down_packets++;
+	count->down_bytes += packet.len;
+	count->drop_kernel += tun_write(p->s->tun, r, packet) < 0;
+}
+
+static int on_record(void *arg, const struct sg_vpn_record *r, struct sg_view body)
+{
+	struct peer *p = arg;
+
+	switch (r->kind) {
+	case SG_VPN_PACKET:
+		packet_in(p, r, body);
+		return 0;
+	case SG_VPN_PROBE:
+		if (body.len <= 64)
+			out_control(&p->out, SG_VPN_ANSWER, body);
+		return 0;
+	case SG_VPN_ANSWER:
+		return 0;
+	default:
+		peer_free(p, true);
+		return SG_ECLOSED;
+	}
+}
+
+/* From the TUN to the client that has the address. A client whose stream is full does not stop the others. */
+static bool on_tun_packet(void *arg, const struct sg_vpn_record *r, uint8_t *packet)
+{
+	struct server *s = arg;
+	struct vpn_counters *count = &s->v->count;
+	struct lease *l = packet[0] >> 4 == 4 ? lease_find(&s->leases, sg_get_u32(packet + 16)) : NULL;
+	struct peer *p = l ? l->holder : NULL;
+
+	if (!p) {
+		count->drop_no_client++;
+		return true;
+	}
+	p->down_bytes += r->len;
+	count->up_packets++;
+	count->up_bytes += r->len;
+	out_packet(&p->out, r, packet);
+	return true;
+}
+
+/* ---- the TUN ------------------------------------------------------------------------------------------------------ */
+
+static void tun_ask(struct server *s);
+
+static void close_all(struct server *s)
+{
+	while (!sg_list_empty(&s->peers))
+		peer_free(sg_container_of(s->peers.next, struct peer, node), true);
+}
+
+static void on_tun_gone(void *arg)
+{
+	struct server *s = arg;
+
+	log_error("server: the device %s was deleted by somebody; asking skygate-netd for another", s->tun_name);
+	close_all(s);
+	tun_close(s->tun);
+	s->tun = NULL;
+	leases_fini(&s->leases);
+	tun_ask(s);
+}
+
+static const struct tun_user tun_user = {.on_packet = on_tun_packet, .on_gone = on_tun_gone};
+
+/* Takes the TUN and lays out the pool around the networks of this machine. */
+static int tun_take(struct server *s, const struct sg_tun *tun)
+{
+	struct net4 busy[SG_ARRAY_LEN(s->leases.busy)];
+	int err = tun_open(s->v->loop, tun, &tun_user, s, &s->tun);
+
+	if (err < 0)
+		return err;
+	for (size_t i = 0; i < tun->n_busy && i < SG_ARRAY_LEN(busy); i++)
+		busy[i] = (struct net4){tun->busy[i].net, tun->busy[i].bits};
+	err = leases_init(&s->leases, s->conf.pool, busy, SG_MIN(tun->n_busy, SG_ARRAY_LEN(busy)), s->conf.max_clients);
+	if (err < 0) {
+		tun_close(s->tun);
+		s->tun = NULL;
+		return err;
+	}
+	snprintf(s->tun_name, sizeof(s->tun_name), "%s", tun->name);
+	s->tun_why[0] = '\0';
+	tun_resume(s->tun);
+	log_info("server: %u addresses on %s, at most %zu clients%s", s->leases.usable, tun->name, s->conf.max_clients,
+		s->conf.n_allow || s->conf.passcode[0] ? "" : ", open to all");
+	return 0;
+}
+
+static void on_tun(void *arg, int err, const struct sg_tun *tun, const char *why)
+{
+	struct server *s = arg;
+
+	s->tun_asked = false;
+	if (err == 0)
+		err = tun_take(s, tun);
+	if (s->v->stopping) {
+		vpn_idle(s->v);
+		return;
+	}
+	if (err == SG_EFULL)
+		why = "every block of the pool overlaps a network of this machine. Choose another  option pool";
+	if (err < 0) {
+		snprintf(s->tun_why, sizeof(s->tun_why), "%s", why && *why ? why : sg_strerror(err));
+		log_error("server: no TUN device: %s", s->tun_why);
+		sg_timer_start(&s->tun_retry, TUN_RETRY_MS);
+	}
+}
+
+static void tun_ask(struct server *s)
+{
+	int err;
+
+	s->tun_asked = true;
+	err = s->v->host->tun_open(s->v->inst, SG_TUN_SERVER, on_tun, s);
+	if (err < 0)
+		on_tun(s, err, NULL,
+			err == -ENOTSUP ? "skygated runs alone. Start skygate-netd, which starts it" : NULL);
+}
+
+static void on_tun_retry(void *arg)
+{
+	tun_ask(arg);
+}
+
+/* ---- the hello ---------------------------------------------------------------------------------------------------- */
+
+/* Takes as long for a wrong passcode as for the right one. */
+static bool passcode_ok(const struct server_conf *conf, const struct sg_vpn_client_hello *h)
+{
+	uint8_t diff = h->passcode_long;
+
+	if (!conf->passcode[0])
+		return true;
+	for (size_t i = 0; i < sizeof(conf->passcode); i++)
+		diff |= (uint8_t)(conf->passcode[i] ^ h->passcode[i]);
+	return diff == 0;
+}
+
+static bool key_ok(const struct server_conf *conf, const struct sg_pk *pk)
+{
+	for (size_t i = 0; i < conf->n_allow; i++) {
+		if (sg_pk_equal(&conf->allow[i], pk))
+			return true;
+	}
+	return conf->n_allow == 0;
+}
+
+/* The answer to a hello, in the order of the Go server; SG_VPN_OK comes with p->lease. */
+static int judge(struct peer *p, const struct sg_vpn_client_hello *h)
+{
+	struct server *s = p->s;
+	struct lease *l;
+
+	if (!key_ok(&s->conf, &p->via.remote) || !passcode_ok(&s->conf, h))
+		return SG_VPN_FORBIDDEN;
+	if (h->bad_ip)
+		return SG_VPN_BAD_REQUEST;
+	if (!s->tun)
+		return SG_VPN_INTERNAL;
+	/* Of two sessions of one key the newest counts: the older is one that its client has lost. */
+	l = lease_of(&s->leases, &p->via.remote);
+	if (l && l->holder)
+		peer_free(l->holder, true);
+	if (s->n_clients >= s->conf.max_clients ||
+		lease_get(&s->leases, &p->via.remote, h->ips, h->n_ips, now_ms(s), &p->lease) < 0)
+		return SG_VPN_NO_FREE_IPS;
+	p->lease->holder = p;
+	s->n_pending--;
+	s->n_clients++;
+	s->v->count.clients++;
+	return SG_VPN_OK;
+}
+
+/* Answers the hello. False: the session is over. */
+static bool hello_done(struct peer *p)
+{
+	struct server *s = p->s;
+	struct sg_vpn_client_hello h;
+	struct sg_vpn_server_hello answer = {0};
+	struct sg_view in = {p->hello->b, p->hello->len};
+	char text[1024], pk[SG_PK_SHORT], ip[SG_IP4_TEXT];
+	struct iovec iov = {text, 0};
+	int used = sg_vpn_client_hello_decode(in, &h), len;
+
+	if (used <= 0) {
+		log_info_rl(&s->rl_refused, "client %s: its hello is malformed", sg_pk_short(&p->via.remote, pk));
+		s->v->count.refused++;
+		peer_free(p, true);
+		return false;
+	}
+	answer.status = judge(p, &h);
+	sg_wipe(h.passcode, sizeof(h.passcode));
+	if (answer.status == SG_VPN_OK) {
+		answer.tun_ip = lease_client_ip(p->lease);
+		answer.tun_gateway = lease_client_gateway(p->lease);
+		answer.rec = p->in.rec = h.rec;
+	}
+	len = sg_vpn_server_hello_encode(&answer, text, sizeof(text));
+	iov.iov_len = (size_t)SG_MAX(len, 0);
+	if (len < 0 || p->stream->ops->send(p->stream, &iov, 1) < 0 || answer.status != SG_VPN_OK) {
+		log_info_rl(&s->rl_refused, "client %s: refused with status %d", sg_pk_short(&p->via.remote, pk),
+			answer.status);
+		s->v->count.refused++;
+		peer_free(p, true);
+		return false;
+	}
+	p->out = (struct out){.stream = p->stream, .rec = h.rec, .max = CLIENT_WAITING, .scratch = tun_scratch(s->tun)};
+	sg_timer_stop(&p->deadline);
+	sg_free(p->hello);
+	p->hello = NULL;
+	log_info("client %s: %s leased", sg_pk_short(&p->via.remote, pk), sg_ip4_str(answer.tun_ip, ip));
+	return true;
+}
+
+static void on_data(void *arg, struct sg_view in)
+{
+	struct peer *p = arg;
+	char pk[SG_PK_SHORT];
+	size_t used = 0;
+	int err;
+
+	if (p->hello) {
+		err = sg_vpn_hello_take(p->hello, p->via.records, in, &used);
+		if (err == 0)
+			return;
+		if (err < 0)
+			p->hello->len = 0; /* what is empty is malformed */
+		if (!hello_done(p))
+			return;
+	}
+	err = records_feed(&p->in, (struct sg_view){in.p + used, in.len - used}, on_record, p);
+	if (err < 0 && err != SG_ECLOSED) {
+		log_info_rl(&p->s->rl_refused, "client %s: what it sends is no IP packet (%s)",
+			sg_pk_short(&p->via.remote, pk), sg_strerror(err));
+		peer_free(p, true);
+	}
+}
+
+static void on_writable(void *arg)
+{
+	out_writable(&((struct peer *)arg)->out);
+}
+
+static void on_close(void *arg, int err, const char *why)
+{
+	struct peer *p = arg;
+	char pk[SG_PK_SHORT];
+
+	log_info("client %s: the connection ended: %s", sg_pk_short(&p->via.remote, pk),
+		why && *why ? why : sg_strerror(err));
+	peer_free(p, false);
+}
+
+static void on_batch_end(void *arg)
+{
+	records_rest(&((struct peer *)arg)->in);
+}
+
+static const struct sg_stream_user stream_user = {.size = sizeof(stream_user),
+	.on_data = on_data,
+	.on_writable = on_writable,
+	.on_close = on_close,
+	.on_batch_end = on_batch_end};
+
+static void on_deadline(void *arg)
+{
+	struct peer *p = arg;
+	char pk[SG_PK_SHORT];
+
+	log_info_rl(&p->s->rl_refused, "client %s: no hello for %d s", sg_pk_short(&p->via.remote, pk),
+		SG_VPN_HELLO_MS / 1000);
+	peer_free(p, true);
+}
+
+static int on_stream(void *arg, struct sg_stream *stream)
+{
+	struct server *s = arg;
+	struct peer *p;
+
+	if (s->v->stopping || s->n_pending >= PENDING_MAX)
+		return SG_EFULL;
+	p = sg_calloc(1, sizeof(*p));
+	if (!p)
+		return -ENOMEM;
+	p->hello = sg_calloc(1, sizeof(*p->hello));
+	sg_timer_init(&p->deadline, s->v->loop, on_deadline, p);
+	if (!p->hello || sg_timer_start(&p->deadline, SG_VPN_HELLO_MS) < 0) {
+		sg_free(p->hello);
+		sg_free(p);
+		return -ENOMEM;
+	}
+	p->s = s;
+	p->stream = stream;
+	p->since_ms = now_ms(s);
+	stream->ops->info(stream, &p->via);
+	stream->user = &stream_user;
+	stream->user_arg = p;
+	sg_list_add_tail(&s->peers, &p->node);
+	s->n_pending++;
+	return 0;
+}
+
+static const struct sg_listener_ops listener = {.size = sizeof(listener), .on_stream = on_stream};
+
+/* ---- life --------------------------------------------------------------------------------------------------------- */
+
+static void conf_fini(struct server_conf *conf)
+{
+	sg_wipe(conf->passcode, sizeof(conf->passcode));
+	sg_free(conf->allow);
+}
+
+static int conf_read(struct server_conf *conf, const struct sg_uci_section *s, char *why, size_t why_cap)
+{
+	const struct sg_uci_option *allow = sg_uci_option(s, "allow_pk");
+	unsigned bits = 0;
+	size_t n = 0;
+
+	memset(conf, 0, sizeof(*conf));
+	if (sg_prefix4_parse(sg_uci_get(s, "pool", "172.16.0.0/12"), &conf->pool.net, &bits) < 0 || bits < 8 ||
+		bits > 29) {
+		snprintf(why, why_cap, "vpn_server '%s': option pool: a network between /8 and /29 is wanted", s->name);
+		return SG_ECONF;
+	}
+	conf->pool.bits = (uint8_t)bits;
+	conf->max_clients = (size_t)sg_uci_uint(s, "max_clients", 100);
+	if (snprintf(conf->passcode, sizeof(conf->passcode), "%s", sg_uci_get(s, "passcode", "")) >
+		SG_VPN_PASSCODE_MAX) {
+		snprintf(why, why_cap, "vpn_server '%s': option passcode: at most %d bytes", s->name,
+			SG_VPN_PASSCODE_MAX);
+		return SG_ECONF;
+	}
+	if (!allow)
+		return 0;
+	sg_list_for (it, &allow->values)
+		n++;
+	conf->allow = sg_calloc(n, sizeof(*conf->allow));
+	if (!conf->allow)
+		return -ENOMEM;
+	sg_list_for (it, &allow->values) {
+		const char *text = sg_container_of(it, struct sg_uci_value, node)->text;
+
+		if (sg_hex_parse(text, strlen(text), conf->allow[conf->n_allow++].b, SG_PK_LEN) < 0) {
+			snprintf(why, why_cap, "vpn_server '%s': allow_pk: '%s' is no key", s->name, text);
+			conf_fini(conf);
+			return SG_ECONF;
+		}
+	}
+	return 0;
+}
+
+int server_start(struct vpn *v, const struct sg_uci_section *conf, char *why, size_t why_cap)
+{
+	struct server *s = sg_calloc(1, sizeof(*s));
+	int err = s ? conf_read(&s->conf, conf, why, why_cap) : -ENOMEM;
+
+	if (err < 0) {
+		sg_free(s);
+		return err;
+	}
+	s->v = v;
+	sg_list_init(&s->peers);
+	sg_timer_init(&s->tun_retry, v->loop, on_tun_retry, s);
+	err = v->host->listen(v->inst, SG_VPN_PORT, &listener, s);
+	if (err < 0) {
+		snprintf(why, why_cap, "port %d: %s", SG_VPN_PORT,
+			err == -EADDRINUSE ? "another plugin answers there" : sg_strerror(err));
+		server_free(s);
+		return err;
+	}
+	v->server = s;
+	tun_ask(s);
+	return 0;
+}
+
+/* White list and passcode change under way; whoever is not welcome any more leaves. */
+int server_reload(struct server *s, const struct sg_uci_section *section)
+{
+	struct server_conf conf;
+	char why[128];
+
+	if (conf_read(&conf, section, why, sizeof(why)) < 0)
+		return -ENOTSUP; /* the start that follows says it */
+	if (conf.pool.net != s->conf.pool.net || conf.pool.bits != s->conf.pool.bits ||
+		conf.max_clients != s->conf.max_clients) {
+		conf_fini(&conf);
+		return -ENOTSUP;
+	}
+	conf_fini(&s->conf);
+	s->conf = conf;
+	sg_list_for_safe (it, &s->peers) {
+		struct peer *p = sg_container_of(it, struct peer, node);
+
+		if (!key_ok(&s->conf, &p->via.remote))
+			peer_free(p, true);
+	}
+	return 0;
+}
+
+bool server_stop(struct server *s)
+{
+	close_all(s);
+	sg_timer_stop(&s->tun_retry);
+	return !s->tun_asked;
+}
+
+void server_free(struct server *s)
+{
+	tun_close(s->tun);
+	leases_fini(&s->leases);
+	conf_fini(&s->conf);
+	sg_free(s);
+}
+
+json_t *server_status(const struct server *s)
+{
+	char ip[SG_IP4_TEXT], pool[SG_IP4_TEXT + 4], pk[SG_PK_TEXT];
+	json_t *list = json_array(), *out;
+
+	snprintf(pool, sizeof(pool), "%s/%u", sg_ip4_str(s->conf.pool.net, ip), s->conf.pool.bits);
+	out = json_pack("{s:b,s:s,s:s,s:s,s:I,s:I,s:b,s:b,s:o}", "ready", s->tun != NULL, "why", s->tun_why, "device",
+		s->tun_name, "pool", pool, "clients", (json_int_t)s->n_clients, "max_clients",
+		(json_int_t)s->conf.max_clients, "open_to_all", s->conf.n_allow == 0 && !s->conf.passcode[0],
+		"white_list_open", s->conf.n_allow == 0, "list", list);
+	sg_list_for (it, &s->peers) {
+		const struct peer *p = sg_container_of(it, struct peer, node);
+
+		if (!out || !p->lease)
+			continue;
+		json_array_append_new(
+			list, json_pack("{s:s,s:s,s:s,s:b,s:I,s:I,s:I}", "pk", sg_pk_str(&p->via.remote, pk), "lease",
+				      sg_ip4_str(lease_client_ip(p->lease), ip), "carrier", p->via.carrier, "records",
+				      p->in.rec, "since_ms", (json_int_t)(now_ms(s) - p->since_ms), "up_bytes",
+				      (json_int_t)p->up_bytes, "down_bytes", (json_int_t)p->down_bytes));
+	}
+	return out;
+}

@@ -1,0 +1,69 @@
+/* The two halves of the plugin and what they share. Each half exists when the configuration has its section. */
+#ifndef VPN_VPN_H
+#define VPN_VPN_H
+
+#include "base/err.h"
+#include "wire/uci.h"
+#include "wire/vpn.h"
+#include <jansson.h>
+#include <skygate/plugin.h>
+
+#define VPN_COUNTERS(X)                                                                                                \
+	X(up_packets, "vpn.up.packets", "packets (of up to 64 KiB) from this machine's TUN into a tunnel")             \
+	X(up_bytes, "vpn.up.bytes", "their bytes")                                                                     \
+	X(down_packets, "vpn.down.packets", "packets out of a tunnel into this machine's TUN")                         \
+	X(down_bytes, "vpn.down.bytes", "their bytes")                                                                 \
+	X(dials, "vpn.dials", "attempts to reach an exit")                                                             \
+	X(dial_failed, "vpn.dial_failed", "of these, failed before a path was proven")                                 \
+	X(lost, "vpn.lost", "proven paths that were lost")                                                             \
+	X(probes, "vpn.probes", "probes sent")                                                                         \
+	X(probes_answered, "vpn.probes_answered", "answers to them")                                                   \
+	X(clients, "vpn.clients", "clients that were given a lease")                                                   \
+	X(refused, "vpn.refused", "clients that were refused")                                                         \
+	X(drop_record, "vpn.drop.record", "records dropped: a field contradicts the packet")                           \
+	X(drop_source, "vpn.drop.source", "packets dropped: the inner source is not the leased address")               \
+	X(drop_dest, "vpn.drop.dest", "packets dropped: multicast, broadcast, loopback or the pool as destination")    \
+	X(drop_no_client, "vpn.drop.no_client", "packets dropped: no client has that address")                         \
+	X(drop_queue, "vpn.drop.queue", "packets dropped: the client's queue is full")                                 \
+	X(drop_unproven, "vpn.drop.unproven", "packets dropped: the path is not proven")                               \
+	X(drop_kernel, "vpn.drop.kernel", "packets dropped: the kernel refused them")
+
+struct vpn_counters {
+#define VPN_COUNTER_MEMBER(member, name, help) uint64_t member;
+	VPN_COUNTERS(VPN_COUNTER_MEMBER)
+#undef VPN_COUNTER_MEMBER
+};
+
+/* The ctx of the plugin. */
+struct vpn {
+	const struct sg_host *host;
+	struct sg_inst *inst;
+	struct sg_loop *loop;
+	struct vpn_counters count; /* offsets of the descriptor's counters count from the front of struct vpn */
+	struct client *client;     /* NULL: no section vpn_client */
+	struct server *server;     /* NULL: no section vpn_server */
+	bool stopping;
+};
+
+/** vpn_idle - a half has nothing in flight any more; ends stop() when that holds for both. */
+void vpn_idle(struct vpn *v);
+
+/* client.c. start: 0 or a negative code with a sentence. stop: true when nothing is in flight, else vpn_idle follows. */
+int client_start(struct vpn *v, const struct sg_uci_section *s, char *why, size_t why_cap);
+int client_reload(struct client *c, const struct sg_uci_section *s);
+bool client_stop(struct client *c);
+void client_free(struct client *c);
+/** client_want - the owner's word: SG_WANT_VPN connects, the others disconnect. 0 or a negative code. */
+int client_want(struct client *c, enum sg_want want);
+/** client_status - adds the client's members to @out. 0 or -ENOMEM. */
+int client_status(const struct client *c, json_t *out);
+
+/* server.c, likewise. */
+int server_start(struct vpn *v, const struct sg_uci_section *s, char *why, size_t why_cap);
+int server_reload(struct server *s, const struct sg_uci_section *conf);
+bool server_stop(struct server *s);
+void server_free(struct server *s);
+/** server_status - returns new; NULL when memory is out. */
+json_t *server_status(const struct server *s);
+
+#endif
