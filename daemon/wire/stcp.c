@@ -68,7 +68,7 @@ static void address_add(struct sg_text *t, const char *name, const struct sg_pk 
 	sg_text_addf(t, "\"%s\":{\"public_key\":\"%s\",\"port\":%u},", name, sg_pk_str(pk, text), port);
 }
 
-static int f2_format(const struct sg_stcp_f2 *f, const struct sg_sig *sig, char *out, size_t cap)
+int sg_stcp_f2_format(const struct sg_stcp_f2 *f, char *out, size_t cap)
 {
 	struct sg_text t = sg_text(out, cap);
 	char text[2 * SG_SIG_LEN + 1];
@@ -78,15 +78,16 @@ static int f2_format(const struct sg_stcp_f2 *f, const struct sg_sig *sig, char 
 	address_add(&t, "DstAddr", &f->dst, f->dst_port);
 	sg_text_add(&t, "\"Nonce\":");
 	nonce_add(&t, f->nonce);
-	sg_text_addf(&t, ",\"Sig\":\"%s\"}", sg_hex_format(sig->b, SG_SIG_LEN, text, sizeof(text)));
+	sg_text_addf(&t, ",\"Sig\":\"%s\"}", sg_hex_format(f->sig.b, SG_SIG_LEN, text, sizeof(text)));
 	return line_end(&t);
 }
 
 int sg_stcp_f2_signed(const struct sg_stcp_f2 *f, char *out, size_t cap)
 {
-	static const struct sg_sig null;
+	struct sg_stcp_f2 blank = *f;
 
-	return f2_format(f, &null, out, cap);
+	memset(&blank.sig, 0, sizeof(blank.sig));
+	return sg_stcp_f2_format(&blank, out, cap);
 }
 
 int sg_stcp_f2_encode(const struct sg_crypto *c, const struct sg_sk *sk, const uint8_t *k, struct sg_stcp_f2 *f,
@@ -101,7 +102,7 @@ int sg_stcp_f2_encode(const struct sg_crypto *c, const struct sg_sk *sk, const u
 	ret = sg_sign(c, sk, (struct sg_view){(const uint8_t *)line, (size_t)len}, k, &f->sig);
 	if (ret < 0)
 		return ret;
-	return f2_format(f, &f->sig, out, cap);
+	return sg_stcp_f2_format(f, out, cap);
 }
 
 static int address_decode(

@@ -34,6 +34,8 @@ int sg_stcp_f1_encode(const uint8_t nonce[SG_STCP_NONCE], char *out, size_t cap)
 /** sg_stcp_f2_encode - signs @f with @sk (and @k, a nonce for ECDSA, or NULL) and fills f->sig. */
 int sg_stcp_f2_encode(const struct sg_crypto *c, const struct sg_sk *sk, const uint8_t *k, struct sg_stcp_f2 *f,
 	char *out, size_t cap);
+/** sg_stcp_f2_format - the line as it stands, with f->sig. */
+int sg_stcp_f2_format(const struct sg_stcp_f2 *f, char *out, size_t cap);
 /** sg_stcp_f2_signed - the bytes that the signature covers: the line with a null signature. */
 int sg_stcp_f2_signed(const struct sg_stcp_f2 *f, char *out, size_t cap);
 int sg_stcp_f3_encode(const struct sg_stcp_f3 *f, char *out, size_t cap);

@@ -1,0 +1,74 @@
+/*
+ * What the sections of all vector files share: the case that runs, its comparisons, the counts. A case fails at its first
+ * difference, which is printed; the rest of it is then not compared.
+ */
+#ifndef SG_TESTS_VECTORS_RUN_H
+#define SG_TESTS_VECTORS_RUN_H
+
+#include "crypto/crypto.h"
+#include "crypto/keys.h"
+#include "fake/random.h"
+#include "value.h"
+
+struct run {
+	const struct sg_crypto *c;
+	struct fake_random *random; /* that of @c */
+	const struct value *file;   /* for the few sections whose line names another section */
+	const char *section;        /* as it stands in the file, "name#2" too */
+	/* the list that is being run */
+	char list[128];
+	size_t index;
+	const char *name;
+	bool failed;
+	size_t passed, failures, skipped;
+	const char *why; /* of the skipped ones */
+	/* all lists */
+	size_t all_passed, all_failed, all_skipped;
+};
+
+/* Counts go to section, or section.@sub when @sub is not NULL. list_end prints the line. */
+void list_begin(struct run *r, const char *sub);
+void list_end(struct run *r);
+void case_begin(struct run *r, size_t index, const char *name);
+void case_end(struct run *r);
+/** case_skip - instead of begin and end. */
+void case_skip(struct run *r, const char *why);
+
+/* Each compares unless the case has failed already. @field says what is compared. */
+void expect_true(struct run *r, const char *field, bool ok, const char *want, const char *got);
+void expect_text(struct run *r, const char *field, const char *want, const char *got);
+void expect_number(struct run *r, const char *field, uint64_t want, uint64_t got);
+/** expect_hex - @want is hexadecimal text; NULL: a member is missing, which is a failure. */
+void expect_hex(struct run *r, const char *field, const char *want, const void *got, size_t len);
+/** expect_hex_of - as expect_hex with the member of that name, if it is there. */
+void expect_hex_of(struct run *r, const struct value *v, const char *field, const void *got, size_t len);
+void expect_bytes(struct run *r, const char *field, struct sg_view want, struct sg_view got);
+/** expect_outcome - a null error was expected exactly if @err is 0. */
+void expect_outcome(struct run *r, const char *field, bool want_ok, int err);
+
+/** hex_bytes - the bytes of a hexadecimal string member (free). NULL with a failure when it is none. */
+uint8_t *hex_bytes(struct run *r, const struct value *v, const char *field, size_t *len);
+/** hex_fixed - exactly @len bytes of it. False with a failure otherwise. */
+bool hex_fixed(struct run *r, const struct value *v, const char *field, void *out, size_t len);
+struct sg_view text_view(const char *s);
+
+/* Keys: dmsg.c, used for the sections of that name in all files. */
+void keys_of_seed(const struct run *r, struct sg_view seed, struct sg_sk *sk, uint8_t hash[32], uint8_t seed2[32]);
+
+/*
+ * A section's handler. @fits decides between sections of one name in different files by their shape; NULL: always.
+ * @run NULL: skipped for the reason in @why.
+ */
+struct section {
+	const char *name; /* NULL ends the table */
+	bool (*fits)(const struct value *v);
+	void (*run)(struct run *r, const struct value *v);
+	const char *why;
+};
+
+extern const struct section dmsg_sections[], transports_sections[], routing_sections[], apps_sections[];
+
+#define NO_CODE   "no code for it yet"
+#define RECORDING "recording"
+
+#endif
