@@ -33,6 +33,7 @@ static size_t context_offset(void)
 
 struct sg_crypto *sg_crypto_new(struct sg_random *random)
 {
+	/* NOLINTNEXTLINE(misc-redundant-expression): the library's macros share a bit */
 	const unsigned flags = SECP256K1_CONTEXT_SIGN | SECP256K1_CONTEXT_VERIFY;
 	struct sg_crypto *c;
 	uint8_t seed[32];
