@@ -1,0 +1,127 @@
+"""./demo after everything is built: a LAN behind an exit, told step by step, each step proved before it is said."""
+import argparse
+import contextlib
+import os
+import signal
+import sys
+import time
+
+from . import home, web
+from .home import Home
+from .lab import Failed, end_on_signals, wait_for, why_not
+from .skygate import Pair
+from .watch import Judge, Prober, make_leaky, no_leak
+
+MEMORY = 32 << 20
+_start = time.monotonic()
+
+
+def say(text):
+    print(f"{time.monotonic() - _start:4.1f} s  {text}", flush=True)
+
+
+def show_request(world, server):
+    since = time.time()
+    page = wait_for("an answer from the web server", lambda: web.fetch(world.lan, home.WEB4), 10)
+    seen = server.peers(since)
+    if seen != {home.EXIT4} or home.EXIT4 not in page:
+        raise Failed(f"the web server saw {', '.join(sorted(seen))}; expected the exit, {home.EXIT4}")
+    say(f"LAN asks http://{home.WEB4}/  →  the web server saw {home.EXIT4}, the exit's address")
+
+
+def show_line(world, judge):
+    size = 8 << 20
+    for one in (web.download, web.upload):
+        with web.connect(world.lan, home.WEB4) as sock:
+            if not one(sock, size):
+                raise Failed("bytes arrived broken (their hash is not the sender's)")
+    seen = judge.report()
+    no_leak(seen, "the provider's line")
+    if seen["marked"]:
+        raise Failed(f"{seen['marked']} packets on the provider's line show what they carry")
+    carrier = seen["out"]["carrier"] + seen["in"]["carrier"]
+    if not carrier:
+        raise Failed("the provider's line saw nothing at all; the data must have gone another way")
+    around = seen["out"]["packets"] + seen["in"]["packets"] - carrier
+    say(f"16 MiB fetched and sent, intact. On the provider's line: {carrier} packets, all inside the transport;")
+    say(f"packets of the LAN: 0 (besides {around} of ARP and neighbour discovery)")
+
+
+def show_kill(world, judge, pair):
+    judge.reset()
+    with web.connect(world.lan, home.WEB4, timeout=15) as sock:
+        web.echo(sock)
+        prober = Prober(world)
+        killed = time.monotonic()
+        pair.router.kill_core(signal.SIGKILL)
+        sock.sendall(b"still here?")
+        answer = sock.recv(64)
+        took = time.monotonic() - killed
+        sent = sum(prober.stop().values())
+    if answer != b"still here?":
+        raise Failed("the TCP connection did not survive")
+    no_leak(judge.report(), "while skygated was dead")
+    say(f"skygated on the router killed (-9): of {sent:,} LAN packets of every kind, got out: 0;")
+    say(f"back after {took:.1f} s, same TCP connection")
+
+
+def show_memory(pair, cgroup):
+    if not cgroup:
+        say("this machine has no memory control group; the router's 32 MB limit is not set")
+        return
+    for name in ("memory.max_usage_in_bytes", "memory.peak", "memory.current"):
+        with contextlib.suppress(OSError):
+            with open(f"{cgroup}/{name}") as peak:
+                say(f"the router's programs used at most {int(peak.read()) / (1 << 20):.1f} MiB of the {MEMORY >> 20} MiB they may")
+                return
+
+
+def tell(once):
+    with Home() as world:
+        server = web.Web(world.web)
+        leaky = make_leaky(world.router)  # kept: our rules must stop multicast, not the lack of a route
+        say("a home LAN, its router, a provider, an exit far away and a web server now exist (network namespaces sg-*)")
+        before = web.fetch(world.lan, home.WEB4)
+        say(f"without Skygate the web server answers the LAN: {before or 'nothing'}")
+        cgroup = world.memory_cgroup("router", MEMORY)
+        pair = Pair(world, cgroup=cgroup)
+        judge = Judge(world.wan, "to_router", marker=web.MARKER)
+        took = pair.up()
+        say(f"router and exit know each other by key; transport up (stcp, encrypted), VPN proved {took * 1000:.0f} ms after start")
+        judge.reset()
+        show_request(world, server)
+        show_line(world, judge)
+        show_kill(world, judge, pair)
+        show_memory(pair, cgroup)
+        say("everything above was measured. The dashboard in a browser comes later; the command line is here now")
+        if not once:
+            print(f"Try:    ip netns exec sg-lan curl http://{home.WEB4}/\n"
+                  f"        {pair.router.command} status\n"
+                  f"        {pair.router.command} vpn stop\n"
+                  f"        ip netns exec sg-wan tcpdump -ni to_router\n"
+                  "Ctrl-C ends everything", flush=True)
+            with contextlib.suppress(KeyboardInterrupt):
+                while True:
+                    signal.pause()
+        leaky.close()
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="./demo", add_help=False)
+    parser.add_argument("--once", action="store_true")
+    once = parser.parse_args().once
+    reason = why_not()
+    if reason:
+        sys.exit(f"demo: {reason}")
+    end_on_signals()
+    try:
+        tell(once)
+    except Failed as failure:
+        say(f"FAILED: {failure}")
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    print("Everything is removed again.", flush=True)
+
+
+main()
