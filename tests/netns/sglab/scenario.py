@@ -41,6 +41,8 @@ def run(scenario):
     except Failed as failure:
         say(f"FAILED: {failure}")
         sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)
     except Exception:  # the harness itself is wrong: show where
         traceback.print_exc(file=sys.stdout)
         sys.exit(1)

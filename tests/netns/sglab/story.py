@@ -76,8 +76,8 @@ def show_memory(pair, cgroup):
                 return
 
 
-def tell(once):
-    with Home() as world:
+def tell(once, suffix):
+    with Home(suffix) as world:
         server = web.Web(world.web)
         leaky = make_leaky(world.router)  # kept: our rules must stop multicast, not the lack of a route
         say("a home LAN, its router, a provider, an exit far away and a web server now exist (network namespaces sg-*)")
@@ -95,10 +95,10 @@ def tell(once):
         show_memory(pair, cgroup)
         say("everything above was measured. The dashboard in a browser comes later; the command line is here now")
         if not once:
-            print(f"Try:    ip netns exec sg-lan curl http://{home.WEB4}/\n"
+            print(f"Try:    ip netns exec {world.lan.full} curl http://{home.WEB4}/\n"
                   f"        {pair.router.command} status\n"
                   f"        {pair.router.command} vpn stop\n"
-                  f"        ip netns exec sg-wan tcpdump -ni to_router\n"
+                  f"        ip netns exec {world.wan.full} tcpdump -ni to_router\n"
                   "Ctrl-C ends everything", flush=True)
             with contextlib.suppress(KeyboardInterrupt):
                 while True:
@@ -109,13 +109,14 @@ def tell(once):
 def main():
     parser = argparse.ArgumentParser(prog="./demo", add_help=False)
     parser.add_argument("--once", action="store_true")
-    once = parser.parse_args().once
+    parser.add_argument("--suffix", default="", help="of the namespaces' names, so that a test may run beside ./demo")
+    chosen = parser.parse_args()
     reason = why_not()
     if reason:
         sys.exit(f"demo: {reason}")
     end_on_signals()
     try:
-        tell(once)
+        tell(chosen.once, chosen.suffix)
     except Failed as failure:
         say(f"FAILED: {failure}")
         sys.exit(1)
