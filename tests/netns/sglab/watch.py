@@ -11,14 +11,16 @@ from . import home
 
 
 def build_dir():
-    """The build tree whose programs are tested: SG_BUILD, or the first preset that was built."""
+    """The build tree whose programs are tested: SG_BUILD, or of release and dev what was built last."""
     root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
     if os.environ.get("SG_BUILD"):
         return os.path.abspath(os.environ["SG_BUILD"])
-    for preset in ("release", "dev"):
-        if os.path.exists(f"{root}/build/{preset}/tests/sg-judge"):
-            return f"{root}/build/{preset}"
-    raise Failed("no build tree with the test programs was found\n  build one:  cmake --preset dev && cmake --build build/dev")
+    built = [f"{root}/build/{preset}" for preset in ("release", "dev")]
+    built = [path for path in built if os.path.exists(f"{path}/tests/sg-judge")]
+    if not built:
+        raise Failed("no build tree with the test programs was found\n"
+                     "  build one:  cmake --preset dev && cmake --build build/dev")
+    return max(built, key=lambda path: os.stat(f"{path}/.ninja_log").st_mtime)
 
 
 def tool(name):

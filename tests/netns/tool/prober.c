@@ -255,10 +255,10 @@ static void multicast(void)
 	memcpy(frames[PROBE_MCAST6][0].b, (const uint8_t[]){0x33, 0x33, 0x00, 0x77, 0x00, 0x01}, 6);
 }
 
-/* Loose source route by way of the provider: 3 (LSRR), length 7, pointer 4, one address; padded to 8 bytes. */
-static void source_routed(void)
+/* Loose source route by way of @first: 3 (LSRR), length 7, pointer 4, one address; padded to 8 bytes. */
+static void source_routed(const char *first)
 {
-	struct frame *f = ip4(PROBE_ROUTED4, LAN4, "192.0.2.1", IPPROTO_UDP);
+	struct frame *f = ip4(PROBE_ROUTED4, LAN4, first, IPPROTO_UDP);
 	f->b[14] = 0x47;
 	uint8_t *option = f->b + f->len;
 	memcpy(option, (const uint8_t[]){131, 7, 4}, 3);
@@ -301,7 +301,8 @@ static void build_all(void)
 	simple4(PROBE_EXIT4, LAN4, EXIT4, IPPROTO_TCP, 22);
 	simple6(PROBE_EXIT6, LAN6, EXIT6, IPPROTO_TCP, 7777);
 	simple6(PROBE_EXIT6, LAN6, EXIT6, IPPROTO_UDP, 7777);
-	source_routed();
+	source_routed("192.0.2.1");    /* the provider sends it on */
+	source_routed("192.168.77.1"); /* our router itself does */
 	simple4(PROBE_PROTO4, LAN4, WEB4, 47, 0);
 	simple4(PROBE_PROTO4, LAN4, WEB4, 50, 0);
 	simple4(PROBE_PROTO4, LAN4, WEB4, 132, 9);
