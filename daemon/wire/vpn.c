@@ -195,6 +195,18 @@ int sg_vpn_client_hello_decode(struct sg_view in, struct sg_vpn_client_hello *ou
 	return err < 0 ? err : used;
 }
 
+enum sg_vpn_status sg_vpn_client_hello_status(
+	const struct sg_vpn_client_hello *h, const char passcode[SG_VPN_PASSCODE_MAX + 1])
+{
+	uint8_t diff = h->passcode_long;
+
+	for (size_t i = 0; i < sizeof(h->passcode); i++)
+		diff |= (uint8_t)(passcode[i] ^ h->passcode[i]);
+	if (passcode[0] && diff)
+		return SG_VPN_FORBIDDEN;
+	return h->bad_ip ? SG_VPN_BAD_REQUEST : SG_VPN_OK;
+}
+
 /* An address of the server hello: absent, null and "" are 0. */
 static int tun_ip_decode(const json_t *text, uint32_t *out)
 {

@@ -69,6 +69,12 @@ int sg_vpn_client_hello_decode(struct sg_view in, struct sg_vpn_client_hello *ou
 int sg_vpn_server_hello_decode(struct sg_view in, struct sg_vpn_server_hello *out);
 
 /**
+ * sg_vpn_client_hello_status - what a server with that passcode ("": none) answers, before it looks for an address:
+ * forbidden, then bad request, as the Go server. Takes as long for a wrong passcode as for the right one.
+ */
+enum sg_vpn_status sg_vpn_client_hello_status(
+	const struct sg_vpn_client_hello *h, const char passcode[SG_VPN_PASSCODE_MAX + 1]);
+/**
  * sg_vpn_hello_take - adds one piece that arrived; *used of its bytes belong to the hello.
  * @records: the network keeps records. Then the hello ends, as the Go reader has it, with the first record whose
  * length is no multiple of 1,024, and must fill it; otherwise it ends where its JSON value ends.

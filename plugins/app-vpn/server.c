@@ -241,18 +241,6 @@ static void on_tun_retry(void *arg)
 
 /* ---- the hello ---------------------------------------------------------------------------------------------------- */
 
-/* Takes as long for a wrong passcode as for the right one. */
-static bool passcode_ok(const struct server_conf *conf, const struct sg_vpn_client_hello *h)
-{
-	uint8_t diff = h->passcode_long;
-
-	if (!conf->passcode[0])
-		return true;
-	for (size_t i = 0; i < sizeof(conf->passcode); i++)
-		diff |= (uint8_t)(conf->passcode[i] ^ h->passcode[i]);
-	return diff == 0;
-}
-
 static bool key_ok(const struct server_conf *conf, const struct sg_pk *pk)
 {
 	for (size_t i = 0; i < conf->n_allow; i++) {
@@ -266,12 +254,13 @@ static bool key_ok(const struct server_conf *conf, const struct sg_pk *pk)
 static int judge(struct peer *p, const struct sg_vpn_client_hello *h)
 {
 	struct server *s = p->s;
+	enum sg_vpn_status status = sg_vpn_client_hello_status(h, s->conf.passcode);
 	struct lease *l;
 
-	if (!key_ok(&s->conf, &p->via.remote) || !passcode_ok(&s->conf, h))
+	if (!key_ok(&s->conf, &p->via.remote))
 		return SG_VPN_FORBIDDEN;
-	if (h->bad_ip)
-		return SG_VPN_BAD_REQUEST;
+	if (status != SG_VPN_OK)
+		return status;
 	if (!s->tun)
 		return SG_VPN_INTERNAL;
 	/* Of two sessions of one key the newest counts: the older is one that its client has lost. */

@@ -146,8 +146,7 @@ struct sg_view text_view(const char *s)
 	return (struct sg_view){(const uint8_t *)s, strlen(s)};
 }
 
-/* "name#2" holds further cases of "name". */
-static bool same_name(const char *in_file, const char *name)
+bool same_name(const char *in_file, const char *name)
 {
 	size_t len = strlen(name);
 

@@ -52,6 +52,9 @@ uint8_t *hex_bytes(struct run *r, const struct value *v, const char *field, size
 bool hex_fixed(struct run *r, const struct value *v, const char *field, void *out, size_t len);
 struct sg_view text_view(const char *s);
 
+/** same_name - "name#2" in a file holds further cases of "name". */
+bool same_name(const char *in_file, const char *name);
+
 /* Keys: dmsg.c, used for the sections of that name in all files. */
 void keys_of_seed(const struct run *r, struct sg_view seed, struct sg_sk *sk, uint8_t hash[32], uint8_t seed2[32]);
 
