@@ -1,0 +1,404 @@
+/* The host table of tests/fake/host.h. */
+#include "host.h"
+#include "base/common.h"
+#include "base/err.h"
+
+#include <fcntl.h>
+#include <jansson.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+static struct sg_mono now(struct sg_clock *c)
+{
+	return (struct sg_mono){((struct fake_host *)c)->ms * SG_NS_PER_MS};
+}
+
+static struct sg_loop *host_loop(struct sg_inst *i)
+{
+	return i->host->loop;
+}
+
+static const struct sg_uci *host_conf(struct sg_inst *i)
+{
+	return i->host->conf;
+}
+
+static const struct sg_pk *host_own_pk(struct sg_inst *i)
+{
+	return &i->host->own;
+}
+
+static int host_listen(struct sg_inst *i, uint16_t port, const struct sg_listener_ops *ops, void *arg)
+{
+	if (i->host->listen_err)
+		return i->host->listen_err;
+	i->host->listener = ops;
+	i->host->listener_arg = arg;
+	i->host->listen_port = port;
+	return 0;
+}
+
+static int host_dial(struct sg_inst *i, const struct sg_pk *pk, uint16_t port, sg_dialed_fn *fn, void *arg)
+{
+	struct fake_host *h = i->host;
+
+	assert_int_equal(port, 44);
+	assert_null(h->dialed);
+	h->dials++;
+	h->dial_pk = *pk;
+	if (h->dial_err)
+		return h->dial_err;
+	h->dialed = fn;
+	h->dial_arg = arg;
+	return 0;
+}
+
+static void host_dial_cancel(struct sg_inst *i, void *arg)
+{
+	i->host->dial_cancels++;
+	if (i->host->dial_arg == arg)
+		i->host->dialed = NULL;
+}
+
+static struct fake_peer *peer(struct fake_host *h, const char *name, const struct sg_pk *pk)
+{
+	for (size_t i = 0; i < FAKE_PEERS; i++) {
+		if (name ? strcmp(h->peers[i].name, name) == 0 : memcmp(&h->peers[i].pk, pk, sizeof(*pk)) == 0)
+			return &h->peers[i];
+	}
+	return NULL;
+}
+
+static int host_peer_find(struct sg_inst *i, const char *name, struct sg_pk *out)
+{
+	struct fake_peer *p = peer(i->host, name, NULL);
+
+	if (!p)
+		return -ENOENT;
+	*out = p->pk;
+	return 0;
+}
+
+static int host_peer_state(struct sg_inst *i, const struct sg_pk *pk, struct sg_peer_state *out)
+{
+	struct fake_peer *p = peer(i->host, NULL, pk);
+
+	memset(out, 0, sizeof(*out));
+	if (!p)
+		return -ENOENT;
+	out->pk = *pk;
+	out->linked = p->linked;
+	out->next_try_ms = -1;
+	snprintf(out->carrier, sizeof(out->carrier), "stcp");
+	snprintf(out->why, sizeof(out->why), "%s", p->linked ? "" : "192.0.2.10:7777 refuses connections");
+	return 0;
+}
+
+void fake_tun_answer(struct fake_host *h, int err, const char *why)
+{
+	sg_tun_fn *fn = h->tun_fn;
+	int fd[2];
+
+	assert_non_null(fn);
+	h->tun_fn = NULL;
+	if (err == 0) {
+		if (h->tun_kernel >= 0)
+			close(h->tun_kernel);
+		assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fd), 0);
+		h->tun_kernel = fd[0];
+		h->tun.fd = fd[1];
+	}
+	fn(h->tun_arg, err, err ? NULL : &h->tun, why);
+}
+
+static int host_tun_open(struct sg_inst *i, enum sg_tun_role role, sg_tun_fn *fn, void *arg)
+{
+	struct fake_host *h = i->host;
+
+	(void)role;
+	h->tun_opens++;
+	if (h->tun_err)
+		return h->tun_err;
+	assert_null(h->tun_fn);
+	h->tun_fn = fn;
+	h->tun_arg = arg;
+	if (!h->tun_hold)
+		fake_tun_answer(h, 0, "");
+	return 0;
+}
+
+void fake_lease_answer(struct fake_host *h, int err)
+{
+	sg_done_fn *fn = h->lease_fn;
+
+	assert_non_null(fn);
+	h->lease_fn = NULL;
+	fn(h->lease_arg, err);
+}
+
+static int host_lease_set(struct sg_inst *i, uint32_t address, uint32_t gateway, sg_done_fn *fn, void *arg)
+{
+	struct fake_host *h = i->host;
+
+	assert_null(h->lease_fn);
+	h->lease_sets++;
+	h->lease = address;
+	h->gateway = gateway;
+	h->lease_fn = fn;
+	h->lease_arg = arg;
+	if (!h->lease_hold)
+		fake_lease_answer(h, h->lease_err);
+	return 0;
+}
+
+static int host_path_set(struct sg_inst *i, bool up)
+{
+	assert_true(i->host->path_up != up);
+	i->host->path_up = up;
+	i->host->path_changes++;
+	return 0;
+}
+
+static int host_want_set(struct sg_inst *i, enum sg_want want)
+{
+	i->host->want = want;
+	return 0;
+}
+
+static void host_stopped(struct sg_inst *i)
+{
+	assert_false(i->host->stopped);
+	i->host->stopped = true;
+}
+
+struct fake_host *fake_host_new(const char *conf)
+{
+	struct fake_host *h = calloc(1, sizeof(*h));
+
+	assert_non_null(h);
+	h->clock.now = now;
+	h->ms = 1000000;
+	h->loop = sg_loop_new(&h->clock);
+	assert_non_null(h->loop);
+	h->inst.host = h;
+	h->tun_kernel = -1;
+	h->tun.mtu = 1500;
+	snprintf(h->tun.name, sizeof(h->tun.name), "sky0");
+	memset(h->own.b, 0x33, sizeof(h->own.b));
+	h->own.b[0] = 3;
+	for (size_t i = 0; i < FAKE_PEERS; i++) {
+		h->peers[i].name[0] = (char)('a' + i);
+		h->peers[i].linked = true;
+		memset(h->peers[i].pk.b, (int)i + 1, SG_PK_LEN);
+		h->peers[i].pk.b[0] = 2;
+	}
+	h->table = (struct sg_host){.size = sizeof(h->table),
+		.loop = host_loop,
+		.conf = host_conf,
+		.own_pk = host_own_pk,
+		.listen = host_listen,
+		.dial = host_dial,
+		.dial_cancel = host_dial_cancel,
+		.peer_find = host_peer_find,
+		.peer_state = host_peer_state,
+		.tun_open = host_tun_open,
+		.lease_set = host_lease_set,
+		.path_set = host_path_set,
+		.want_set = host_want_set,
+		.stopped = host_stopped};
+	fake_conf(h, conf);
+	return h;
+}
+
+static void report(void *arg, unsigned line, const char *message)
+{
+	(void)arg;
+	print_error("line %u: %s\n", line, message);
+}
+
+void fake_conf(struct fake_host *h, const char *text)
+{
+	sg_uci_free(h->conf);
+	assert_int_equal(sg_uci_parse(text, strlen(text), "test.conf", report, NULL, &h->conf), 0);
+}
+
+void fake_host_free(struct fake_host *h)
+{
+	char byte;
+
+	fake_turn(h);
+	if (h->tun_kernel >= 0) {
+		/* End of file, after what was written: the plugin has closed its end. */
+		while (recv(h->tun_kernel, &byte, 1, 0) > 0)
+			;
+		assert_int_equal(recv(h->tun_kernel, &byte, 1, 0), 0);
+		close(h->tun_kernel);
+	}
+	sg_loop_free(h->loop);
+	sg_uci_free(h->conf);
+	free(h);
+}
+
+int fake_start(struct fake_host *h, const struct sg_plugin *plugin)
+{
+	h->plugin = plugin;
+	h->stopped = false;
+	return plugin->start(&h->table, &h->inst, &h->ctx, h->why, sizeof(h->why));
+}
+
+void fake_stop(struct fake_host *h)
+{
+	h->plugin->stop(h->ctx);
+	fake_turn(h);
+}
+
+struct json_t *fake_call(struct fake_host *h, const char *method, const char *params)
+{
+	json_t *in = json_loads(params, 0, NULL), *result = NULL;
+
+	assert_non_null(in);
+	for (const struct sg_method *m = h->plugin->methods; m->name; m++) {
+		if (strcmp(m->name, method) == 0 && m->call(h->ctx, in, &result, h->why, sizeof(h->why)) < 0)
+			assert_null(result);
+	}
+	json_decref(in);
+	return result;
+}
+
+uint64_t fake_counter(const struct fake_host *h, const char *name)
+{
+	uint64_t value;
+
+	for (const struct sg_counter *c = h->plugin->counters; c->name; c++) {
+		if (strcmp(c->name, name) == 0) {
+			memcpy(&value, (const char *)h->ctx + c->offset, sizeof(value));
+			return value;
+		}
+	}
+	fail_msg("no counter %s", name);
+	return 0;
+}
+
+void fake_turn(struct fake_host *h)
+{
+	for (int i = 0; i < 4; i++)
+		sg_loop_step(h->loop, 0);
+}
+
+void fake_pass(struct fake_host *h, int64_t ms)
+{
+	while (ms > 0) {
+		int64_t step = SG_MIN(ms, 50);
+
+		h->ms += step;
+		ms -= step;
+		fake_turn(h);
+	}
+}
+
+/* ---- streams ----------------------------------------------------------------------------------------------------- */
+
+static int stream_send(struct sg_stream *s, const struct iovec *iov, int n)
+{
+	struct fake_stream *f = (struct fake_stream *)s;
+	size_t len = 0;
+
+	assert_false(f->closed);
+	for (int i = 0; i < n; i++)
+		len += iov[i].iov_len;
+	assert_true(len > 0);
+	if (f->longest && len > f->longest)
+		return SG_ELONG;
+	if (f->tx_len >= f->room)
+		return -EAGAIN;
+	if (f->tx_len + len > f->tx_cap) {
+		f->tx_cap = 2 * (f->tx_len + len);
+		f->tx = realloc(f->tx, f->tx_cap);
+		assert_non_null(f->tx);
+	}
+	for (int i = 0; i < n; i++) {
+		memcpy(f->tx + f->tx_len, iov[i].iov_base, iov[i].iov_len);
+		f->tx_len += iov[i].iov_len;
+	}
+	f->sends++;
+	return 0;
+}
+
+static void stream_want(struct sg_stream *s, bool read)
+{
+	(void)s;
+	(void)read;
+}
+
+static void stream_close(struct sg_stream *s)
+{
+	struct fake_stream *f = (struct fake_stream *)s;
+
+	assert_false(f->closed);
+	f->closed = true;
+}
+
+static void stream_info(struct sg_stream *s, struct sg_stream_info *out)
+{
+	*out = ((struct fake_stream *)s)->info;
+}
+
+static const struct sg_stream_ops stream_ops = {.size = sizeof(stream_ops),
+	.send = stream_send,
+	.want = stream_want,
+	.close = stream_close,
+	.info = stream_info};
+
+struct fake_stream *fake_stream_new(struct fake_host *h, const struct sg_pk *remote, bool records)
+{
+	struct fake_stream *f = calloc(1, sizeof(*f));
+
+	assert_non_null(f);
+	f->s.ops = &stream_ops;
+	f->host = h;
+	f->room = SIZE_MAX;
+	f->info = (struct sg_stream_info){
+		.remote = *remote, .port = 44, .network = "direct", .carrier = "stcp", .records = records};
+	return f;
+}
+
+void fake_stream_free(struct fake_stream *s)
+{
+	free(s->tx);
+	free(s);
+}
+
+int fake_incoming(struct fake_host *h, struct fake_stream *s)
+{
+	int err = h->listener->on_stream(h->listener_arg, &s->s);
+
+	assert_true(err < 0 || s->s.user);
+	return err;
+}
+
+void fake_dialed(struct fake_host *h, struct fake_stream *s, int err, const char *why)
+{
+	sg_dialed_fn *fn = h->dialed;
+
+	assert_non_null(fn);
+	h->dialed = NULL;
+	fn(h->dial_arg, s ? &s->s : NULL, err, why);
+	assert_true(!s || s->s.user);
+}
+
+void fake_deliver(struct fake_stream *s, const void *bytes, size_t len)
+{
+	uint8_t *copy = malloc(len ? len : 1);
+
+	assert_non_null(copy);
+	assert_false(s->closed);
+	memcpy(copy, bytes, len);
+	s->s.user->on_data(s->s.user_arg, (struct sg_view){copy, len});
+	free(copy);
+	if (!s->closed && s->s.user->on_batch_end)
+		s->s.user->on_batch_end(s->s.user_arg);
+}
