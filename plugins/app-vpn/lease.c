@@ -80,7 +80,8 @@ int leases_init(struct leases *ls, struct net4 pool, const struct net4 *busy, si
 	ls->pool = pool;
 	ls->n_blocks = 1U << (29 - SG_MIN(pool.bits, 29));
 	ls->n_busy = SG_MIN(n_busy, SG_ARRAY_LEN(ls->busy));
-	memcpy(ls->busy, busy, ls->n_busy * sizeof(*busy));
+	for (size_t i = 0; i < ls->n_busy; i++)
+		ls->busy[i] = busy[i];
 	for (uint32_t i = 0; i < ls->n_blocks; i++)
 		ls->usable += !is_busy(ls, block_at(ls, i));
 	if (!ls->usable)
