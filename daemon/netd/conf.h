@@ -1,0 +1,40 @@
+/*
+ * What netd takes from the configuration file, by itself: who core is, what is steered, whether it stays closed. The
+ * rest of the file is core's to check. Fixed size: a configuration that netd cannot hold is refused, not cut.
+ */
+#ifndef SG_NETD_CONF_H
+#define SG_NETD_CONF_H
+
+#include "netd/kernel.h"
+#include "wire/uci.h"
+
+#include <sys/types.h>
+
+#define NETD_LANS_MAX  16
+#define NETD_ALLOW_MAX 32
+
+enum netd_mode { NETD_OFF = 0, NETD_VPN = 1, NETD_HOST = 2 };
+
+struct netd_conf {
+	uid_t uid; /* of core, never 0 */
+	gid_t gid;
+	enum netd_mode mode;
+	bool kill_switch;
+	char lan[NETD_LANS_MAX][IFNAMSIZ];
+	size_t n_lans;
+
+	bool server;
+	char uplink[IFNAMSIZ];
+	struct k_prefix pool;
+	struct k_prefix allow[NETD_ALLOW_MAX]; /* networks of the exit that clients may reach */
+	size_t n_allow;
+};
+
+/** netd_conf_load - 0; SG_ECONF after each finding went to @report, or -ENOMEM. *out is then not to be used. */
+int netd_conf_load(const char *path, sg_uci_report_fn *report, void *arg, struct netd_conf *out);
+/** netd_conf_is_lan - whether the device is steered. */
+bool netd_conf_is_lan(const struct netd_conf *c, const char *dev);
+/** netd_conf_server_addr - the exit's own address on its TUN: the third of the pool, with the pool's length. */
+struct k_prefix netd_conf_server_addr(const struct netd_conf *c);
+
+#endif

@@ -1,0 +1,319 @@
+/*
+ * State → text for nft: table inet skygate, replaced as a whole in one transaction. Interfaces go by name, for we arm
+ * before they exist; what is not known to be good is dropped.
+ *
+ *	prerouting −150   sources of the LAN checked, IPv6 refused, IPv4 blocked: ahead of routing and of any NAT
+ *	forward −10       both ways strict: LAN → sky0 → LAN, skyx0 → uplink → skyx0
+ *	input −10         nothing new from a TUN to the machine itself
+ *	output −10        mode host: closed but for core; mode vpn: nothing for the LAN leaves elsewhere
+ *	postrouting 90    masquerade into sky0, and from skyx0 to the uplink
+ */
+#include "netd/want.h"
+#include "base/alloc.h"
+#include "base/err.h"
+#include "base/text.h"
+
+#define ROOM (64 * 1024)
+
+/* Never reachable from an exit's clients, whatever the uplink is: private, shared, link-local, own, multicast, reserved. */
+#define PRIVATE                                                                                                        \
+	"0.0.0.0/8, 10.0.0.0/8, 100.64.0.0/10, 127.0.0.0/8, 169.254.0.0/16, 172.16.0.0/12, 192.168.0.0/16, "           \
+	"224.0.0.0/4, 240.0.0.0/4"
+
+struct builder {
+	const struct netd_conf *conf;
+	const struct netd_gate *gate;
+	const struct want *w;
+	struct sg_text t;
+	bool client, host, server, open; /* open: connected */
+};
+
+static void SG_PRINTF(2, 3) rule(struct builder *b, const char *fmt, ...)
+{
+	va_list ap;
+
+	sg_text_add(&b->t, "\t\t");
+	va_start(ap, fmt);
+	sg_text_vaddf(&b->t, fmt, ap);
+	va_end(ap);
+	sg_text_add(&b->t, "\n");
+}
+
+static void chain(struct builder *b, const char *name, const char *hook)
+{
+	sg_text_addf(&b->t, "\tchain %s {\n", name);
+	if (hook)
+		rule(b, "type %s; policy accept;", hook);
+}
+
+static void chain_end(struct builder *b)
+{
+	sg_text_add(&b->t, "\t}\n");
+}
+
+/* "{ a, b }" of one family into @out; false when there is none. */
+static bool set_of(const struct nets *nets, uint8_t family, struct sg_text *out)
+{
+	char buf[K_PREFIX_TEXT];
+	size_t n = 0;
+
+	for (size_t i = 0; i < nets->n; i++) {
+		if (nets->p[i].family == family)
+			sg_text_addf(out, "%s%s", n++ ? ", " : "{ ", k_prefix_str(&nets->p[i], buf));
+	}
+	sg_text_add(out, n ? " }" : "");
+	return n > 0;
+}
+
+/* A rule about a set of networks, left out when the set is empty: "BEFORE { nets } AFTER". */
+static bool net_rule(struct builder *b, const char *before, const struct nets *nets, uint8_t family, const char *after)
+{
+	struct sg_text undo = b->t;
+
+	sg_text_addf(&b->t, "\t\t%s ", before);
+	if (!set_of(nets, family, &b->t)) {
+		b->t = undo;
+		b->t.buf[b->t.len] = '\0';
+		return false;
+	}
+	sg_text_addf(&b->t, " %s\n", after);
+	return true;
+}
+
+static void lan_devices(const struct builder *b, char *out, size_t cap)
+{
+	struct sg_text t = sg_text(out, cap);
+
+	for (size_t i = 0; i < b->conf->n_lans; i++)
+		sg_text_addf(&t, "%s\"%s\"", i ? ", " : "", b->conf->lan[i]);
+}
+#define DEVICES_TEXT (NETD_LANS_MAX * (IFNAMSIZ + 4))
+
+/* ---- client: what comes from the LAN ---------------------------------------------------------------------------- */
+
+/* Of one LAN interface: only its own prefixes. 0.0.0.0 asks for an address; link-local IPv6 stays on its link. */
+static void source_rules(struct builder *b, size_t l)
+{
+	const char *dev = b->conf->lan[l];
+	char before[64];
+
+	rule(b, "iifname \"%s\" ip saddr 0.0.0.0 ip daddr { 255.255.255.255, 224.0.0.0/4 } accept", dev);
+	snprintf(before, sizeof(before), "iifname \"%s\" ip saddr !=", dev);
+	if (!net_rule(b, before, &b->w->lan[l], AF_INET, "counter name forged drop"))
+		rule(b, "iifname \"%s\" meta nfproto ipv4 counter name forged drop", dev);
+	rule(b, "iifname \"%s\" ip6 saddr { fe80::/10, :: } goto near", dev);
+	snprintf(before, sizeof(before), "iifname \"%s\" ip6 saddr !=", dev);
+	if (!net_rule(b, before, &b->w->lan[l], AF_INET6, "counter name forged drop"))
+		rule(b, "iifname \"%s\" meta nfproto ipv6 counter name forged drop", dev);
+}
+
+static void refuse_v6(struct builder *b)
+{
+	/* A reset of our own: the kernel sends ICMPv6 errors only so many a second. */
+	rule(b, "meta nfproto ipv6 meta l4proto tcp counter name refused reject with tcp reset");
+	rule(b, "meta nfproto ipv6 counter name refused reject with icmpv6 admin-prohibited");
+}
+
+static void refuse_or_block(struct builder *b)
+{
+	if (b->gate->refuse) {
+		rule(b, "meta l4proto tcp counter name refused reject with tcp reset");
+		rule(b, "counter name refused reject with icmpx admin-prohibited");
+	} else {
+		rule(b, "counter name blocked drop");
+	}
+}
+
+static void steer_chains(struct builder *b)
+{
+	chain(b, "near", NULL);
+	rule(b, "ip6 daddr { fe80::/10, ff00::/8 } accept");
+	rule(b, "fib daddr type local accept");
+	rule(b, "counter name forged drop");
+	chain_end(b);
+
+	chain(b, "steer", NULL);
+	rule(b, "fib daddr type { local, broadcast, multicast, anycast } accept");
+	net_rule(b, "ip daddr", &b->w->lans, AF_INET, "accept");
+	net_rule(b, "ip6 daddr", &b->w->lans, AF_INET6, "accept");
+	rule(b, "ip6 daddr fe80::/10 accept");
+	refuse_v6(b);
+	if (!b->open)
+		refuse_or_block(b);
+	chain_end(b);
+}
+
+static void prerouting(struct builder *b)
+{
+	bool vpn = b->client && !b->host;
+
+	if (vpn)
+		steer_chains(b);
+	chain(b, "prerouting", "filter hook prerouting priority -150");
+	for (size_t l = 0; vpn && l < b->conf->n_lans; l++) {
+		source_rules(b, l);
+		rule(b, "iifname \"%s\" goto steer", b->conf->lan[l]);
+	}
+	if (b->server) {
+		char pool[K_PREFIX_TEXT];
+
+		rule(b, "iifname \"" NETD_TUN_SERVER "\" meta nfproto ipv6 counter name blocked drop");
+		rule(b, "iifname \"" NETD_TUN_SERVER "\" ip saddr != %s counter name forged drop",
+			k_prefix_str(&b->conf->pool, pool));
+		net_rule(
+			b, "iifname \"" NETD_TUN_SERVER "\" ip saddr", &b->w->own, AF_INET, "counter name forged drop");
+	}
+	chain_end(b);
+}
+
+/* ---- between interfaces ----------------------------------------------------------------------------------------- */
+
+static void forward_server(struct builder *b)
+{
+	const struct nets allow = {.p = (struct k_prefix *)b->conf->allow, .n = b->conf->n_allow};
+
+	rule(b, "iifname \"" NETD_TUN_SERVER "\" oifname \"" NETD_TUN_SERVER "\" counter name blocked drop");
+	rule(b, "iifname \"" NETD_TUN_SERVER "\" fib daddr type { broadcast, multicast } counter name blocked drop");
+	net_rule(b, "iifname \"" NETD_TUN_SERVER "\" ip daddr", &allow, AF_INET, "accept");
+	rule(b, "iifname \"" NETD_TUN_SERVER "\" ip daddr { " PRIVATE
+		" } counter name refused reject with icmp admin-prohibited");
+	net_rule(b, "iifname \"" NETD_TUN_SERVER "\" ip daddr", &b->w->own, AF_INET,
+		"counter name refused reject with icmp admin-prohibited");
+	rule(b, "iifname \"" NETD_TUN_SERVER "\" oifname \"%s\" accept", b->conf->uplink);
+	rule(b, "iifname \"" NETD_TUN_SERVER "\" counter name blocked drop");
+	rule(b, "oifname \"" NETD_TUN_SERVER "\" ct state established,related accept");
+	rule(b, "oifname \"" NETD_TUN_SERVER "\" counter name blocked drop");
+}
+
+/* Ahead of any look at connection state: what may pass is a pair of interfaces. */
+static void forward_vpn(struct builder *b, const char *lan)
+{
+	rule(b, "iifname { %s } fib daddr type { broadcast, multicast } counter name blocked drop", lan);
+	rule(b, "iifname { %s } ip option lsrr exists counter name blocked drop", lan);
+	rule(b, "iifname { %s } ip option ssrr exists counter name blocked drop", lan);
+	rule(b, "iifname { %s } oifname { %s } accept", lan, lan);
+	if (b->open)
+		rule(b, "iifname { %s } oifname \"" NETD_TUN_CLIENT "\" meta nfproto ipv4 accept", lan);
+	rule(b, "iifname { %s } counter name blocked drop", lan);
+	rule(b, "iifname \"" NETD_TUN_CLIENT "\" oifname { %s } ct state established,related accept", lan);
+	rule(b, "iifname \"" NETD_TUN_CLIENT "\" counter name blocked drop");
+	rule(b, "oifname { %s, \"" NETD_TUN_CLIENT "\" } counter name blocked drop", lan);
+}
+
+static void forward(struct builder *b, const char *lan)
+{
+	chain(b, "forward", "filter hook forward priority -10");
+	if (b->server)
+		forward_server(b);
+	if (b->client && !b->host)
+		forward_vpn(b, lan);
+	/* A single machine is no router: what guests and containers on it send is neither carried nor let out. */
+	if (b->host)
+		rule(b, "counter name blocked drop");
+	chain_end(b);
+}
+
+/* ---- the machine itself ----------------------------------------------------------------------------------------- */
+
+static void input(struct builder *b)
+{
+	const struct nets allow = {.p = (struct k_prefix *)b->conf->allow, .n = b->conf->n_allow};
+
+	chain(b, "input", "filter hook input priority -10");
+	if (b->client) {
+		rule(b, "iifname \"" NETD_TUN_CLIENT "\" ct state established,related accept");
+		rule(b, "iifname \"" NETD_TUN_CLIENT "\" counter name blocked drop");
+	}
+	if (b->server) {
+		rule(b, "iifname \"" NETD_TUN_SERVER "\" ct state established,related accept");
+		net_rule(b, "iifname \"" NETD_TUN_SERVER "\" ip daddr", &allow, AF_INET, "accept");
+		rule(b, "iifname \"" NETD_TUN_SERVER "\" counter name refused reject with icmp admin-prohibited");
+	}
+	chain_end(b);
+}
+
+static void output_host(struct builder *b, const char *lan)
+{
+	char before[DEVICES_TEXT + 64];
+
+	rule(b, "meta skuid %u accept", (unsigned)b->conf->uid);
+	rule(b, "oifname { \"lo\", \"" NETD_TUN_SERVER "\" } accept");
+	if (b->conf->n_lans) {
+		snprintf(before, sizeof(before), "oifname { %s } ip daddr", lan);
+		net_rule(b, before, &b->w->lans, AF_INET, "accept");
+		snprintf(before, sizeof(before), "oifname { %s } ip6 daddr", lan);
+		net_rule(b, before, &b->w->lans, AF_INET6, "accept");
+		rule(b, "oifname { %s } ip6 daddr fe80::/10 accept", lan);
+	}
+	rule(b, "udp sport 68 udp dport 67 accept");
+	rule(b, "udp sport 546 udp dport 547 accept");
+	rule(b, "icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert, nd-router-solicit, mld2-listener-report } "
+		"accept");
+	if (b->open)
+		rule(b, "oifname \"" NETD_TUN_CLIENT "\" meta nfproto ipv4 accept");
+	refuse_v6(b);
+	refuse_or_block(b);
+}
+
+static void output(struct builder *b, const char *lan)
+{
+	char after[DEVICES_TEXT + 64];
+
+	if (!b->client)
+		return;
+	chain(b, "output", "filter hook output priority -10");
+	if (b->host) {
+		output_host(b, lan);
+	} else {
+		snprintf(after, sizeof(after), "oifname != { \"lo\", %s } counter name blocked drop", lan);
+		net_rule(b, "ip daddr", &b->w->lans, AF_INET, after);
+		net_rule(b, "ip6 daddr", &b->w->lans, AF_INET6, after);
+	}
+	chain_end(b);
+}
+
+static void postrouting(struct builder *b)
+{
+	chain(b, "postrouting", "nat hook postrouting priority 90");
+	if (b->client)
+		rule(b, "oifname \"" NETD_TUN_CLIENT "\" masquerade");
+	if (b->server)
+		rule(b, "iifname \"" NETD_TUN_SERVER "\" oifname != \"" NETD_TUN_SERVER "\" masquerade");
+	chain_end(b);
+}
+
+int ruleset_build(const struct netd_conf *conf, const struct netd_gate *gate, const struct want *w, char **out)
+{
+	struct builder b = {.conf = conf,
+		.gate = gate,
+		.w = w,
+		.client = gate->word != NETD_IS_OFF,
+		.server = gate->server,
+		.open = gate->word == NETD_IS_CONNECTED};
+	char lan[DEVICES_TEXT], *room;
+	int err = 0;
+
+	*out = NULL;
+	if (!b.client && !b.server)
+		return 0;
+	b.host = b.client && conf->mode == NETD_HOST;
+	room = sg_malloc(ROOM);
+	if (!room)
+		return -ENOMEM;
+	b.t = sg_text(room, ROOM);
+	lan_devices(&b, lan, sizeof(lan));
+	sg_text_add(&b.t, "add table inet skygate\ndelete table inet skygate\ntable inet skygate {\n"
+			  "\tcounter blocked { }\n\tcounter refused { }\n\tcounter forged { }\n");
+	prerouting(&b);
+	forward(&b, lan);
+	input(&b);
+	output(&b, lan);
+	postrouting(&b);
+	sg_text_add(&b.t, "}\n");
+	if (b.t.err)
+		err = -E2BIG;
+	else if (!(*out = sg_strdup(room)))
+		err = -ENOMEM;
+	sg_free(room);
+	return err;
+}

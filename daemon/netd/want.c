@@ -1,0 +1,263 @@
+/*
+ * Rules, routes, addresses and sysctls.
+ *
+ *	5100  from core (by uid)                 → main
+ *	5105  toward a prefix of the LAN         → 5100   so that no pushed route takes our answers to the LAN elsewhere
+ *	5110  from a LAN interface, from sky0    → 5100   (mode host: what the machine itself sends, and from sky0)
+ *	table 5100: the LAN's own prefixes, default via sky0 while there is a lease, unreachable last
+ */
+#include "netd/want.h"
+#include "base/alloc.h"
+#include "base/err.h"
+
+#include <linux/rtnetlink.h>
+
+#define METRIC_V6 1024 /* the kernel's default for IPv6, said aloud so that it compares equal */
+
+static const uint8_t families[] = {AF_INET, AF_INET6};
+
+int nets_add(struct nets *set, const struct k_prefix *p)
+{
+	struct k_prefix net = k_prefix_net(p);
+	size_t kept = 0;
+
+	for (size_t i = 0; i < set->n; i++) {
+		if (k_prefix_has(&set->p[i], &net))
+			return 0;
+	}
+	for (size_t i = 0; i < set->n; i++) {
+		if (!k_prefix_has(&net, &set->p[i]))
+			set->p[kept++] = set->p[i];
+	}
+	if (kept < set->n) {
+		set->p[kept] = net;
+		set->n = kept + 1;
+		return 0;
+	}
+	return k_push(&set->p, &set->n, sizeof(net), &net);
+}
+
+static bool is_link_local(const struct k_prefix *p)
+{
+	return p->family == AF_INET6 && p->b[0] == 0xfe && (p->b[1] & 0xc0) == 0x80;
+}
+
+static bool is_ours(const char *dev)
+{
+	return strcmp(dev, NETD_TUN_CLIENT) == 0 || strcmp(dev, NETD_TUN_SERVER) == 0;
+}
+
+static int collect_nets(const struct netd_conf *conf, const struct k_view *view, struct want *w)
+{
+	int err = 0;
+
+	for (size_t i = 0; i < view->n_addrs && err == 0; i++) {
+		const struct k_addr *a = &view->addrs[i];
+		const struct k_link *link = k_view_link(view, a->dev);
+
+		if (!link || link->loopback || is_ours(a->dev) || is_link_local(&a->p))
+			continue;
+		if (a->p.family == AF_INET && strcmp(a->dev, conf->uplink) != 0)
+			err = nets_add(&w->own, &a->p);
+		for (size_t l = 0; l < conf->n_lans && err == 0; l++) {
+			if (strcmp(conf->lan[l], a->dev) != 0)
+				continue;
+			err = nets_add(&w->lan[l], &a->p);
+			if (err == 0)
+				err = nets_add(&w->lans, &a->p);
+		}
+	}
+	return err;
+}
+
+static int add_rule(struct want *w, struct k_rule r)
+{
+	return k_push(&w->rules, &w->n_rules, sizeof(r), &r);
+}
+
+static int add_steer(struct want *w, uint8_t family, const char *iif)
+{
+	struct k_rule r = {.family = family, .prio = NETD_PRIO_STEER, .table = NETD_TABLE};
+
+	snprintf(r.iif, sizeof(r.iif), "%s", iif);
+	return add_rule(w, r);
+}
+
+static int want_rules(const struct netd_conf *conf, struct want *w)
+{
+	int err = 0;
+
+	for (size_t i = 0; i < w->lans.n && err == 0; i++)
+		err = add_rule(w, (struct k_rule){.family = w->lans.p[i].family,
+					  .prio = NETD_PRIO_LAN,
+					  .table = NETD_TABLE,
+					  .to = w->lans.p[i]});
+	for (size_t f = 0; f < SG_ARRAY_LEN(families) && err == 0; f++) {
+		err = add_rule(w, (struct k_rule){.family = families[f],
+					  .prio = NETD_PRIO_CORE,
+					  .table = RT_TABLE_MAIN,
+					  .by_uid = true,
+					  .uid = conf->uid});
+		for (size_t i = 0; conf->mode == NETD_VPN && i < conf->n_lans && err == 0; i++)
+			err = add_steer(w, families[f], conf->lan[i]);
+		if (conf->mode == NETD_HOST && err == 0)
+			err = add_steer(w, families[f], "lo");
+		if (err == 0)
+			err = add_steer(w, families[f], NETD_TUN_CLIENT);
+	}
+	return err;
+}
+
+static int add_route(struct want *w, const struct k_prefix *dst, const char *dev, uint32_t metric)
+{
+	struct k_route r = {.dst = *dst, .unreachable = dev == NULL, .metric = metric};
+
+	if (dev)
+		snprintf(r.dev, sizeof(r.dev), "%s", dev);
+	return k_push(&w->routes, &w->n_routes, sizeof(r), &r);
+}
+
+static bool link_is_up(const struct k_view *view, const char *dev)
+{
+	const struct k_link *link = k_view_link(view, dev);
+
+	return link && link->up;
+}
+
+static int want_routes(
+	const struct netd_conf *conf, const struct netd_gate *gate, const struct k_view *view, struct want *w)
+{
+	int err = 0;
+
+	for (size_t l = 0; l < conf->n_lans; l++) {
+		if (!link_is_up(view, conf->lan[l]))
+			continue;
+		for (size_t i = 0; i < w->lan[l].n && err == 0; i++)
+			err = add_route(
+				w, &w->lan[l].p[i], conf->lan[l], w->lan[l].p[i].family == AF_INET6 ? METRIC_V6 : 0);
+	}
+	/*
+	 * In mode host the default stands without a lease: looking up the way back of what arrives for core must find
+	 * some route (rp_filter 2); the ruleset keeps the rest out of the TUN.
+	 */
+	if (err == 0 && link_is_up(view, NETD_TUN_CLIENT) && (gate->lease || conf->mode == NETD_HOST))
+		err = add_route(w, &(struct k_prefix){.family = AF_INET}, NETD_TUN_CLIENT, 0);
+	for (size_t f = 0; f < SG_ARRAY_LEN(families) && err == 0; f++)
+		err = add_route(w, &(struct k_prefix){.family = families[f]}, NULL, NETD_LAST_METRIC);
+	return err;
+}
+
+static int want_addrs(
+	const struct netd_conf *conf, const struct netd_gate *gate, const struct k_view *view, struct want *w)
+{
+	struct k_addr client = {.dev = NETD_TUN_CLIENT, .p = k_prefix4(gate->lease, 32)};
+	struct k_addr server = {.dev = NETD_TUN_SERVER};
+	int err = 0;
+
+	if (gate->lease && k_view_link(view, NETD_TUN_CLIENT))
+		err = k_push(&w->addrs, &w->n_addrs, sizeof(client), &client);
+	if (gate->server && k_view_link(view, NETD_TUN_SERVER) && err == 0) {
+		server.p = netd_conf_server_addr(conf);
+		err = k_push(&w->addrs, &w->n_addrs, sizeof(server), &server);
+	}
+	return err;
+}
+
+static int add_sysctl(struct want *w, const char *ip, const char *dev, const char *name, const char *value)
+{
+	struct want_sysctl s = {.ours = is_ours(dev)};
+
+	snprintf(s.key, sizeof(s.key), "net/%s/conf/%s/%s", ip, dev, name);
+	snprintf(s.value, sizeof(s.value), "%s", value);
+	return k_push(&w->sysctls, &w->n_sysctls, sizeof(s), &s);
+}
+
+/* No redirect may move traffic, no sender may choose its route. */
+static int want_hardened(struct want *w, const char *dev)
+{
+	static const char *const names[] = {
+		"accept_redirects", "secure_redirects", "send_redirects", "accept_source_route"};
+	int err = 0;
+
+	for (size_t i = 0; i < SG_ARRAY_LEN(names) && err == 0; i++)
+		err = add_sysctl(w, "ipv4", dev, names[i], "0");
+	return err;
+}
+
+static int want_tun(struct want *w, const struct k_view *view, const char *dev)
+{
+	int err;
+
+	if (!k_view_link(view, dev))
+		return 0;
+	err = want_hardened(w, dev);
+	if (err == 0)
+		err = add_sysctl(w, "ipv4", dev, "rp_filter", "2");
+	if (err == 0)
+		err = add_sysctl(w, "ipv4", dev, "forwarding", "1");
+	/* It carries IPv4 only, and no chatter of the kernel's own. */
+	if (err == 0)
+		err = add_sysctl(w, "ipv6", dev, "disable_ipv6", "1");
+	return err;
+}
+
+static int want_sysctls(
+	const struct netd_conf *conf, const struct netd_gate *gate, const struct k_view *view, struct want *w)
+{
+	bool client = gate->word != NETD_IS_OFF;
+	int err = want_tun(w, view, NETD_TUN_CLIENT);
+
+	if (err == 0)
+		err = want_tun(w, view, NETD_TUN_SERVER);
+	if (client && err == 0)
+		err = want_hardened(w, "all");
+	/* Loose everywhere, for the way back of core's own packets is by rule another one than the machine's. */
+	if (client && conf->mode == NETD_HOST && err == 0)
+		err = add_sysctl(w, "ipv4", "all", "rp_filter", "2");
+	for (size_t l = 0; client && l < conf->n_lans && err == 0; l++) {
+		if (!k_view_link(view, conf->lan[l]))
+			continue;
+		err = want_hardened(w, conf->lan[l]);
+		if (conf->mode == NETD_VPN && err == 0)
+			err = add_sysctl(w, "ipv4", conf->lan[l], "forwarding", "1");
+	}
+	/* Only these two forward, not the whole machine: net.ipv4.ip_forward would open all its interfaces. */
+	if (gate->server && err == 0 && k_view_link(view, conf->uplink))
+		err = add_sysctl(w, "ipv4", conf->uplink, "forwarding", "1");
+	return err;
+}
+
+int want_build(const struct netd_conf *conf, const struct netd_gate *gate, const struct k_view *view, struct want *out)
+{
+	int err;
+
+	memset(out, 0, sizeof(*out));
+	err = collect_nets(conf, view, out);
+	if (err == 0 && gate->word != NETD_IS_OFF)
+		err = want_rules(conf, out);
+	if (err == 0 && gate->word != NETD_IS_OFF)
+		err = want_routes(conf, gate, view, out);
+	if (err == 0)
+		err = want_addrs(conf, gate, view, out);
+	if (err == 0)
+		err = want_sysctls(conf, gate, view, out);
+	if (err == 0)
+		err = ruleset_build(conf, gate, out, &out->nft);
+	if (err < 0)
+		want_fini(out);
+	return err;
+}
+
+void want_fini(struct want *w)
+{
+	sg_free(w->rules);
+	sg_free(w->routes);
+	sg_free(w->addrs);
+	sg_free(w->sysctls);
+	sg_free(w->nft);
+	for (size_t l = 0; l < NETD_LANS_MAX; l++)
+		sg_free(w->lan[l].p);
+	sg_free(w->lans.p);
+	sg_free(w->own.p);
+	memset(w, 0, sizeof(*w));
+}
