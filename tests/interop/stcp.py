@@ -167,8 +167,24 @@ def both_dial(go, ours, count):
             v.kill()
 
 
+def both_dial_among_go(a, b, count):
+    """The same course between two Go visors, only for what they warn of: whether a transport comes is their affair."""
+    for _ in range(count):
+        for v in (a, b):
+            v.start()
+        for v in (a, b):
+            v.ready()
+        time.sleep(12)
+        b.kill()
+        b.start()
+        b.ready()
+        time.sleep(12)
+        for v in (a, b):
+            v.kill()
+
+
 def compare(ours, theirs):
-    """Warnings of the centre beside us, against all that Go visors warn of among themselves."""
+    """Warnings of the Go visors beside us, against all that Go visors warn of among themselves."""
     known = {}
     for visor in theirs:
         for name, n in warnings_in(visor.text()).items():
@@ -198,6 +214,12 @@ def our_trio(binary):
     callee.configure(skygate.peer_section("centre", centre.pk))
     caller.configure(skygate.peer_section("centre", centre.pk, f"{centre.box.address}:7777"))
     return Trio("Go beside ours", centre, callee, caller)
+
+
+def go_pair(binary):
+    keys = [new_keys(binary) for _ in range(2)]
+    at = [f"203.0.113.{41 + i}:7777" for i in range(2)]
+    return [Mutual(binary, f"go-both-{i}", 41 + i, keys[i], {keys[1 - i][0]: at[1 - i]}) for i in range(2)]
 
 
 def mutual_pair(binary):
@@ -233,7 +255,8 @@ def scenario(args, binary, postgres):
     say("services up")
     theirs, ours = go_trio(binary), our_trio(binary)
     theirs.start()
-    comparison = Background(lambda: theirs.kills(args.kills))
+    their_pair, (go, both_ours) = go_pair(binary), mutual_pair(binary)
+    comparison = Background(lambda: (theirs.kills(args.kills), both_dial_among_go(*their_pair, args.both)))
     ours.start()
     begun = time.monotonic()
     hold(ours, args.hold)
@@ -241,11 +264,11 @@ def scenario(args, binary, postgres):
     ours.kills(args.kills)
     handshakes_of_go(ours, args.handshakes)
     handshakes_of_ours(ours, args.handshakes)
-    both_dial(*mutual_pair(binary), args.both)
+    both_dial(go, both_ours, args.both)
     say(f"the Go visors among themselves were watched for {time.monotonic() - begun:.0f} s")
     for trio in (theirs, ours):
         trio.centre.stop()
-    compare([ours.centre], [theirs.centre, theirs.callee, theirs.caller])
+    compare([ours.centre, go], [theirs.centre, theirs.callee, theirs.caller, *their_pair])
 
 
 def keep_logs():
