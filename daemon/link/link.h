@@ -62,6 +62,12 @@ struct sg_links_conf {
 	struct sg_pk pk;
 	const struct sg_links_host *host; /* kept */
 	void *host_arg;
+	/*
+	 * No dial is carried beyond the stream handshake for so long: SG_LINK_QUIET_MS when an earlier process of ours may
+	 * have ended just now, 0 at a first start. A visor of 2024 keeps a transport that it has seen closed for up to a
+	 * second, and when the same transport is settled meanwhile, it stops accepting for good.
+	 */
+	int64_t quiet_ms;
 };
 
 /* A peer of the configuration, to be kept connected. All borrowed. */
@@ -106,10 +112,7 @@ int links_peer_state(const struct sg_links *ls, const struct sg_pk *pk, struct s
 /** links_each - @fn for every live link, until it returns false. */
 void links_each(const struct sg_links *ls, bool (*fn)(void *arg, const struct sg_link_info *info), void *arg);
 
-/*
- * Counters of all links since start. Names as counter.list shows them; drops are named by their
- * reason. X(member, name, help)
- */
+/* Counters of all links since start. X(member, name, help) */
 #define SG_LINK_COUNTERS(X)                                                                                            \
 	X(rx_bytes, "link.rx_bytes", "bytes received in frames")                                                       \
 	X(tx_bytes, "link.tx_bytes", "bytes sent in frames")                                                           \
@@ -118,23 +121,34 @@ void links_each(const struct sg_links *ls, bool (*fn)(void *arg, const struct sg
 	X(up, "link.up", "links that came up")                                                                         \
 	X(down, "link.down", "links that ended")                                                                       \
 	X(dials, "link.dials", "connection attempts")                                                                  \
-	X(dial_failed, "link.dial_failed", "connection attempts that failed")                                          \
-	X(hs_failed_in, "link.handshake_failed_in", "handshakes of callers that failed")                               \
-	X(hs_failed_out, "link.handshake_failed_out", "handshakes of ours that failed")                                \
-	X(refused_pending, "link.refused_pending", "callers refused: too many in handshake")                           \
-	X(refused_pending_ip, "link.refused_pending_ip", "callers refused: too many in handshake from that address")   \
-	X(refused_links, "link.refused_links", "callers refused: too many links")                                      \
+	X(dial_failed, "link.dial_failed", "connection attempts that failed, handshake included")                      \
+	X(handshake_failed, "link.handshake_failed", "callers whose handshake failed")                                 \
 	X(replaced, "link.replaced", "links that a newer one of the same peer replaced")                               \
 	X(dead, "link.dead", "links closed because the other end went silent")                                         \
-	X(frame_bad, "link.frame_bad", "links closed by a frame that is not authentic")                                \
-	X(drop_type, "link.drop.type", "packets skipped: unknown type")                                                \
-	X(drop_malformed, "link.drop.malformed", "packets dropped: shorter than their type needs")                     \
-	X(drop_unmarked, "link.drop.unmarked", "packets dropped: our own type from a peer without our mark")
+	X(frame_bad, "link.frame_bad", "links closed by a frame that is not authentic")
+
+/* Why something was dropped or refused: a counter and a rate-limited line each. X(reason, name, help) */
+#define SG_LINK_DROPS(X)                                                                                               \
+	X(LINK_DROP_PENDING, "link.refused.pending", "callers refused: too many in handshake")                         \
+	X(LINK_DROP_PENDING_IP, "link.refused.pending_ip", "callers refused: too many in handshake from one address")  \
+	X(LINK_DROP_LINKS, "link.refused.links", "callers refused: too many links")                                    \
+	X(LINK_DROP_DOUBLE, "link.refused.double", "callers refused: our own dial to them stays")                      \
+	X(LINK_DROP_MALFORMED, "link.drop.malformed", "packets dropped: shorter than their type needs")                \
+	X(LINK_DROP_UNMARKED, "link.drop.unmarked", "packets dropped: our own type from a peer without our mark")      \
+	X(LINK_DROP_FULL, "link.drop.full", "answers dropped: the other end does not read")
+
+enum link_drop {
+#define SG_LINK_DROP_ENUM(reason, name, help) reason,
+	SG_LINK_DROPS(SG_LINK_DROP_ENUM)
+#undef SG_LINK_DROP_ENUM
+	LINK_DROPS
+};
 
 struct sg_link_counters {
 #define SG_LINK_COUNTER_MEMBER(member, name, help) uint64_t member;
 	SG_LINK_COUNTERS(SG_LINK_COUNTER_MEMBER)
 #undef SG_LINK_COUNTER_MEMBER
+	uint64_t drop[LINK_DROPS];
 };
 
 /* Offsets are into links_counters(). */
@@ -170,25 +184,34 @@ const char *link_carrier(const struct sg_link *l);
 uint32_t link_caps(const struct sg_link *l);
 /** link_is_own - the other end bears our mark. */
 bool link_is_own(const struct sg_link *l);
-/** link_knows_new_types - packet types of 7 and above may be sent to it. */
-bool link_knows_new_types(const struct sg_link *l);
+/**
+ * link_knows_streams - virtual streams may be sent to it: it is ours and its hello came, or it showed that it knows
+ * packet types of 7 and above. on_hello says when this becomes true.
+ */
+bool link_knows_streams(const struct sg_link *l);
+/** link_name - for people: the section of the configured peer, or the short key. */
+const char *link_name(const struct sg_link *l);
+/** link_rtt_us - of the last transport ping; -1: none answered yet. */
+int64_t link_rtt_us(const struct sg_link *l);
 /** link_user - a pointer of the user's own, NULL at first. */
 void **link_user(struct sg_link *l);
 
 /**
- * link_send - queues one packet: head, then the bytes of @iov (payload, at most 65,535). Borrows;
- * copies into the frames that leave at the end of this round of events. 0; -EAGAIN above
- * SG_LINK_TX_HIGH (on_writable follows); SG_ELONG; SG_ECLOSED; -ENOMEM. Nothing was queued unless
- * 0.
+ * link_reserve - room for packets of @bytes in all, heads included: 0, or -EAGAIN above SG_LINK_TX_HIGH (on_writable
+ * follows), SG_ECLOSED. Memory that is out ends the link, soon; until then it is as if it were full.
  */
-int link_send(struct sg_link *l, uint8_t type, uint32_t route_id, const struct iovec *iov, int n);
-/** link_send_control - as link_send, for small packets that must not wait: taken above the mark
- * too, up to a bound. */
+int link_reserve(struct sg_link *l, size_t bytes);
+/**
+ * link_put - queues one packet for which room was reserved: head, then the bytes of @iov (at most 65,535). Borrows;
+ * copies into the frames that leave at the end of this round of events.
+ */
+void link_put(struct sg_link *l, uint8_t type, uint32_t route_id, const struct iovec *iov, int n);
+/** link_send_control - a small packet that must not wait, taken above the mark too, up to a bound. 0, -EAGAIN, SG_ECLOSED. */
 int link_send_control(struct sg_link *l, uint8_t type, uint32_t route_id, const void *payload, size_t len);
 /** link_want - while @read is false nothing more is read from the socket. Counted: each false needs
  * its true. */
 void link_want(struct sg_link *l, bool read);
-/** link_close - ends it; on_down follows, before this returns. @why: a sentence. */
+/** link_close - ends it; on_down comes before this returns. @why: a sentence. */
 void link_close(struct sg_link *l, const char *why);
 
 #endif

@@ -1,0 +1,222 @@
+/*
+ * What the files of link/ share. Who owns what: the manager owns its peers, pending connections and links; each of these
+ * owns its descriptor. A chunk or a plaintext buffer belongs to one link or lies spare with the manager.
+ */
+#ifndef SG_LINK_INTERNAL_H
+#define SG_LINK_INTERNAL_H
+
+#include "base/common.h"
+#include "base/err.h"
+#include "base/hex.h"
+#include "base/log.h"
+#include "link/handshake.h"
+#include "link/link.h"
+
+/* ---- sending: link/tx.c ---- */
+
+#define FRAME_SLOT (SG_FRAME_HEAD + SG_FRAME_PLAIN_MAX + SG_FRAME_TAG) /* 4,096 bytes */
+#define TX_CHUNK   (16 * FRAME_SLOT)
+#define TX_SPARE   8 /* chunks kept with the manager: 512 KiB */
+
+/* Frames one behind the other: sent up to head, sealed up to tail; the frame being filled begins at tail. */
+struct tx_chunk {
+	struct sg_list node;
+	size_t head, tail;
+	uint8_t b[TX_CHUNK];
+};
+
+struct link_tx {
+	struct sg_list chunks;   /* the one at filling, those before it sealed, those behind it empty */
+	struct tx_chunk *filling; /* NULL: no chunk at all */
+	size_t plain;            /* bytes in the frame being filled */
+	size_t sealed;           /* bytes sealed and not sent */
+	size_t room;             /* plaintext bytes that all chunks still hold */
+	bool blocked;            /* the socket takes no more: SG_WRITABLE is watched */
+	bool refused;            /* somebody was told to wait */
+	struct sg_defer flush;
+};
+
+/* ---- receiving: link/rx.c ---- */
+
+#define RX_PLAIN_ROOM (SG_LINK_RX_READ + SG_PACKET_HEAD + SG_PACKET_PAYLOAD_MAX)
+
+/* Plaintext in a row, so that a packet is one view: not delivered between head and tail. */
+struct rx_plain {
+	size_t head, tail;
+	uint8_t b[RX_PLAIN_ROOM];
+};
+
+struct link_rx {
+	struct rx_plain *plain; /* NULL while no part of a packet is held */
+	unsigned paused;        /* counted by link_want */
+	struct sg_defer resume;
+	size_t raw_len; /* the part of a frame that arrived */
+	uint8_t raw[SG_FRAME_PREFIX_MAX + 2];
+};
+
+/* ---- objects ---- */
+
+struct sg_link {
+	struct sg_list node;
+	struct sg_links *ls; /* back-pointer */
+	struct sg_tpid id;
+	struct sg_pk remote;
+	char carrier[8];
+	char address[SG_ADDR_TEXT];
+	char name[64]; /* for people: the peer's section, or the short key */
+	bool dialled;
+	bool own;    /* bears our mark: it said so in its entry, or sent 0xE0 */
+	bool newer;  /* knows packet types of 7 and above */
+	bool hello;  /* its LinkHello came: caps are final */
+	uint32_t caps;
+	struct sg_mono up_at;
+	int fd;
+	struct sg_watch *watch;
+	struct sg_frame_key tx_key, rx_key;
+	struct link_tx tx;
+	struct link_rx rx;
+	/* Liveness: link/alive.c */
+	struct sg_timer alive;
+	struct sg_mono last_rx, ping_at, tick_due;
+	uint8_t ping_token[8];
+	bool ping_open; /* sent at ping_at, not answered */
+	int64_t rtt_us;
+	uint64_t rx_bytes, tx_bytes, rx_packets, tx_packets;
+	struct sg_defer end; /* an error met while sending ends the link from the loop, not below its user's feet */
+	char end_why[160];
+	unsigned busy; /* calls of ours on the stack that still need the memory */
+	bool closed;
+	void *user;
+};
+
+/* A connection in handshake: link/pending.c */
+struct pending {
+	struct sg_list node;
+	struct sg_links *ls;
+	struct peer *peer; /* whose dial it is; NULL: somebody called us */
+	char carrier[8];
+	struct sg_addr addr;
+	struct sg_mono since;
+	int fd;
+	struct sg_watch *watch;
+	struct sg_timer timer;
+	struct link_hs hs;
+};
+
+struct peer_addr {
+	char carrier[8];
+	char *host; /* owned */
+	uint16_t port;
+};
+
+/* One resolution under way. It outlives its peer, for it cannot be called off. */
+struct resolving {
+	struct peer *peer; /* NULL: nobody waits any more */
+};
+
+#define PEER_RESOLVED_MAX 8
+
+/* The host's view of a dial; stays in its peer. */
+struct sg_dial {
+	struct peer *peer;
+	bool active;
+};
+
+/* A configured peer: link/peer.c */
+struct peer {
+	struct sg_list node;
+	struct sg_links *ls;
+	char *name; /* owned */
+	struct sg_pk pk;
+	struct peer_addr *addrs; /* owned */
+	size_t n_addrs, at;      /* at: the one being tried */
+	struct sg_addr resolved[PEER_RESOLVED_MAX];
+	size_t n_resolved, at_resolved;
+	struct sg_timer timer; /* until the next attempt */
+	struct resolving *resolving;
+	struct sg_dial dial;
+	struct pending *pending; /* our dial in handshake */
+	struct sg_mono linked_at;
+	uint32_t attempts;
+	bool known_own; /* it bore our mark when last linked */
+	char why[160];
+};
+
+struct sg_links {
+	struct sg_links_conf conf;
+	const struct sg_links_user *user;
+	void *user_arg;
+	struct sg_list links, pendings, peers;
+	size_t n_links, n_pendings;
+	struct sg_mono quiet_until;
+	uint16_t next_port;
+	struct sg_list spare_chunks;
+	size_t n_spare_chunks;
+	struct rx_plain *spare_plain;
+	uint8_t *scratch; /* SG_LINK_RX_READ bytes: one read, the rest of the one before in front */
+	bool stopping;
+	struct sg_link_counters count;
+	struct sg_log_limit rl_drop[LINK_DROPS], rl_failed;
+};
+
+/* ---- link/manager.c ---- */
+void links_drop(struct sg_links *ls, enum link_drop reason, const char *who);
+struct sg_link *links_find_carrier(struct sg_links *ls, const struct sg_pk *pk, const char *carrier);
+/* The answer to an entry of @p, whose caller is proven. */
+enum sg_settle_answer links_decide(struct sg_links *ls, struct pending *p);
+/* Whether our dial @p may pass its point of no return: 0 now, >0 milliseconds to wait, <0 call it off. */
+int64_t links_may_go(struct sg_links *ls, struct pending *p);
+/* A settled connection becomes a link. Takes fd, watch excluded, in any case. */
+void links_settled(struct sg_links *ls, struct pending *p, int fd);
+void links_person(const struct sg_links *ls, const struct sg_pk *pk, char *buf, size_t cap);
+
+/* ---- link/pending.c ---- */
+/* Takes @fd in any case. A dial that failed at once was reported to its peer when this returns. */
+void pending_start(struct sg_links *ls, struct peer *peer, const char *carrier, int fd, const struct sg_addr *addr);
+/* Closes without a word, tells nobody. */
+void pending_cancel(struct pending *p);
+void pending_free(struct pending *p);
+
+/* ---- link/peer.c ---- */
+void peer_free(struct peer *p);
+struct peer *peer_find(const struct sg_links *ls, const struct sg_pk *pk);
+void peer_failed(struct peer *p, const char *fmt, ...) SG_PRINTF(2, 3);
+/* Somebody else's doing made the attempt pointless: try again soon, without blame. */
+void peer_retry(struct peer *p, int64_t ms);
+void peer_linked(struct peer *p, const struct sg_link *l);
+void peer_unlinked(struct peer *p, const struct sg_link *l, const char *why);
+void peer_dial_cancel(struct peer *p);
+
+/* ---- link/life.c ---- */
+struct sg_link *link_new(struct sg_links *ls, const struct pending *p, int fd, struct link_hs_result *hs);
+void link_free(struct sg_link *l);
+void link_watch_update(struct sg_link *l);
+void link_end_later(struct sg_link *l, const char *why);
+void link_get_info(const struct sg_link *l, struct sg_link_info *out);
+/* Link business, or the user's: one packet as it arrived. */
+void link_packet(struct sg_link *l, const struct sg_packet *p);
+
+/* ---- link/alive.c ---- */
+void alive_start(struct sg_link *l);
+void alive_stop(struct sg_link *l);
+void alive_on_ping(struct sg_link *l, struct sg_view payload);
+void alive_on_pong(struct sg_link *l, struct sg_view payload);
+/* The other end showed what it is: its rules apply from now on. */
+void alive_kind_changed(struct sg_link *l);
+
+/* ---- link/tx.c and rx.c ---- */
+void tx_init(struct sg_link *l);
+void tx_fini(struct sg_link *l);
+size_t tx_waiting(const struct sg_link *l);
+/* Seals what is there and gives the socket what it takes. */
+void tx_push(struct sg_link *l);
+/* The same, then tells the user when there is room again. */
+void tx_flush(struct sg_link *l);
+void tx_on_writable(struct sg_link *l);
+void rx_init(struct sg_link *l);
+void rx_fini(struct sg_link *l);
+void rx_on_readable(struct sg_link *l);
+/* What came in the same read as the end of the handshake. */
+void rx_first(struct sg_link *l, struct sg_view raw, struct sg_view plain);
+
+#endif

@@ -1,0 +1,335 @@
+/*
+ * The manager: who may connect, which of two connections of one transport stays, what core and the control API ask.
+ *
+ * Double dial. Both ends may dial at the same time, and there is one transport id per pair of keys and carrier. Between
+ * our own ends the link that edge 0 dialled stays. A visor of 2024 is less forgiving. As the called one:
+ *
+ *   - it holds such a transport, and is edge 0: it keeps the old one, closes the new one, and its accept loop ends for the
+ *     life of the process; and is edge 1: it closes the old one, then loses both;
+ *   - the caller leaves between the first Noise message and a valid entry: its accept loop ends likewise.
+ *
+ * As the caller it takes a refused settlement calmly, and tries again later. Hence:
+ *
+ *   - a dial has a point of no return, the first Noise message (LINK_HS_READY in handshake.h). Before it, the dial is
+ *     called off when a link is live or a caller of the same transport has proven its key;
+ *   - beyond it, the dial is carried through, and a caller of the same transport is refused by the answer byte, so that
+ *     the other end never holds a transport when our entry arrives. The exception is a caller with our mark that is edge
+ *     0 while we are edge 1: it refuses our dial by this same rule, and one of both has to win;
+ *   - a link that is live, and a caller that came after it was up: the caller does not hold that link any more (nobody
+ *     dials beside a live one), so it replaces it. A caller that came before it was up dialled at the same time as we
+ *     did; then our dial stays, unless the caller is edge 0 and ours.
+ */
+#include "link/internal.h"
+#include "base/alloc.h"
+
+#include <unistd.h>
+
+SG_LOG_TOPIC("link");
+
+static void no_link(void *arg, struct sg_link *l)
+{
+	(void)arg;
+	(void)l;
+}
+
+static void no_down(void *arg, struct sg_link *l, const char *why)
+{
+	(void)arg;
+	(void)l;
+	(void)why;
+}
+
+static void no_packet(void *arg, struct sg_link *l, const struct sg_packet *p)
+{
+	(void)arg;
+	(void)l;
+	(void)p;
+}
+
+static const struct sg_links_user nobody = {
+	.on_up = no_link,
+	.on_down = no_down,
+	.on_hello = no_link,
+	.on_packet = no_packet,
+	.on_batch_end = no_link,
+	.on_writable = no_link,
+};
+
+#define COUNTER_ROW(member, name, help) {name, offsetof(struct sg_link_counters, member), help},
+#define DROP_ROW(reason, name, help)    {name, offsetof(struct sg_link_counters, drop) + (reason) * sizeof(uint64_t), help},
+
+/* clang-format off */
+const struct sg_counter link_counter_table[] = {
+	SG_LINK_COUNTERS(COUNTER_ROW)
+	SG_LINK_DROPS(DROP_ROW)
+	{NULL, 0, NULL},
+};
+/* clang-format on */
+
+void links_drop(struct sg_links *ls, enum link_drop reason, const char *who)
+{
+	static const char *const texts[] = {
+#define DROP_TEXT(reason, name, help) [reason] = help,
+		SG_LINK_DROPS(DROP_TEXT)
+	};
+
+	ls->count.drop[reason]++;
+	log_info_rl(&ls->rl_drop[reason], "%s: %s", who, texts[reason]);
+}
+
+struct sg_links *links_new(const struct sg_links_conf *conf)
+{
+	struct sg_links *ls = sg_calloc(1, sizeof(*ls));
+
+	if (!ls)
+		return NULL;
+	ls->conf = *conf;
+	ls->user = &nobody;
+	ls->next_port = 49152;
+	ls->quiet_until = sg_mono_add_ms(sg_loop_now(conf->loop), conf->quiet_ms);
+	sg_list_init(&ls->links);
+	sg_list_init(&ls->pendings);
+	sg_list_init(&ls->peers);
+	sg_list_init(&ls->spare_chunks);
+	ls->scratch = sg_malloc(SG_LINK_RX_READ);
+	if (!ls->scratch) {
+		links_free(ls);
+		return NULL;
+	}
+	return ls;
+}
+
+void links_free(struct sg_links *ls)
+{
+	if (!ls)
+		return;
+	ls->stopping = true;
+	while (!sg_list_empty(&ls->links))
+		link_close(sg_container_of(ls->links.next, struct sg_link, node), "we are stopping");
+	while (!sg_list_empty(&ls->pendings))
+		pending_free(sg_container_of(ls->pendings.next, struct pending, node));
+	sg_list_for_safe (it, &ls->peers)
+		peer_free(sg_container_of(it, struct peer, node));
+	sg_list_for_safe (it, &ls->spare_chunks)
+		sg_free(sg_container_of(it, struct tx_chunk, node));
+	sg_free(ls->spare_plain);
+	sg_free(ls->scratch);
+	sg_wipe(&ls->conf.sk, sizeof(ls->conf.sk));
+	sg_free(ls);
+}
+
+struct sg_loop *links_loop(const struct sg_links *ls)
+{
+	return ls->conf.loop;
+}
+
+const struct sg_pk *links_own_pk(const struct sg_links *ls)
+{
+	return &ls->conf.pk;
+}
+
+void links_set_user(struct sg_links *ls, const struct sg_links_user *user, void *arg)
+{
+	ls->user = user ? user : &nobody;
+	ls->user_arg = arg;
+}
+
+const struct sg_link_counters *links_counters(const struct sg_links *ls)
+{
+	return &ls->count;
+}
+
+void links_person(const struct sg_links *ls, const struct sg_pk *pk, char *buf, size_t cap)
+{
+	const struct peer *peer = peer_find(ls, pk);
+	char key[SG_PK_SHORT];
+
+	snprintf(buf, cap, "%s", peer ? peer->name : sg_pk_short(pk, key));
+}
+
+/* The newest first: while one link replaces another, both are there. */
+struct sg_link *links_find(struct sg_links *ls, const struct sg_pk *pk)
+{
+	for (struct sg_list *it = ls->links.prev; it != &ls->links; it = it->prev) {
+		struct sg_link *l = sg_container_of(it, struct sg_link, node);
+
+		if (sg_pk_equal(&l->remote, pk))
+			return l;
+	}
+	return NULL;
+}
+
+struct sg_link *links_find_carrier(struct sg_links *ls, const struct sg_pk *pk, const char *carrier)
+{
+	sg_list_for (it, &ls->links) {
+		struct sg_link *l = sg_container_of(it, struct sg_link, node);
+
+		if (sg_pk_equal(&l->remote, pk) && strcmp(l->carrier, carrier) == 0)
+			return l;
+	}
+	return NULL;
+}
+
+void links_each(const struct sg_links *ls, bool (*fn)(void *arg, const struct sg_link_info *info), void *arg)
+{
+	sg_list_for (it, &ls->links) {
+		struct sg_link_info info;
+
+		link_get_info(sg_container_of(it, struct sg_link, node), &info);
+		if (!fn(arg, &info))
+			return;
+	}
+}
+
+/* ---- connections from carriers ---- */
+
+static size_t pending_from(const struct sg_links *ls, const struct sg_addr *from)
+{
+	size_t n = 0;
+
+	sg_list_for (it, &ls->pendings) {
+		const struct pending *p = sg_container_of(it, struct pending, node);
+
+		if (!p->peer && sg_addr_same_host(&p->addr, from))
+			n++;
+	}
+	return n;
+}
+
+void links_accepted(struct sg_links *ls, const char *carrier, int fd, const struct sg_addr *from)
+{
+	enum link_drop reason;
+	char addr[SG_ADDR_TEXT];
+
+	if (ls->n_pendings >= SG_HS_PENDING_MAX)
+		reason = LINK_DROP_PENDING;
+	else if (pending_from(ls, from) >= SG_HS_PENDING_PER_IP)
+		reason = LINK_DROP_PENDING_IP;
+	else if (ls->n_links >= SG_LINKS_MAX)
+		reason = LINK_DROP_LINKS;
+	else {
+		pending_start(ls, NULL, carrier, fd, from);
+		return;
+	}
+	links_drop(ls, reason, sg_log_addr(sg_addr_str(from, addr)));
+	close(fd);
+}
+
+/* ---- the double-dial rule ---- */
+
+static bool same_transport(const struct pending *a, const struct sg_pk *remote, const char *carrier)
+{
+	return strcmp(a->carrier, carrier) == 0 && sg_pk_equal(&a->hs.remote, remote);
+}
+
+/* The point of no return lies behind it. */
+static bool is_committed(const struct pending *p)
+{
+	return p->hs.phase > LINK_HS_READY && p->hs.phase < LINK_HS_FAILED;
+}
+
+static struct pending *find_dial(const struct sg_links *ls, const struct pending *caller)
+{
+	sg_list_for (it, &ls->pendings) {
+		struct pending *p = sg_container_of(it, struct pending, node);
+
+		if (p->peer && same_transport(p, &caller->hs.remote, caller->carrier))
+			return p;
+	}
+	return NULL;
+}
+
+static bool has_proven_caller(const struct sg_links *ls, const struct pending *dial)
+{
+	sg_list_for (it, &ls->pendings) {
+		const struct pending *p = sg_container_of(it, struct pending, node);
+
+		if (!p->peer && p->hs.phase > LINK_HS_NOISE && p->hs.phase < LINK_HS_FAILED &&
+			same_transport(p, &dial->hs.remote, dial->carrier))
+			return true;
+	}
+	return false;
+}
+
+int64_t links_may_go(struct sg_links *ls, struct pending *p)
+{
+	int64_t quiet_ms = -sg_mono_ms_since(sg_loop_now(ls->conf.loop), ls->quiet_until);
+
+	if (links_find_carrier(ls, &p->hs.remote, p->carrier) || has_proven_caller(ls, p))
+		return -1;
+	return p->peer->known_own || quiet_ms <= 0 ? 0 : quiet_ms;
+}
+
+static bool we_are_edge_0(const struct sg_links *ls, const struct pending *p)
+{
+	return sg_pk_cmp(&ls->conf.pk, &p->hs.remote) < 0;
+}
+
+enum sg_settle_answer links_decide(struct sg_links *ls, struct pending *p)
+{
+	const bool theirs_wins = p->hs.marked && !we_are_edge_0(ls, p);
+	const struct sg_link *l = links_find_carrier(ls, &p->hs.remote, p->carrier);
+	struct pending *dial = find_dial(ls, p);
+	char who[64];
+
+	links_person(ls, &p->hs.remote, who, sizeof(who));
+	if (ls->n_links >= SG_LINKS_MAX && !l) {
+		links_drop(ls, LINK_DROP_LINKS, who);
+		return SG_SETTLE_FAIL;
+	}
+	if ((dial && is_committed(dial) && !theirs_wins) ||
+		(l && l->dialled && sg_mono_before(p->since, l->up_at) && !theirs_wins)) {
+		links_drop(ls, LINK_DROP_DOUBLE, who);
+		return SG_SETTLE_FAIL;
+	}
+	if (dial) {
+		struct peer *peer = dial->peer;
+
+		pending_cancel(dial);
+		peer_retry(peer, SG_DIAL_BACKOFF_MIN_MS);
+	}
+	return SG_SETTLE_OK;
+}
+
+void links_settled(struct sg_links *ls, struct pending *p, int fd)
+{
+	struct sg_link *old = links_find_carrier(ls, &p->hs.remote, p->carrier);
+	struct link_hs_result hs;
+	struct sg_link_info info;
+	struct peer *peer;
+	struct sg_link *l;
+
+	link_hs_take(&p->hs, &hs);
+	l = link_new(ls, p, fd, &hs);
+	if (!l) {
+		close(fd);
+		sg_frame_key_fini(&hs.tx);
+		sg_frame_key_fini(&hs.rx);
+		peer = p->peer;
+		pending_free(p);
+		if (peer)
+			peer_failed(peer, "out of memory");
+		return;
+	}
+	ls->count.up++;
+	log_info("%s: %s to %s is up (%s)", l->name, l->carrier, sg_log_addr(l->address),
+		l->dialled ? "we dialled" : "it dialled");
+	peer = peer_find(ls, &l->remote);
+	if (peer)
+		peer_linked(peer, l);
+	l->busy++;
+	ls->user->on_up(ls->user_arg, l);
+	link_get_info(l, &info);
+	if (ls->conf.host->up)
+		ls->conf.host->up(ls->conf.host_arg, &info);
+	if (old) {
+		ls->count.replaced++;
+		link_close(old, "a newer connection of the same peer replaces it");
+	}
+	l->busy--;
+	if (l->closed)
+		link_free(l);
+	else
+		rx_first(l, hs.raw, hs.plain);
+	pending_free(p);
+}

@@ -1,0 +1,454 @@
+/*
+ * Configured peers, kept connected: resolve, dial, handshake, and again after a while.
+ *
+ *	wait ── timer ──▶ resolve ──▶ dial (the carrier's) ──▶ handshake ──▶ linked
+ *	  ▲                  │             │                      │            │
+ *	  └──────────────────┴─────────────┴── failed, back-off ──┴── down ────┘
+ *
+ * Addresses are tried in the order of the configuration, without a pause; after the last one the pause doubles.
+ */
+#include "link/internal.h"
+#include "base/alloc.h"
+
+#include <stdarg.h>
+#include <unistd.h>
+
+SG_LOG_TOPIC("link");
+
+/* A link that lived shorter counts as a failed attempt: else two ends that cannot agree would dial without a pause. */
+#define STABLE_MS 5000
+
+static void attempt(void *arg);
+
+struct peer *peer_find(const struct sg_links *ls, const struct sg_pk *pk)
+{
+	sg_list_for (it, &ls->peers) {
+		struct peer *p = sg_container_of(it, struct peer, node);
+
+		if (sg_pk_equal(&p->pk, pk))
+			return p;
+	}
+	return NULL;
+}
+
+/* ---- addresses ---- */
+
+/* "stcp://host:port", "stcp://[::1]:port": @host is sg_malloc'ed. 0, SG_EMALF or -ENOMEM. */
+static int address_parse(const char *url, struct peer_addr *out)
+{
+	const char *host = strstr(url, "://"), *port = strrchr(url, ':');
+	size_t carrier_len, host_len;
+	uint64_t number;
+
+	if (!host || port <= host)
+		return SG_EMALF;
+	carrier_len = (size_t)(host - url);
+	host += strlen("://");
+	if (port < host)
+		return SG_EMALF;
+	host_len = (size_t)(port - host);
+	if (carrier_len == 0 || carrier_len >= sizeof(out->carrier) || host_len == 0 || host_len > 255)
+		return SG_EMALF;
+	if (sg_parse_u64(port + 1, UINT16_MAX, &number) < 0 || number == 0)
+		return SG_EMALF;
+	if (host[0] == '[' && host[host_len - 1] == ']') {
+		host++;
+		host_len -= 2;
+	} else if (memchr(host, ':', host_len)) {
+		return SG_EMALF;
+	}
+	memcpy(out->carrier, url, carrier_len);
+	out->carrier[carrier_len] = 0;
+	out->port = (uint16_t)number;
+	out->host = sg_strndup(host, host_len);
+	return out->host ? 0 : -ENOMEM;
+}
+
+int links_address_ok(const char *url)
+{
+	struct peer_addr a;
+	int ret = address_parse(url, &a);
+
+	if (ret == 0)
+		sg_free(a.host);
+	return ret;
+}
+
+/* ---- what happened ---- */
+
+static int64_t backoff_ms(const struct peer *p)
+{
+	int64_t ms = SG_DIAL_BACKOFF_MIN_MS;
+	uint8_t random;
+
+	for (uint32_t i = 1; i < p->attempts && ms < SG_DIAL_BACKOFF_MAX_MS; i++)
+		ms *= 2;
+	ms = SG_MIN(ms, (int64_t)SG_DIAL_BACKOFF_MAX_MS);
+	/* A fifth up or down would exceed the limit: only down, so that two ends fall out of step. */
+	sg_crypto_random(p->ls->conf.crypto, &random, sizeof(random));
+	return ms - ms * random / (5 * UINT8_MAX);
+}
+
+static void attempt_in(struct peer *p, int64_t ms)
+{
+	if (p->n_addrs && sg_timer_start(&p->timer, ms) < 0)
+		log_error("%s: out of memory: it is not dialled any more", p->name);
+}
+
+void peer_retry(struct peer *p, int64_t ms)
+{
+	attempt_in(p, ms);
+}
+
+/* Moves on to the next address; true when the last one had its turn. */
+static bool next_address(struct peer *p)
+{
+	if (++p->at_resolved < p->n_resolved)
+		return false;
+	p->n_resolved = p->at_resolved = 0;
+	if (++p->at < p->n_addrs)
+		return false;
+	p->at = 0;
+	return true;
+}
+
+void peer_failed(struct peer *p, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(p->why, sizeof(p->why), fmt, ap);
+	va_end(ap);
+	p->ls->count.dial_failed++;
+	if (!next_address(p)) {
+		attempt_in(p, 0);
+		return;
+	}
+	p->attempts++;
+	if (p->attempts == 1)
+		log_warn("%s: %s", p->name, p->why);
+	else
+		log_debug("%s: attempt %u: %s", p->name, (unsigned)p->attempts, p->why);
+	attempt_in(p, backoff_ms(p));
+}
+
+void peer_linked(struct peer *p, const struct sg_link *l)
+{
+	sg_timer_stop(&p->timer);
+	p->why[0] = 0;
+	p->linked_at = l->up_at;
+	p->known_own = l->own;
+}
+
+/*
+ * A visor of 2024 forgets a closed transport within a second, and must not be called before (link.h, quiet_ms). Our own
+ * ends take a new connection for a link that they do not have any more at any time.
+ */
+void peer_unlinked(struct peer *p, const struct sg_link *l, const char *why)
+{
+	int64_t ms;
+
+	if (links_find(p->ls, &p->pk))
+		return;
+	snprintf(p->why, sizeof(p->why), "the link is down: %s", why);
+	if (sg_mono_ms_since(sg_loop_now(p->ls->conf.loop), p->linked_at) >= STABLE_MS)
+		p->attempts = 0;
+	p->attempts++;
+	ms = backoff_ms(p);
+	p->at = p->at_resolved = p->n_resolved = 0;
+	attempt_in(p, l->own ? ms : SG_MAX(ms, (int64_t)SG_LINK_QUIET_MS));
+}
+
+/* ---- dialling ---- */
+
+static void dial_resolved(struct peer *p)
+{
+	const struct sg_addr *to = &p->resolved[p->at_resolved];
+	const char *carrier = p->addrs[p->at].carrier;
+	char addr[SG_ADDR_TEXT];
+	int ret;
+
+	p->ls->count.dials++;
+	p->dial.active = true;
+	log_debug("%s: dialling %s by %s", p->name, sg_log_addr(sg_addr_str(to, addr)), carrier);
+	ret = p->ls->conf.host->dial(p->ls->conf.host_arg, carrier, to, &p->dial);
+	if (ret == 0)
+		return;
+	p->dial.active = false;
+	if (ret == -ENOTSUP)
+		peer_failed(p, "no plugin provides the carrier '%s' (list plugin 'transport-tcp' brings stcp)", carrier);
+	else
+		peer_failed(p, "%s could not be dialled: %s", sg_addr_str(to, addr), sg_strerror(ret));
+}
+
+static void on_resolved(void *arg, const struct sg_addr *addrs, size_t n, const char *why)
+{
+	struct resolving *r = arg;
+	struct peer *p = r->peer;
+
+	sg_free(r);
+	if (!p)
+		return;
+	p->resolving = NULL;
+	if (n == 0) {
+		peer_failed(p, "the name %s could not be resolved: %s", p->addrs[p->at].host, why);
+		return;
+	}
+	p->n_resolved = SG_MIN(n, (size_t)PEER_RESOLVED_MAX);
+	p->at_resolved = 0;
+	memcpy(p->resolved, addrs, p->n_resolved * sizeof(p->resolved[0]));
+	dial_resolved(p);
+}
+
+static void resolve(struct peer *p)
+{
+	const struct peer_addr *a = &p->addrs[p->at];
+	char text[300];
+	int ret = -ENOMEM;
+
+	snprintf(text, sizeof(text), strchr(a->host, ':') ? "[%s]:%u" : "%s:%u", a->host, a->port);
+	if (sg_addr_parse(text, &p->resolved[0]) == 0) {
+		p->n_resolved = 1;
+		p->at_resolved = 0;
+		dial_resolved(p);
+		return;
+	}
+	p->resolving = sg_calloc(1, sizeof(*p->resolving));
+	if (p->resolving) {
+		p->resolving->peer = p;
+		ret = sg_resolve(p->ls->conf.loop, a->host, a->port, on_resolved, p->resolving);
+	}
+	if (ret < 0) {
+		sg_free(p->resolving);
+		p->resolving = NULL;
+		peer_failed(p, "the name %s could not be resolved: %s", a->host, sg_strerror(ret));
+	}
+}
+
+/* Never beside a link or an attempt of the same peer; who calls us meanwhile is judged when the dial would commit. */
+static void attempt(void *arg)
+{
+	struct peer *p = arg;
+
+	if (links_find(p->ls, &p->pk) || p->dial.active || p->pending || p->resolving)
+		return;
+	if (p->at_resolved < p->n_resolved)
+		dial_resolved(p);
+	else
+		resolve(p);
+}
+
+void links_dial_done(struct sg_dial *dial, int fd_or_error, const char *why)
+{
+	struct peer *p = dial->peer;
+
+	dial->active = false;
+	if (fd_or_error < 0)
+		peer_failed(p, "%s", why);
+	else
+		pending_start(p->ls, p, p->addrs[p->at].carrier, fd_or_error, &p->resolved[p->at_resolved]);
+}
+
+void peer_dial_cancel(struct peer *p)
+{
+	if (!p->dial.active)
+		return;
+	p->dial.active = false;
+	p->ls->conf.host->dial_cancel(p->ls->conf.host_arg, p->addrs[p->at].carrier, &p->dial);
+}
+
+void links_carrier_stop(struct sg_links *ls, const char *carrier)
+{
+	sg_list_for (it, &ls->peers) {
+		struct peer *p = sg_container_of(it, struct peer, node);
+
+		if (p->dial.active && strcmp(p->addrs[p->at].carrier, carrier) == 0) {
+			peer_dial_cancel(p);
+			attempt_in(p, SG_DIAL_BACKOFF_MIN_MS);
+		}
+	}
+}
+
+/* ---- the set of peers ---- */
+
+void peer_free(struct peer *p)
+{
+	if (!p)
+		return;
+	sg_list_remove(&p->node);
+	peer_dial_cancel(p);
+	if (p->pending)
+		pending_cancel(p->pending);
+	if (p->resolving)
+		p->resolving->peer = NULL;
+	sg_timer_stop(&p->timer);
+	for (size_t i = 0; i < p->n_addrs; i++)
+		sg_free(p->addrs[i].host);
+	sg_free(p->addrs);
+	sg_free(p->name);
+	sg_free(p);
+}
+
+static struct peer *peer_new(struct sg_links *ls, const struct sg_peer_conf *conf)
+{
+	struct peer *p = sg_calloc(1, sizeof(*p));
+
+	if (!p)
+		return NULL;
+	sg_list_init(&p->node);
+	p->ls = ls;
+	p->pk = conf->pk;
+	p->dial.peer = p;
+	p->name = sg_strdup(conf->name);
+	p->addrs = sg_calloc(SG_MAX(conf->n_addresses, (size_t)1), sizeof(*p->addrs));
+	sg_timer_init(&p->timer, ls->conf.loop, attempt, p);
+	if (!p->name || !p->addrs) {
+		peer_free(p);
+		return NULL;
+	}
+	for (size_t i = 0; i < conf->n_addresses; i++) {
+		int ret = address_parse(conf->addresses[i], &p->addrs[p->n_addrs]);
+
+		if (ret == -ENOMEM) {
+			peer_free(p);
+			return NULL;
+		}
+		if (ret == 0)
+			p->n_addrs++;
+	}
+	return p;
+}
+
+static bool same_conf(const struct peer *p, const struct sg_peer_conf *conf)
+{
+	if (!sg_pk_equal(&p->pk, &conf->pk) || strcmp(p->name, conf->name) != 0 || p->n_addrs != conf->n_addresses)
+		return false;
+	for (size_t i = 0; i < p->n_addrs; i++) {
+		struct peer_addr a;
+		bool same;
+
+		if (address_parse(conf->addresses[i], &a) < 0)
+			return false;
+		same = strcmp(a.carrier, p->addrs[i].carrier) == 0 && strcmp(a.host, p->addrs[i].host) == 0 &&
+		       a.port == p->addrs[i].port;
+		sg_free(a.host);
+		if (!same)
+			return false;
+	}
+	return true;
+}
+
+static struct peer *find_unchanged(struct sg_list *peers, const struct sg_peer_conf *conf)
+{
+	sg_list_for (it, peers) {
+		struct peer *p = sg_container_of(it, struct peer, node);
+
+		if (same_conf(p, conf))
+			return p;
+	}
+	return NULL;
+}
+
+/* Links of keys that no peer has any more; strangers' links were nobody's before and stay. */
+static void close_departed(struct sg_links *ls, const struct peer *gone)
+{
+	struct sg_link *l;
+
+	while (!peer_find(ls, &gone->pk) && (l = links_find(ls, &gone->pk)))
+		link_close(l, "this peer is not configured any more");
+}
+
+static void move_all(struct sg_list *from, struct sg_list *to)
+{
+	while (!sg_list_empty(from)) {
+		struct sg_list *first = from->next;
+
+		sg_list_remove(first);
+		sg_list_add_tail(to, first);
+	}
+}
+
+int links_peers_set(struct sg_links *ls, const struct sg_peer_conf *peers, size_t n)
+{
+	struct sg_list fresh, old;
+
+	sg_list_init(&fresh);
+	sg_list_init(&old);
+	for (size_t i = 0; i < n; i++) {
+		struct peer *p;
+
+		if (find_unchanged(&ls->peers, &peers[i]))
+			continue;
+		p = peer_new(ls, &peers[i]);
+		if (!p) {
+			sg_list_for_safe (it, &fresh)
+				peer_free(sg_container_of(it, struct peer, node));
+			return -ENOMEM;
+		}
+		sg_list_add_tail(&fresh, &p->node);
+	}
+	move_all(&ls->peers, &old);
+	for (size_t i = 0; i < n; i++) {
+		struct peer *p = find_unchanged(&old, &peers[i]);
+
+		if (p) {
+			sg_list_remove(&p->node);
+			sg_list_add_tail(&ls->peers, &p->node);
+		}
+	}
+	sg_list_for (it, &fresh)
+		attempt_in(sg_container_of(it, struct peer, node), 0);
+	move_all(&fresh, &ls->peers);
+	sg_list_for_safe (it, &old) {
+		struct peer *p = sg_container_of(it, struct peer, node);
+
+		close_departed(ls, p);
+		peer_free(p);
+	}
+	return 0;
+}
+
+int links_peer_find(const struct sg_links *ls, const char *name, struct sg_pk *out)
+{
+	sg_list_for (it, &ls->peers) {
+		const struct peer *p = sg_container_of(it, struct peer, node);
+
+		if (strcmp(p->name, name) == 0) {
+			*out = p->pk;
+			return 0;
+		}
+	}
+	return -ENOENT;
+}
+
+int links_peer_state(const struct sg_links *ls, const struct sg_pk *pk, struct sg_peer_state *out)
+{
+	const struct peer *p = peer_find(ls, pk);
+	const struct sg_link *l = NULL;
+
+	sg_list_for (it, &ls->links) {
+		const struct sg_link *each = sg_container_of(it, struct sg_link, node);
+
+		if (sg_pk_equal(&each->remote, pk))
+			l = each;
+	}
+	if (!p && !l)
+		return -ENOENT;
+	*out = (struct sg_peer_state){.pk = *pk, .linked = l != NULL, .next_try_ms = -1};
+	if (l) {
+		snprintf(out->carrier, sizeof(out->carrier), "%s", l->carrier);
+		snprintf(out->address, sizeof(out->address), "%s", l->address);
+		return 0;
+	}
+	out->attempts = p->attempts;
+	if (p->n_addrs) {
+		const struct peer_addr *a = &p->addrs[p->at];
+
+		snprintf(out->carrier, sizeof(out->carrier), "%s", a->carrier);
+		snprintf(out->address, sizeof(out->address), strchr(a->host, ':') ? "[%s]:%u" : "%s:%u", a->host, a->port);
+	}
+	if (sg_timer_active(&p->timer))
+		out->next_try_ms = SG_MAX(sg_mono_ms_since(p->timer.due, sg_loop_now(ls->conf.loop)), (int64_t)0);
+	snprintf(out->why, sizeof(out->why), "%s", p->why[0] ? p->why : p->n_addrs ? "not dialled yet" : "it has no address: it has to connect to us");
+	return 0;
+}

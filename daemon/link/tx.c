@@ -1,0 +1,303 @@
+/*
+ * Packets to frames to the socket. Packets are appended to the plaintext of the frame being filled, across frame bounds:
+ *
+ *	chunk   | frame | frame | frame | head . plaintext so far … | free |
+ *	         sent ^          sealed ^ tail
+ *
+ * A full frame is sealed where it lies; the last, partial one when the round of events ends. So many small packets share a
+ * frame, a large one fills its frames to the brim, and one sendmsg takes all of them: frames in a chunk have no gaps.
+ * Chunks return to the manager's spare ones; nothing is allocated per packet.
+ */
+#include "link/internal.h"
+#include "base/alloc.h"
+
+#include <sys/socket.h>
+
+SG_LOG_TOPIC("link");
+
+#define FRAME_OVERHEAD (SG_FRAME_HEAD + SG_FRAME_TAG)
+#define SLIVER         64 /* plaintext bytes that are worth a frame of their own at a chunk's end */
+#define IOV_MAX_OURS   16
+/* Control packets are taken so far above the mark: a peer that does not read gets no more of them. */
+#define CONTROL_EXTRA (64 * 1024)
+
+/* Plaintext bytes that @space bytes at the end of a chunk hold. */
+static size_t plain_room(size_t space)
+{
+	size_t rest = space % FRAME_SLOT;
+
+	return space / FRAME_SLOT * SG_FRAME_PLAIN_MAX + (rest >= FRAME_OVERHEAD + SLIVER ? rest - FRAME_OVERHEAD : 0);
+}
+
+/* Of the frame that begins at the tail. */
+static size_t frame_room(const struct tx_chunk *c)
+{
+	size_t space = TX_CHUNK - c->tail;
+
+	if (space < FRAME_OVERHEAD + SLIVER)
+		return 0;
+	return SG_MIN(space - FRAME_OVERHEAD, (size_t)SG_FRAME_PLAIN_MAX);
+}
+
+void tx_init(struct sg_link *l)
+{
+	sg_list_init(&l->tx.chunks);
+}
+
+static void chunk_release(struct sg_links *ls, struct tx_chunk *c)
+{
+	sg_list_remove(&c->node);
+	if (ls->n_spare_chunks >= TX_SPARE) {
+		sg_free(c);
+		return;
+	}
+	sg_list_add_tail(&ls->spare_chunks, &c->node);
+	ls->n_spare_chunks++;
+}
+
+void tx_fini(struct sg_link *l)
+{
+	sg_list_for_safe (it, &l->tx.chunks)
+		chunk_release(l->ls, sg_container_of(it, struct tx_chunk, node));
+	l->tx.filling = NULL;
+}
+
+static bool chunk_add(struct sg_link *l)
+{
+	struct sg_links *ls = l->ls;
+	struct tx_chunk *c;
+
+	if (ls->n_spare_chunks) {
+		c = sg_container_of(ls->spare_chunks.next, struct tx_chunk, node);
+		sg_list_remove(&c->node);
+		ls->n_spare_chunks--;
+	} else {
+		c = sg_malloc(sizeof(*c));
+		if (!c)
+			return false;
+		sg_list_init(&c->node);
+	}
+	c->head = c->tail = 0;
+	sg_list_add_tail(&l->tx.chunks, &c->node);
+	if (!l->tx.filling)
+		l->tx.filling = c;
+	l->tx.room += plain_room(TX_CHUNK);
+	return true;
+}
+
+size_t tx_waiting(const struct sg_link *l)
+{
+	return l->tx.sealed + l->tx.plain;
+}
+
+/* ---- packets in ---- */
+
+static void seal(struct sg_link *l)
+{
+	struct link_tx *tx = &l->tx;
+	struct tx_chunk *c = tx->filling;
+	size_t before = plain_room(TX_CHUNK - c->tail) - tx->plain;
+	size_t len = sg_frame_seal(&l->tx_key, c->b + c->tail, tx->plain);
+
+	c->tail += len;
+	tx->sealed += len;
+	tx->plain = 0;
+	tx->room -= before - plain_room(TX_CHUNK - c->tail);
+	if (frame_room(c) == 0 && c->node.next != &tx->chunks)
+		tx->filling = sg_container_of(c->node.next, struct tx_chunk, node);
+}
+
+static void append(struct sg_link *l, const uint8_t *p, size_t len)
+{
+	struct link_tx *tx = &l->tx;
+
+	while (len) {
+		struct tx_chunk *c = tx->filling;
+		size_t n = SG_MIN(len, frame_room(c) - tx->plain);
+
+		memcpy(c->b + c->tail + SG_FRAME_HEAD + tx->plain, p, n);
+		tx->plain += n;
+		tx->room -= n;
+		p += n;
+		len -= n;
+		if (tx->plain == frame_room(c))
+			seal(l);
+	}
+}
+
+static void send_sealed(struct sg_link *l);
+
+/* The room for @bytes of packets, one byte more so that there is always a frame to fill. */
+static bool make_room(struct sg_link *l, size_t bytes)
+{
+	while (l->tx.room <= bytes) {
+		if (!chunk_add(l))
+			return false;
+	}
+	if (frame_room(l->tx.filling) == 0)
+		l->tx.filling = sg_container_of(l->tx.filling->node.next, struct tx_chunk, node);
+	return true;
+}
+
+int link_reserve(struct sg_link *l, size_t bytes)
+{
+	if (l->closed)
+		return SG_ECLOSED;
+	if (tx_waiting(l) >= SG_LINK_TX_HIGH) {
+		l->tx.refused = true;
+		return -EAGAIN;
+	}
+	if (make_room(l, bytes))
+		return 0;
+	link_end_later(l, "out of memory for its packets");
+	return -EAGAIN;
+}
+
+void link_put(struct sg_link *l, uint8_t type, uint32_t route_id, const struct iovec *iov, int n)
+{
+	uint8_t head[SG_PACKET_HEAD];
+	size_t len = 0;
+
+	for (int i = 0; i < n; i++)
+		len += iov[i].iov_len;
+	if (sg_packet_head(type, route_id, len, head) < 0)
+		sg_bug("link: a packet of %zu bytes was put", len);
+	append(l, head, sizeof(head));
+	for (int i = 0; i < n; i++)
+		append(l, iov[i].iov_base, iov[i].iov_len);
+	l->tx_packets++;
+	l->ls->count.tx_packets++;
+	if (!l->tx.blocked && l->tx.sealed >= SG_LINK_TX_BURST)
+		send_sealed(l);
+	sg_defer_start(l->ls->conf.loop, &l->tx.flush);
+}
+
+int link_send_control(struct sg_link *l, uint8_t type, uint32_t route_id, const void *payload, size_t len)
+{
+	const struct iovec iov = {(void *)payload, len};
+
+	if (l->closed)
+		return SG_ECLOSED;
+	if (tx_waiting(l) >= SG_LINK_TX_HIGH + CONTROL_EXTRA)
+		return -EAGAIN;
+	if (!make_room(l, SG_PACKET_HEAD + len)) {
+		link_end_later(l, "out of memory for its packets");
+		return -EAGAIN;
+	}
+	link_put(l, type, route_id, &iov, 1);
+	return 0;
+}
+
+/* ---- frames out ---- */
+
+static int gather(struct sg_link *l, struct iovec *iov, size_t *bytes)
+{
+	int n = 0;
+
+	*bytes = 0;
+	sg_list_for (it, &l->tx.chunks) {
+		struct tx_chunk *c = sg_container_of(it, struct tx_chunk, node);
+
+		if (c->tail > c->head && n < IOV_MAX_OURS) {
+			iov[n++] = (struct iovec){c->b + c->head, c->tail - c->head};
+			*bytes += c->tail - c->head;
+		}
+	}
+	return n;
+}
+
+/* A chunk that was sent: the one being filled starts again at its front unless a frame is begun, the others are spare. */
+static void chunk_sent(struct sg_link *l, struct tx_chunk *c)
+{
+	struct link_tx *tx = &l->tx;
+
+	if (c != tx->filling) {
+		chunk_release(l->ls, c);
+	} else if (tx->plain == 0) {
+		tx->room += plain_room(TX_CHUNK) - plain_room(TX_CHUNK - c->tail);
+		c->head = c->tail = 0;
+	}
+}
+
+static void sent(struct sg_link *l, size_t n)
+{
+	l->tx.sealed -= n;
+	l->tx_bytes += n;
+	l->ls->count.tx_bytes += n;
+	sg_list_for_safe (it, &l->tx.chunks) {
+		struct tx_chunk *c = sg_container_of(it, struct tx_chunk, node);
+		size_t here = SG_MIN(n, c->tail - c->head);
+
+		c->head += here;
+		n -= here;
+		if (c->head < c->tail || c->tail == 0)
+			break;
+		chunk_sent(l, c);
+	}
+}
+
+/* Everything sealed, as far as the socket takes it. */
+static void send_sealed(struct sg_link *l)
+{
+	while (l->tx.sealed) {
+		struct iovec iov[IOV_MAX_OURS];
+		struct msghdr msg = {.msg_iov = iov};
+		size_t want;
+		ssize_t n;
+
+		msg.msg_iovlen = (size_t)gather(l, iov, &want);
+		n = sendmsg(l->fd, &msg, MSG_NOSIGNAL | MSG_DONTWAIT);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0 && errno != EAGAIN && errno != EWOULDBLOCK) {
+			char why[128];
+
+			snprintf(why, sizeof(why), "sending failed: %s", sg_strerror(-errno));
+			link_end_later(l, why);
+			return;
+		}
+		if (n > 0)
+			sent(l, (size_t)n);
+		if (n < (ssize_t)want) {
+			l->tx.blocked = true;
+			link_watch_update(l);
+			return;
+		}
+	}
+}
+
+/* Back to the manager what an idle link does not need. */
+static void give_back(struct sg_link *l)
+{
+	if (l->tx.sealed || l->tx.plain)
+		return;
+	tx_fini(l);
+	l->tx.room = 0;
+}
+
+/* While the socket is blocked the last frame stays open, so that it fills. */
+void tx_push(struct sg_link *l)
+{
+	if (l->tx.blocked || l->closed)
+		return;
+	if (l->tx.plain)
+		seal(l);
+	send_sealed(l);
+	give_back(l);
+}
+
+void tx_flush(struct sg_link *l)
+{
+	tx_push(l);
+	if (l->tx.refused && !l->closed && tx_waiting(l) < SG_LINK_TX_LOW) {
+		l->tx.refused = false;
+		l->ls->user->on_writable(l->ls->user_arg, l);
+	}
+}
+
+void tx_on_writable(struct sg_link *l)
+{
+	l->tx.blocked = false;
+	link_watch_update(l);
+	tx_flush(l);
+}
