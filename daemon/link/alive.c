@@ -13,11 +13,10 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 
-SG_LOG_TOPIC("link");
-
 #define PING_LEN    sizeof(((struct sg_link *)0)->ping_token)
 #define LATE_MS     1000
 #define KEEPALIVE_N 3
+#define PONG_EXTRA  (64 * 1024) /* bytes waiting above the mark: whoever pings so much does not read */
 
 static void tick(void *arg);
 
@@ -65,7 +64,7 @@ static void ping(struct sg_link *l)
 	l->ping_at = now(l);
 	l->ping_open = true;
 	sg_crypto_random(l->ls->conf.crypto, l->ping_token, sizeof(l->ping_token));
-	(void)link_send_control(l, SG_PACKET_TRANSPORT_PING, 0, l->ping_token, sizeof(l->ping_token));
+	link_send_control(l, SG_PACKET_TRANSPORT_PING, 0, l->ping_token, sizeof(l->ping_token));
 }
 
 void alive_kind_changed(struct sg_link *l)
@@ -127,8 +126,10 @@ void alive_on_ping(struct sg_link *l, struct sg_view payload)
 {
 	if (payload.len < PING_LEN)
 		links_drop(l->ls, LINK_DROP_MALFORMED, l->name);
-	else if (link_send_control(l, SG_PACKET_TRANSPORT_PONG, 0, payload.p, PING_LEN) == -EAGAIN)
+	else if (tx_waiting(l) >= SG_LINK_TX_HIGH + PONG_EXTRA)
 		links_drop(l->ls, LINK_DROP_FULL, l->name);
+	else
+		link_send_control(l, SG_PACKET_TRANSPORT_PONG, 0, payload.p, PING_LEN);
 }
 
 void alive_on_pong(struct sg_link *l, struct sg_view payload)

@@ -64,7 +64,7 @@ static void hello_send(struct sg_link *l)
 
 	sg_linkhello_encode(
 		&(struct sg_linkhello){.version = SG_LINKHELLO_VERSION, .caps = OUR_CAPS}, payload);
-	(void)link_send_control(l, SG_PACKET_LINK_HELLO, 0, payload, sizeof(payload));
+	link_send_control(l, SG_PACKET_LINK_HELLO, 0, payload, sizeof(payload));
 }
 
 struct sg_link *link_new(struct sg_links *ls, const struct pending *p, int fd, struct link_hs_result *hs)

@@ -206,8 +206,8 @@ int link_reserve(struct sg_link *l, size_t bytes);
  * copies into the frames that leave at the end of this round of events.
  */
 void link_put(struct sg_link *l, uint8_t type, uint32_t route_id, const struct iovec *iov, int n);
-/** link_send_control - a small packet that must not wait, taken above the mark too, up to a bound. 0, -EAGAIN, SG_ECLOSED. */
-int link_send_control(struct sg_link *l, uint8_t type, uint32_t route_id, const void *payload, size_t len);
+/** link_send_control - a small packet that must not wait nor get lost: taken above the mark too. Borrows. */
+void link_send_control(struct sg_link *l, uint8_t type, uint32_t route_id, const void *payload, size_t len);
 /** link_want - while @read is false nothing more is read from the socket. Counted: each false needs
  * its true. */
 void link_want(struct sg_link *l, bool read);

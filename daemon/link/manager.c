@@ -278,7 +278,7 @@ enum sg_settle_answer links_decide(struct sg_links *ls, struct pending *p)
 		return SG_SETTLE_FAIL;
 	}
 	if ((dial && is_committed(dial) && !theirs_wins) ||
-		(l && l->dialled && sg_mono_before(p->since, l->up_at) && !theirs_wins)) {
+		(l && l->dialled && !sg_mono_before(l->up_at, p->since) && !theirs_wins)) {
 		links_drop(ls, LINK_DROP_DOUBLE, who);
 		return SG_SETTLE_FAIL;
 	}
@@ -320,7 +320,7 @@ void links_settled(struct sg_links *ls, struct pending *p, int fd)
 	l->busy++;
 	ls->user->on_up(ls->user_arg, l);
 	link_get_info(l, &info);
-	if (ls->conf.host->up)
+	if (ls->conf.host->up && !l->closed)
 		ls->conf.host->up(ls->conf.host_arg, &info);
 	if (old) {
 		ls->count.replaced++;

@@ -10,8 +10,6 @@
 
 #include <sys/socket.h>
 
-SG_LOG_TOPIC("link");
-
 static void resume(void *arg);
 
 void rx_init(struct sg_link *l)

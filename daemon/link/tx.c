@@ -13,13 +13,11 @@
 
 #include <sys/socket.h>
 
-SG_LOG_TOPIC("link");
-
 #define FRAME_OVERHEAD (SG_FRAME_HEAD + SG_FRAME_TAG)
 #define SLIVER         64 /* plaintext bytes that are worth a frame of their own at a chunk's end */
 #define IOV_MAX_OURS   16
-/* Control packets are taken so far above the mark: a peer that does not read gets no more of them. */
-#define CONTROL_EXTRA (64 * 1024)
+/* Control packets are taken so far above the mark; a peer that reads none of them is not worth its link. */
+#define CONTROL_EXTRA (1024 * 1024)
 
 /* Plaintext bytes that @space bytes at the end of a chunk hold. */
 static size_t plain_room(size_t space)
@@ -172,20 +170,18 @@ void link_put(struct sg_link *l, uint8_t type, uint32_t route_id, const struct i
 	sg_defer_start(l->ls->conf.loop, &l->tx.flush);
 }
 
-int link_send_control(struct sg_link *l, uint8_t type, uint32_t route_id, const void *payload, size_t len)
+void link_send_control(struct sg_link *l, uint8_t type, uint32_t route_id, const void *payload, size_t len)
 {
 	const struct iovec iov = {(void *)payload, len};
 
-	if (l->closed)
-		return SG_ECLOSED;
+	if (l->closed || l->end_why[0])
+		return;
 	if (tx_waiting(l) >= SG_LINK_TX_HIGH + CONTROL_EXTRA)
-		return -EAGAIN;
-	if (!make_room(l, SG_PACKET_HEAD + len)) {
+		link_end_later(l, "the other end sends and does not read");
+	else if (!make_room(l, SG_PACKET_HEAD + len))
 		link_end_later(l, "out of memory for its packets");
-		return -EAGAIN;
-	}
-	link_put(l, type, route_id, &iov, 1);
-	return 0;
+	else
+		link_put(l, type, route_id, &iov, 1);
 }
 
 /* ---- frames out ---- */

@@ -49,22 +49,35 @@ void route_each_stream(
 /* X(member, name, help) */
 #define SG_ROUTE_COUNTERS(X)                                                                                           \
 	X(streams_in, "route.streams_in", "streams that others opened")                                                \
-	X(streams_out, "route.streams_out", "streams that we opened")                                                  \
-	X(refused_port, "route.refused.port", "streams refused: nobody listens on that port")                          \
-	X(refused_limit, "route.refused.limit", "streams refused: too many on that link")                              \
-	X(refused_id, "route.refused.id", "streams refused: an id that is not the peer's to give")                     \
-	X(refused_relay, "route.refused.relay", "streams refused: we do not relay")                                    \
-	X(drop_rule, "route.drop.rule", "packets dropped: no rule for their route id")                                 \
-	X(drop_type, "route.drop.type", "packets dropped: a type that has no use on route id 0")                       \
-	X(drop_malformed, "route.drop.malformed", "packets dropped: shorter than their type needs")                    \
-	X(drop_sender, "route.drop.sender", "packets dropped: the sender's key is not the link's")                     \
-	X(drop_stream, "route.drop.stream", "packets dropped: no such stream")                                         \
-	X(drop_credit, "route.drop.credit", "streams closed: more was sent than was allowed")
+	X(streams_out, "route.streams_out", "streams that we opened")
+
+/* Why something was dropped or refused: a counter and a rate-limited line each. X(reason, name, help) */
+#define SG_ROUTE_DROPS(X)                                                                                              \
+	X(ROUTE_DROP_PORT, "route.refused.port", "streams refused: nobody listens on that port, or takes it")          \
+	X(ROUTE_DROP_LIMIT, "route.refused.limit", "streams refused: too many on that link, or memory is out")         \
+	X(ROUTE_DROP_ID, "route.refused.id", "streams refused: an id that is in use or not the other end's to give")   \
+	X(ROUTE_DROP_RELAY, "route.refused.relay", "streams refused: we do not relay")                                 \
+	X(ROUTE_DROP_RULE, "route.drop.rule", "packets dropped: no rule for their route id")                           \
+	X(ROUTE_DROP_TYPE, "route.drop.type", "packets skipped: a type that has no use here")                          \
+	X(ROUTE_DROP_MALFORMED, "route.drop.malformed", "packets dropped: shorter than their type needs")              \
+	X(ROUTE_DROP_SENDER, "route.drop.sender", "packets dropped: the sender's key is not the link's")               \
+	X(ROUTE_DROP_STREAM, "route.drop.stream", "packets dropped: no such stream, or no longer")                     \
+	X(ROUTE_DROP_CREDIT, "route.drop.credit", "streams closed: more was sent than was allowed")                    \
+	X(ROUTE_DROP_QUEUE, "route.drop.queue", "streams closed: too many bytes wait for slow readers")                \
+	X(ROUTE_DROP_STALL, "route.drop.stall", "streams closed: a reader held up the whole link for too long")
+
+enum route_drop {
+#define SG_ROUTE_DROP_ENUM(reason, name, help) reason,
+	SG_ROUTE_DROPS(SG_ROUTE_DROP_ENUM)
+#undef SG_ROUTE_DROP_ENUM
+	ROUTE_DROPS
+};
 
 struct sg_route_counters {
 #define SG_ROUTE_COUNTER_MEMBER(member, name, help) uint64_t member;
 	SG_ROUTE_COUNTERS(SG_ROUTE_COUNTER_MEMBER)
 #undef SG_ROUTE_COUNTER_MEMBER
+	uint64_t drop[ROUTE_DROPS];
 };
 
 /* Offsets are into route_counters(). */
