@@ -102,8 +102,7 @@ static int responder_f0(struct link_hs *hs)
 
 static int dialler_f1(struct link_hs *hs)
 {
-	struct sg_stcp_f2 f2 = {
-		.src = hs->pk, .dst = hs->remote, .src_port = hs->port, .dst_port = SG_STCP_TP_PORT};
+	struct sg_stcp_f2 f2 = {.src = hs->pk, .dst = hs->remote, .src_port = hs->port, .dst_port = SG_STCP_TP_PORT};
 	int used = sg_stcp_f1_decode(front(hs), f2.nonce);
 	int len;
 
@@ -145,7 +144,8 @@ static int responder_f2(struct link_hs *hs)
 	if (!put_out(hs, sg_stcp_f3_encode(&f3, (char *)hs->out, sizeof(hs->out))))
 		return fail(hs, SG_ELONG, "our verdict does not fit");
 	if (!f3.ok)
-		return fail(hs, SG_EREFUSED, "it asked for port %u, transports are on %u", f2.dst_port, SG_STCP_TP_PORT);
+		return fail(
+			hs, SG_EREFUSED, "it asked for port %u, transports are on %u", f2.dst_port, SG_STCP_TP_PORT);
 	hs->remote = f2.src;
 	ret = sg_noise_kk_init(&hs->noise, hs->crypto, false, &hs->sk, &hs->remote);
 	if (ret < 0)

@@ -36,9 +36,9 @@ struct link_hs_conf {
 	const struct sg_crypto *crypto; /* kept */
 	const struct sg_sk *sk;         /* borrowed */
 	const struct sg_pk *pk;
-	const char *type;          /* of the transport: "stcp" */
+	const char *type;           /* of the transport: "stcp" */
 	const struct sg_pk *remote; /* dialler: whom we call; NULL: responder */
-	uint16_t port;             /* dialler: our own skywire port, 49153 and up; without meaning to the other end */
+	uint16_t port;              /* dialler: our own skywire port, 49153 and up; without meaning to the other end */
 };
 
 struct link_hs {

@@ -26,13 +26,13 @@ struct tx_chunk {
 };
 
 struct link_tx {
-	struct sg_list chunks;   /* the one at filling, those before it sealed, those behind it empty */
+	struct sg_list chunks;    /* the one at filling, those before it sealed, those behind it empty */
 	struct tx_chunk *filling; /* NULL: no chunk at all */
-	size_t plain;            /* bytes in the frame being filled */
-	size_t sealed;           /* bytes sealed and not sent */
-	size_t room;             /* plaintext bytes that all chunks still hold */
-	bool blocked;            /* the socket takes no more: SG_WRITABLE is watched */
-	bool refused;            /* somebody was told to wait */
+	size_t plain;             /* bytes in the frame being filled */
+	size_t sealed;            /* bytes sealed and not sent */
+	size_t room;              /* plaintext bytes that all chunks still hold */
+	bool blocked;             /* the socket takes no more: SG_WRITABLE is watched */
+	bool refused;             /* somebody was told to wait */
 	struct sg_defer flush;
 };
 
@@ -65,9 +65,9 @@ struct sg_link {
 	char address[SG_ADDR_TEXT];
 	char name[64]; /* for people: the peer's section, or the short key */
 	bool dialled;
-	bool own;    /* bears our mark: it said so in its entry, or sent 0xE0 */
-	bool newer;  /* knows packet types of 7 and above */
-	bool hello;  /* its LinkHello came: caps are final */
+	bool own;   /* bears our mark: it said so in its entry, or sent 0xE0 */
+	bool newer; /* knows packet types of 7 and above */
+	bool hello; /* its LinkHello came: caps are final */
 	uint32_t caps;
 	struct sg_mono up_at;
 	int fd;

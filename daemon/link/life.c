@@ -62,8 +62,7 @@ static void hello_send(struct sg_link *l)
 {
 	uint8_t payload[SG_LINKHELLO_LEN];
 
-	sg_linkhello_encode(
-		&(struct sg_linkhello){.version = SG_LINKHELLO_VERSION, .caps = OUR_CAPS}, payload);
+	sg_linkhello_encode(&(struct sg_linkhello){.version = SG_LINKHELLO_VERSION, .caps = OUR_CAPS}, payload);
 	link_send_control(l, SG_PACKET_LINK_HELLO, 0, payload, sizeof(payload));
 }
 
@@ -272,7 +271,9 @@ void link_get_info(const struct sg_link *l, struct sg_link_info *out)
 		.id = l->id,
 		.remote = l->remote,
 		.dialled = l->dialled,
-		.kind = l->own ? "own" : l->newer ? "2026" : "2024",
+		.kind = l->own     ? "own"
+			: l->newer ? "2026"
+				   : "2024",
 		.up_ms = sg_mono_ms_since(sg_loop_now(l->ls->conf.loop), l->up_at),
 		.rtt_us = l->rtt_us,
 		.rx_bytes = l->rx_bytes,

@@ -141,7 +141,7 @@ enum link_drop {
 #define SG_LINK_DROP_ENUM(reason, name, help) reason,
 	SG_LINK_DROPS(SG_LINK_DROP_ENUM)
 #undef SG_LINK_DROP_ENUM
-	LINK_DROPS
+		LINK_DROPS
 };
 
 struct sg_link_counters {

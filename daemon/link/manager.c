@@ -56,7 +56,8 @@ static const struct sg_links_user nobody = {
 };
 
 #define COUNTER_ROW(member, name, help) {name, offsetof(struct sg_link_counters, member), help},
-#define DROP_ROW(reason, name, help)    {name, offsetof(struct sg_link_counters, drop) + (reason) * sizeof(uint64_t), help},
+#define DROP_ROW(reason, name, help)                                                                                   \
+	{name, offsetof(struct sg_link_counters, drop) + (reason) * sizeof(uint64_t), help},
 
 /* clang-format off */
 const struct sg_counter link_counter_table[] = {
@@ -70,8 +71,7 @@ void links_drop(struct sg_links *ls, enum link_drop reason, const char *who)
 {
 	static const char *const texts[] = {
 #define DROP_TEXT(reason, name, help) [reason] = help,
-		SG_LINK_DROPS(DROP_TEXT)
-	};
+		SG_LINK_DROPS(DROP_TEXT)};
 
 	ls->count.drop[reason]++;
 	log_info_rl(&ls->rl_drop[reason], "%s: %s", who, texts[reason]);

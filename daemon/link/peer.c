@@ -176,7 +176,8 @@ static void dial_resolved(struct peer *p)
 		return;
 	p->dial.active = false;
 	if (ret == -ENOTSUP)
-		peer_failed(p, "no plugin provides the carrier '%s' (list plugin 'transport-tcp' brings stcp)", carrier);
+		peer_failed(
+			p, "no plugin provides the carrier '%s' (list plugin 'transport-tcp' brings stcp)", carrier);
 	else
 		peer_failed(p, "%s could not be dialled: %s", sg_addr_str(to, addr), sg_strerror(ret));
 }
@@ -445,10 +446,14 @@ int links_peer_state(const struct sg_links *ls, const struct sg_pk *pk, struct s
 		const struct peer_addr *a = &p->addrs[p->at];
 
 		snprintf(out->carrier, sizeof(out->carrier), "%s", a->carrier);
-		snprintf(out->address, sizeof(out->address), strchr(a->host, ':') ? "[%s]:%u" : "%s:%u", a->host, a->port);
+		snprintf(out->address, sizeof(out->address), strchr(a->host, ':') ? "[%s]:%u" : "%s:%u", a->host,
+			a->port);
 	}
 	if (sg_timer_active(&p->timer))
 		out->next_try_ms = SG_MAX(sg_mono_ms_since(p->timer.due, sg_loop_now(ls->conf.loop)), (int64_t)0);
-	snprintf(out->why, sizeof(out->why), "%s", p->why[0] ? p->why : p->n_addrs ? "not dialled yet" : "it has no address: it has to connect to us");
+	snprintf(out->why, sizeof(out->why), "%s",
+		p->why[0]    ? p->why
+		: p->n_addrs ? "not dialled yet"
+			     : "it has no address: it has to connect to us");
 	return 0;
 }

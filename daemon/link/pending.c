@@ -45,7 +45,8 @@ static void failed(struct pending *p, const char *why)
 	memcpy(carrier, p->carrier, sizeof(carrier));
 	if (!peer) {
 		ls->count.handshake_failed++;
-		log_info_rl(&ls->rl_failed, "a caller from %s: %s handshake failed: %s", sg_log_addr(addr), carrier, why);
+		log_info_rl(
+			&ls->rl_failed, "a caller from %s: %s handshake failed: %s", sg_log_addr(addr), carrier, why);
 		pending_free(p);
 		return;
 	}
@@ -223,15 +224,14 @@ void pending_start(struct sg_links *ls, struct peer *peer, const char *carrier, 
 	p->peer = peer;
 	if (peer)
 		peer->pending = p;
-	link_hs_init(&p->hs,
-		&(struct link_hs_conf){
-			.crypto = ls->conf.crypto,
-			.sk = &ls->conf.sk,
-			.pk = &ls->conf.pk,
-			.type = carrier,
-			.remote = peer ? &peer->pk : NULL,
-			.port = peer ? next_port(ls) : 0,
-		});
+	link_hs_init(&p->hs, &(struct link_hs_conf){
+				     .crypto = ls->conf.crypto,
+				     .sk = &ls->conf.sk,
+				     .pk = &ls->conf.pk,
+				     .type = carrier,
+				     .remote = peer ? &peer->pk : NULL,
+				     .port = peer ? next_port(ls) : 0,
+			     });
 	sg_timer_init(&p->timer, ls->conf.loop, on_timeout, p);
 	if (sg_timer_start(&p->timer, SG_HS_STCP_TIMEOUT_MS) < 0 ||
 		sg_watch_new(ls->conf.loop, fd, on_events, p, &p->watch) < 0) {

@@ -22,17 +22,17 @@ struct line {
 	struct sg_route *r;
 	struct sg_link *link;
 	struct sg_list streams[LINE_BUCKETS]; /* by id */
-	struct sg_list waiting; /* streams that the full link turned away, the longest first */
-	struct sg_list touched; /* streams that got data in this batch */
+	struct sg_list waiting;               /* streams that the full link turned away, the longest first */
+	struct sg_list touched;               /* streams that got data in this batch */
 	size_t n_streams;
 	uint64_t next_id;
 	bool credits; /* both ends can: final when the first stream begins */
 };
 
 enum vstream_state {
-	VS_ASKED,    /* we dialled: the answer is awaited */
-	VS_PORT,     /* it dialled: the port is awaited */
-	VS_OFFERED,  /* the listener is being asked */
+	VS_ASKED,   /* we dialled: the answer is awaited */
+	VS_PORT,    /* it dialled: the port is awaited */
+	VS_OFFERED, /* the listener is being asked */
 	VS_OPEN,
 	VS_FINISHED, /* FIN came; what is queued is still delivered */
 	VS_ENDED,    /* the user has heard of its end, or closed it */
@@ -56,8 +56,8 @@ struct vstream {
 	bool dialled;
 	enum vstream_state state;
 	uint16_t port;
-	uint8_t port_len; /* bytes of it that came */
-	struct dial *dial; /* whose it is while ASKED */
+	uint8_t port_len;      /* bytes of it that came */
+	struct dial *dial;     /* whose it is while ASKED */
 	struct sg_timer timer; /* until the answer or the port; later: how long it holds up the link */
 	struct sg_mono opened_at;
 	uint8_t head[SG_VSTREAM_HEAD]; /* of its data packets */

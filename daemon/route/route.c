@@ -21,8 +21,7 @@ void route_drop(struct line *line, enum route_drop reason)
 {
 	static const char *const texts[] = {
 #define DROP_TEXT(reason, name, help) [reason] = help,
-		SG_ROUTE_DROPS(DROP_TEXT)
-	};
+		SG_ROUTE_DROPS(DROP_TEXT)};
 	struct sg_route *r = line->r;
 
 	r->count.drop[reason]++;
@@ -77,7 +76,8 @@ static void line_free(struct line *line, const char *why)
 	snprintf(text, sizeof(text), "the link is down: %s", why);
 	for (size_t i = 0; i < LINE_BUCKETS; i++) {
 		while (!sg_list_empty(&line->streams[i]))
-			vstream_end(sg_container_of(line->streams[i].next, struct vstream, node), false, -ENETDOWN, text);
+			vstream_end(
+				sg_container_of(line->streams[i].next, struct vstream, node), false, -ENETDOWN, text);
 	}
 	sg_list_remove(&line->node);
 	*link_user(line->link) = NULL;
@@ -192,8 +192,7 @@ static void info_of(const struct vstream *s, struct sg_route_stream_info *out)
 	out->up_ms = sg_mono_ms_since(sg_loop_now(s->r->loop), s->opened_at);
 }
 
-void route_each_stream(
-	const struct sg_route *r, bool (*fn)(void *arg, const struct sg_route_stream_info *s), void *arg)
+void route_each_stream(const struct sg_route *r, bool (*fn)(void *arg, const struct sg_route_stream_info *s), void *arg)
 {
 	sg_list_for (it, &r->lines) {
 		const struct line *line = sg_container_of(it, struct line, node);

@@ -70,7 +70,7 @@ enum route_drop {
 #define SG_ROUTE_DROP_ENUM(reason, name, help) reason,
 	SG_ROUTE_DROPS(SG_ROUTE_DROP_ENUM)
 #undef SG_ROUTE_DROP_ENUM
-	ROUTE_DROPS
+		ROUTE_DROPS
 };
 
 struct sg_route_counters {

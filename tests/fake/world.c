@@ -1,0 +1,276 @@
+#include "fake/world.h"
+#include "base/common.h"
+#include "base/err.h"
+#include "base/hex.h"
+#include "base/log.h"
+#include "crypto/keys.h"
+
+#include <sys/socket.h>
+#include <unistd.h>
+
+static struct sg_addr address_of(size_t i)
+{
+	struct sg_addr a;
+	char text[32];
+
+	snprintf(text, sizeof(text), "192.0.2.%zu:7777", i + 1);
+	if (sg_addr_parse(text, &a) < 0)
+		sg_bug("world: %s", text);
+	return a;
+}
+
+static void pair(int fd[2])
+{
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fd) < 0)
+		sg_bug("world: socketpair: %s", sg_strerror(-errno));
+}
+
+/* ---- the carrier ---- */
+
+static void connect_now(void *arg)
+{
+	struct fake_node *n = arg;
+	struct sg_dial *dial = n->dial;
+	struct fake_node *to = NULL;
+	struct sg_addr own = address_of(n->index);
+	int fd[2];
+
+	for (size_t i = 0; i < WORLD_NODES; i++) {
+		struct sg_addr a = address_of(i);
+
+		if (sg_addr_same_host(&a, &n->dial_to))
+			to = &n->w->node[i];
+	}
+	n->dial = NULL;
+	if (!to || to->refuses || (!to->links && to->outside_fd < 0)) {
+		links_dial_done(dial, -ECONNREFUSED, "the address refuses connections. Is skygated running there?");
+		return;
+	}
+	if (to->outside_fd >= 0) {
+		int taken = to->outside_fd;
+
+		to->outside_fd = -1;
+		links_dial_done(dial, taken, "");
+		return;
+	}
+	pair(fd);
+	links_accepted(to->links, "stcp", fd[1], &own);
+	links_dial_done(dial, fd[0], "");
+}
+
+static int host_dial(void *arg, const char *carrier, const struct sg_addr *to, struct sg_dial *dial)
+{
+	struct fake_node *n = arg;
+
+	if (strcmp(carrier, "stcp") != 0)
+		return -ENOTSUP;
+	n->dials++;
+	n->dial = dial;
+	n->dial_to = *to;
+	if (!n->holds)
+		sg_defer_start(n->w->loop, &n->dial_defer);
+	return 0;
+}
+
+static void host_dial_cancel(void *arg, const char *carrier, struct sg_dial *dial)
+{
+	struct fake_node *n = arg;
+
+	(void)carrier;
+	(void)dial;
+	n->cancels++;
+	n->dial = NULL;
+	sg_defer_stop(&n->dial_defer);
+}
+
+static void host_up(void *arg, const struct sg_link_info *info)
+{
+	(void)info;
+	((struct fake_node *)arg)->ups++;
+}
+
+static void host_down(void *arg, const struct sg_link_info *info, const char *why)
+{
+	struct fake_node *n = arg;
+
+	(void)info;
+	n->downs++;
+	snprintf(n->down_why, sizeof(n->down_why), "%s", why);
+}
+
+static const struct sg_links_host host = {
+	.dial = host_dial,
+	.dial_cancel = host_dial_cancel,
+	.up = host_up,
+	.down = host_down,
+};
+
+void world_release(struct fake_world *w, size_t i)
+{
+	w->node[i].holds = false;
+	if (w->node[i].dial)
+		sg_defer_start(w->loop, &w->node[i].dial_defer);
+}
+
+/* ---- nodes ---- */
+
+static void swap_keys(struct fake_node *a, struct fake_node *b)
+{
+	struct sg_sk sk = a->sk;
+	struct sg_pk pk = a->pk;
+
+	a->sk = b->sk;
+	a->pk = b->pk;
+	b->sk = sk;
+	b->pk = pk;
+}
+
+void world_new(struct fake_world *w)
+{
+	memset(w, 0, sizeof(*w));
+	fake_clock_init(&w->clock);
+	w->loop = sg_loop_new(&w->clock.base);
+	w->crypto = sg_crypto_new(sg_random_system());
+	if (!w->loop || !w->crypto)
+		sg_bug("world: out of memory");
+	for (size_t i = 0; i < WORLD_NODES; i++) {
+		struct fake_node *n = &w->node[i];
+
+		n->w = w;
+		n->index = i;
+		n->outside_fd = -1;
+		snprintf(n->url, sizeof(n->url), "stcp://192.0.2.%zu:7777", i + 1);
+		sg_defer_init(&n->dial_defer, connect_now, n);
+		sg_sk_generate(w->crypto, &n->sk);
+		if (sg_pk_of(w->crypto, &n->sk, &n->pk) < 0)
+			sg_bug("world: no key");
+		for (size_t j = i; j > 0 && sg_pk_cmp(&w->node[j].pk, &w->node[j - 1].pk) < 0; j--)
+			swap_keys(&w->node[j], &w->node[j - 1]);
+	}
+}
+
+bool world_boot(struct fake_world *w, size_t i)
+{
+	struct fake_node *n = &w->node[i];
+
+	n->links = links_new(&(struct sg_links_conf){
+		.loop = w->loop,
+		.crypto = w->crypto,
+		.sk = n->sk,
+		.pk = n->pk,
+		.host = &host,
+		.host_arg = n,
+	});
+	n->route = n->links ? route_new(n->links) : NULL;
+	if (n->route)
+		return true;
+	world_kill(w, i);
+	return false;
+}
+
+void world_kill(struct fake_world *w, size_t i)
+{
+	struct fake_node *n = &w->node[i];
+
+	route_free(n->route);
+	links_free(n->links);
+	n->route = NULL;
+	n->links = NULL;
+}
+
+void world_free(struct fake_world *w)
+{
+	for (size_t i = 0; i < WORLD_NODES; i++)
+		world_kill(w, i);
+	sg_loop_free(w->loop);
+	sg_crypto_free(w->crypto);
+}
+
+int world_peer(struct fake_world *w, size_t from, size_t to, bool silent)
+{
+	const char *address = w->node[to].url;
+	char name[16];
+	struct sg_peer_conf conf = {
+		.name = name, .pk = w->node[to].pk, .addresses = &address, .n_addresses = silent ? 0 : 1};
+
+	snprintf(name, sizeof(name), "node_%zu", to);
+	return links_peers_set(w->node[from].links, &conf, 1);
+}
+
+void world_settle(struct fake_world *w)
+{
+	for (int i = 0; i < 60; i++)
+		sg_loop_step(w->loop, 0);
+}
+
+void world_pass(struct fake_world *w, int64_t ms)
+{
+	const int64_t step = 50;
+
+	while (ms > 0) {
+		fake_clock_add_ms(&w->clock, SG_MIN(step, ms));
+		ms -= step;
+		for (int i = 0; i < 4; i++)
+			sg_loop_step(w->loop, 0);
+	}
+}
+
+struct look {
+	const struct sg_pk *pk;
+	struct sg_link_info *info;
+	unsigned found;
+};
+
+static bool look_at(void *arg, const struct sg_link_info *info)
+{
+	struct look *l = arg;
+
+	if (sg_pk_equal(&info->remote, l->pk)) {
+		*l->info = *info;
+		l->found++;
+	}
+	return true;
+}
+
+bool world_linked(struct fake_world *w, size_t a, size_t b, struct sg_link_info *info)
+{
+	struct look l = {&w->node[b].pk, info, 0};
+
+	links_each(w->node[a].links, look_at, &l);
+	if (l.found > 1)
+		sg_bug("world: %u links of one transport", l.found);
+	return l.found == 1;
+}
+
+int world_accept(struct fake_world *w, size_t i)
+{
+	struct sg_addr from = address_of(WORLD_NODES);
+	int fd[2];
+
+	pair(fd);
+	links_accepted(w->node[i].links, "stcp", fd[1], &from);
+	return fd[0];
+}
+
+static uint64_t counter_in(const struct sg_counter *table, const void *base, const char *name, bool *known)
+{
+	for (; table->name; table++) {
+		if (strcmp(table->name, name) == 0) {
+			*known = true;
+			return *(const uint64_t *)((const char *)base + table->offset);
+		}
+	}
+	return 0;
+}
+
+uint64_t world_counter(struct fake_world *w, size_t i, const char *name)
+{
+	bool known = false;
+	uint64_t v = counter_in(link_counter_table, links_counters(w->node[i].links), name, &known);
+
+	if (!known)
+		v = counter_in(route_counter_table, route_counters(w->node[i].route), name, &known);
+	if (!known)
+		sg_bug("world: no counter %s", name);
+	return v;
+}
