@@ -160,6 +160,14 @@ void sg_loop_stop(struct sg_loop *loop)
 	uv_stop(&loop->uv);
 }
 
+void sg_loop_count(const struct sg_loop *loop, size_t *timers, size_t *watches)
+{
+	*timers = loop->n_timers;
+	*watches = 0;
+	sg_list_for (it, &loop->watches)
+		++*watches;
+}
+
 struct sg_mono sg_loop_now(struct sg_loop *loop)
 {
 	if (!loop->now_known) {

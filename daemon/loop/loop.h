@@ -43,6 +43,8 @@ void sg_loop_run(struct sg_loop *loop);
 /** sg_loop_step - runs what is due, waiting for events at most until @wait_ms; 0 polls. */
 void sg_loop_step(struct sg_loop *loop, int wait_ms);
 void sg_loop_stop(struct sg_loop *loop);
+/** sg_loop_count - running timers and watches: what somebody forgot, when all should be gone. */
+void sg_loop_count(const struct sg_loop *loop, size_t *timers, size_t *watches);
 /** sg_loop_now - the clock's time, read at most once per round of events. */
 struct sg_mono sg_loop_now(struct sg_loop *loop);
 

@@ -2,6 +2,12 @@
 #include "wire/methods.h"
 #include "base/common.h"
 
+/* Long lists come in pages: the answer's "next" is the "from" of the next page. */
+static const struct sg_param page[] = {
+	{"from", SG_PARAM_UINT, false, NULL, "how many to skip"},
+	{0},
+};
+
 static const struct sg_param transport_add[] = {
 	{"pk", SG_PARAM_STRING, true, "KEY", "the other visor's public key"},
 	{"address", SG_PARAM_STRING, false, "ADDRESS",
@@ -39,11 +45,11 @@ static const struct sg_method_row table[] = {
 		"end the tunnel; the kill switch keeps blocking"},
 	{"vpn.status", SG_ROLE_VIEWER, "vpn", "status", "app-vpn", NULL,
 		"state of the tunnel, and of the exit for others"},
-	{"transport.list", SG_ROLE_VIEWER, "transport", "ls", NULL, NULL, "connections to other visors"},
+	{"transport.list", SG_ROLE_VIEWER, "transport", "ls", NULL, page, "connections to other visors"},
 	{"transport.add", SG_ROLE_ADMIN, "transport", "add", NULL, transport_add,
 		"keep a connection to a visor until the next start"},
 	{"transport.rm", SG_ROLE_ADMIN, "transport", "rm", NULL, transport_remove, "end a connection"},
-	{"stream.list", SG_ROLE_VIEWER, "stream", "ls", NULL, NULL, "open streams"},
+	{"stream.list", SG_ROLE_VIEWER, "stream", "ls", NULL, page, "open streams"},
 	{"counter.list", SG_ROLE_VIEWER, "counter", "ls", NULL, NULL,
 		"what was counted since the start, drops by reason"},
 	{"plugin.list", SG_ROLE_VIEWER, "plugin", "ls", NULL, NULL, "plugins and what they provide"},

@@ -14,7 +14,7 @@ struct sg_param {
 	const char *name; /* NULL ends the list */
 	enum sg_param_type type;
 	bool required;
-	const char *cli; /* "--open", or "TOPIC" for a positional one */
+	const char *cli; /* "--open", or "TOPIC" for a positional one; NULL: not for people */
 	const char *help;
 };
 

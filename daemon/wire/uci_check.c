@@ -202,6 +202,10 @@ static void judge(
 
 	switch (o->type) {
 	case SG_OPT_STRING:
+		if (!o->max || strlen(v) <= o->max)
+			return;
+		sg_text_add(why, "is too long");
+		sg_text_addf(&a->text, "at most %llu bytes", (unsigned long long)o->max);
 		return;
 	case SG_OPT_BOOL:
 		if (bool_ok(v))

@@ -69,7 +69,7 @@ struct sg_option {
 	unsigned flags;
 	const char *accepted; /* of SG_OPT_ENUM and SG_OPT_NAME */
 	const char *def;      /* text of the default, NULL: none */
-	uint64_t min, max;    /* of SG_OPT_UINT */
+	uint64_t min, max;    /* of SG_OPT_UINT; max also of SG_OPT_STRING: bytes, 0 for any number */
 	const char *help;     /* one line */
 			      /*
 	 * A row without a name speaks of the section: help says what it is for; SG_OPT_REQUIRED, it must be there;
