@@ -1,0 +1,189 @@
+/*
+ * The configuration file: read, the plugins it names loaded, everything checked against their tables and ours, before
+ * anything starts or changes. All findings are told at once.
+ */
+#include "base/alloc.h"
+#include "base/common.h"
+#include "base/err.h"
+#include "base/suggest.h"
+#include "core/core.h"
+#include "wire/schema.h"
+
+struct check {
+	struct core *core;
+	struct findings *f;
+};
+
+static bool pk_ok(void *arg, const char *text)
+{
+	struct check *c = arg;
+	struct sg_pk pk;
+
+	return sg_pk_parse(c->core->crypto, text, strlen(text), &pk) == 0;
+}
+
+static void report(void *arg, unsigned line, const char *text)
+{
+	struct check *c = arg;
+
+	findings_report(c->f, line, text);
+}
+
+static size_t count_plugins(const struct conf *c)
+{
+	const struct sg_uci_option *o = c->visor ? sg_uci_option(c->visor, "plugin") : NULL;
+	size_t n = 0;
+
+	if (o) {
+		sg_list_for (it, &o->values)
+			n++;
+	}
+	return n;
+}
+
+static int load_plugins(struct core *core, struct conf *c, struct findings *f)
+{
+	const struct sg_uci_option *o = c->visor ? sg_uci_option(c->visor, "plugin") : NULL;
+
+	c->plugins = sg_calloc(count_plugins(c), sizeof(*c->plugins));
+	if (!c->plugins)
+		return -ENOMEM;
+	if (!o)
+		return 0;
+	sg_list_for (it, &o->values) {
+		const struct sg_uci_value *v = sg_container_of(it, struct sg_uci_value, node);
+		char why[CORE_WHY_MAX];
+		struct plugin *p;
+		int err = plugin_load(core, v->text, &p, why, sizeof(why));
+
+		if (err == -ENOMEM)
+			return err;
+		for (size_t i = 0; i < c->n_plugins && err == 0; i++) {
+			if (c->plugins[i] == p) {
+				snprintf(why, sizeof(why), "'%s' stands here again\n  once is enough", v->text);
+				err = SG_EDUP;
+			}
+		}
+		if (err < 0)
+			findings_addf(
+				f, v->line, "%s:%u: visor '%s': plugin %s", c->doc->file, v->line, c->visor->name, why);
+		else
+			c->plugins[c->n_plugins++] = p;
+	}
+	return 0;
+}
+
+/* stcp://… needs a plugin that provides stcp. */
+static void check_carrier(
+	const struct conf *c, const struct sg_uci_section *s, const struct sg_uci_value *v, struct findings *f)
+{
+	char carrier[16], have[128];
+	struct sg_text t = sg_text(have, sizeof(have));
+	struct sg_suggest near;
+	const char *colon = strchr(v->text, ':');
+
+	snprintf(carrier, sizeof(carrier), "%.*s", (int)(colon - v->text), v->text);
+	if (plugin_of_carrier(c->plugins, c->n_plugins, carrier))
+		return;
+	near = sg_suggest(carrier);
+	for (size_t i = 0; i < c->n_plugins; i++) {
+		for (const struct sg_provide *p = c->plugins[i]->desc->provides; p->kind != SG_PROVIDE_END; p++) {
+			if (p->kind != SG_CARRIER)
+				continue;
+			sg_text_addf(&t, "%s%s", t.len ? ", " : "", p->name);
+			sg_suggest_try(&near, p->name);
+		}
+	}
+	findings_addf(f, v->line,
+		"%s:%u: peer '%s': list address: no loaded plugin provides the carrier '%s'\n  %s%s%s%s%s",
+		c->doc->file, v->line, s->name, carrier,
+		t.len ? "accepted: " : "for stcp:  list plugin 'transport-tcp'  in section visor", have,
+		near.best ? "        did you mean '" : "", near.best ? near.best : "", near.best ? "'?" : "");
+}
+
+/* What one row of a table cannot say. */
+static void check_peers(const struct conf *c, struct findings *f)
+{
+	const struct sg_uci_section *s = NULL, *e;
+
+	while ((s = sg_uci_next(c->doc, "peer", s))) {
+		const struct sg_uci_option *o = sg_uci_option(s, "address");
+
+		if (!s->name[0])
+			findings_addf(f, s->line, "%s:%u: a peer without a name\n  like:  config peer 'my_exit'",
+				c->doc->file, s->line);
+		for (e = sg_uci_next(c->doc, "peer", NULL); e != s; e = sg_uci_next(c->doc, "peer", e)) {
+			if (strcasecmp(sg_uci_get(e, "pk", "a"), sg_uci_get(s, "pk", "b")) == 0)
+				findings_addf(f, s->line,
+					"%s:%u: peer '%s' has the key of peer '%s' in line %u\n  one peer may have "
+					"several"
+					" addresses",
+					c->doc->file, s->line, s->name, e->name, e->line);
+		}
+		if (o) {
+			sg_list_for (it, &o->values)
+				check_carrier(c, s, sg_container_of(it, struct sg_uci_value, node), f);
+		}
+	}
+}
+
+static int check_all(struct core *core, struct conf *c, struct findings *f)
+{
+	struct check check = {core, f};
+	const struct sg_option **tables = sg_calloc(c->n_plugins + 1, sizeof(*tables));
+	size_t n = 0;
+
+	if (!tables)
+		return -ENOMEM;
+	tables[n++] = sg_schema_common();
+	for (size_t i = 0; i < c->n_plugins; i++) {
+		if (c->plugins[i]->desc->options)
+			tables[n++] = c->plugins[i]->desc->options;
+	}
+	/* Sections of a plugin that did not load are not called unknown on top. */
+	if (f->n)
+		sg_uci_check_part(c->doc, tables, n, pk_ok, report, &check);
+	else
+		sg_uci_check(c->doc, tables, n, pk_ok, report, &check);
+	sg_free(tables);
+	/* Only what the tables let pass may be looked at closer. */
+	if (!f->n)
+		check_peers(c, f);
+	return 0;
+}
+
+int conf_load(struct core *core, struct findings *f, struct conf **out)
+{
+	struct check check = {core, f};
+	struct conf *c = sg_calloc(1, sizeof(*c));
+	int err;
+
+	*out = NULL;
+	if (!c)
+		return -ENOMEM;
+	err = sg_uci_load(core->opt.config, report, &check, &c->doc);
+	if (err < 0)
+		goto fail;
+	c->visor = sg_uci_next(c->doc, "visor", NULL);
+	err = load_plugins(core, c, f);
+	if (err == 0)
+		err = check_all(core, c, f);
+	if (err == 0 && f->n)
+		err = SG_ECONF;
+	if (err < 0)
+		goto fail;
+	*out = c;
+	return 0;
+fail:
+	conf_free(c);
+	return err == -ENOMEM ? -ENOMEM : SG_ECONF;
+}
+
+void conf_free(struct conf *c)
+{
+	if (!c)
+		return;
+	sg_uci_free(c->doc);
+	sg_free(c->plugins);
+	sg_free(c);
+}

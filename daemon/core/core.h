@@ -1,0 +1,271 @@
+/*
+ * The daemon's own: what its files share. One struct core per process; everything here belongs to its loop's thread.
+ *
+ *	main.c       arguments, the one process-wide set-up
+ *	core.c       life: start in order, stop in reverse
+ *	conf.c       the configuration file, validated whole        reload.c   taking over a changed one
+ *	plugin.c     loading, every refusal with its own sentence   inst.c     starting and stopping what was loaded
+ *	host.c       the table that plugins call                    peers.c    whom to keep connected
+ *	netd.c       client of the privileged parent                identity.c the key file
+ *	control.c    JSON-RPC server                                methods*.c what it answers
+ *	logs.c       the last lines, for those who follow           sandbox.c  seccomp and Landlock
+ */
+#ifndef SG_CORE_CORE_H
+#define SG_CORE_CORE_H
+
+#include "base/list.h"
+#include "base/hex.h"
+#include "base/log.h"
+#include "crypto/keys.h"
+#include "link/link.h"
+#include "loop/loop.h"
+#include "route/route.h"
+#include "wire/json.h"
+#include "wire/methods.h"
+#include "wire/netd.h"
+#include "wire/uci.h"
+#include <skygate/plugin.h>
+
+#define CORE_WHY_MAX 512 /* bytes of a sentence */
+
+/* What the command line says. All borrowed for the life of the process. */
+struct core_options {
+	const char *config, *run_dir, *state_dir, *plugin_dir;
+	int netd_fd;                            /* -1: without netd */
+	const struct sg_plugin *const *builtin; /* plugins linked in, ended by NULL; may be NULL */
+};
+
+/* ---- findings: what a check of the configuration says ----------------------------------------------------------- */
+
+struct findings {
+	struct sg_list list; /* of struct finding */
+	size_t n;
+	bool truncated; /* memory was out, or there were very many */
+};
+
+struct finding {
+	struct sg_list node;
+	unsigned line;
+	char text[]; /* "FILE:LINE: …\n  accepted: …" */
+};
+
+void findings_init(struct findings *f);
+void findings_fini(struct findings *f);
+/** findings_report - a sg_uci_report_fn; @arg is the struct findings. */
+void findings_report(void *arg, unsigned line, const char *text);
+void findings_addf(struct findings *f, unsigned line, const char *fmt, ...) SG_PRINTF(3, 4);
+/** findings_print - all of them and a summary, as a compiler does. */
+void findings_print(const struct findings *f, FILE *out);
+/** findings_json - [{"line": 14, "text": "…"}, …]. Returns new; NULL when memory is out. */
+json_t *findings_json(const struct findings *f);
+
+/* ---- plugins ------------------------------------------------------------------------------------------------------ */
+
+enum inst_state { INST_STOPPED, INST_RUNNING, INST_STOPPING, INST_FAILED };
+
+typedef void inst_done_fn(void *arg, struct sg_inst *inst);
+
+struct sg_inst {
+	struct core *core;
+	struct plugin *plugin;
+	void *ctx;
+	enum inst_state state;
+	char why[CORE_WHY_MAX]; /* of INST_FAILED, a sentence */
+	struct sg_list listens; /* struct host_listen */
+	struct sg_list dials;   /* struct host_dial */
+	struct sg_timer stop_limit;
+	struct sg_defer stop_done;
+	inst_done_fn *done;
+	void *done_arg;
+};
+
+struct plugin {
+	struct sg_list node; /* of core->plugins, in the order of loading */
+	const struct sg_plugin *desc;
+	struct sg_inst inst;
+};
+
+/**
+ * plugin_load - by name; a loaded one is given again. 0 and *out, or a negative code with a sentence (and its cure on
+ * further lines) in @why. Plugins are never unloaded.
+ */
+int plugin_load(struct core *core, const char *name, struct plugin **out, char *why, size_t cap);
+void plugins_free(struct core *core);
+struct plugin *plugin_find(const struct core *core, const char *name);
+/** plugin_of_carrier - the one among @plugins that provides it, or NULL. */
+struct plugin *plugin_of_carrier(struct plugin *const *plugins, size_t n, const char *carrier);
+const struct sg_carrier_ops *plugin_carrier_ops(const struct plugin *p, const char *carrier);
+
+/** inst_start - 0, or a negative code with inst->why. */
+int inst_start(struct sg_inst *inst);
+/** inst_stop - ends in @done once, never inside the call; at once if it does not run. */
+void inst_stop(struct sg_inst *inst, inst_done_fn *done, void *arg);
+/** inst_stopped - what host->stopped does. */
+void inst_stopped(struct sg_inst *inst);
+
+extern const struct sg_host core_host;
+/** host_release - what an instance left: dials, listening ports, questions to netd. */
+void host_release(struct sg_inst *inst);
+/** host_unlisten - nothing new arrives for it. */
+void host_unlisten(struct sg_inst *inst);
+extern const struct sg_links_host core_links_host;
+
+/* ---- configuration ------------------------------------------------------------------------------------------------ */
+
+struct conf {
+	struct sg_uci *doc;
+	const struct sg_uci_section *visor; /* of doc */
+	struct plugin **plugins;            /* in the order of the file */
+	size_t n_plugins;
+};
+
+/** conf_load - reads, loads plugins, checks all. 0 and *out, SG_ECONF with at least one finding, or -ENOMEM. */
+int conf_load(struct core *core, struct findings *f, struct conf **out);
+void conf_free(struct conf *c);
+
+struct peer_extra; /* peers.c: added at run time */
+
+/** peers_apply - tells the links whom the configuration and transport.add want connected. 0 or -ENOMEM. */
+int peers_apply(struct core *core, const struct conf *conf);
+/** peers_add - until the next start. 0, SG_EDUP, -ENOMEM. */
+int peers_add(struct core *core, const struct sg_pk *pk, const char *address);
+/** peers_remove - one that was added. 0 or -ENOENT. */
+int peers_remove(struct core *core, const struct sg_pk *pk);
+void peers_each_added(const struct core *core, void (*fn)(void *arg, const struct sg_pk *pk), void *arg);
+/** peers_configured - the section of the configuration with that key, or NULL. */
+const struct sg_uci_section *peers_configured(const struct core *core, const struct sg_pk *pk);
+void peers_free(struct core *core);
+
+/** reload_start - ends in @done once, never inside the call: 0, or a code with a text. -EBUSY: one is under way. */
+typedef void reload_done_fn(void *arg, int err, const struct findings *f, const char *why);
+int reload_start(struct core *core, reload_done_fn *done, void *arg);
+void reload_free(struct core *core);
+
+/* ---- the key ------------------------------------------------------------------------------------------------------ */
+
+/** identity_read - a file that only we can read. 0, or a negative code with a sentence. */
+int identity_read(const struct sg_crypto *c, const char *path, struct sg_sk *sk, char *why, size_t cap);
+
+/* ---- netd ----------------------------------------------------------------------------------------------------------- */
+
+struct netd;
+
+/* @answer is NULL when netd went away; @fd is yours, or -1. */
+typedef void netd_answer_fn(void *arg, int err, const struct sg_netd_msg *answer, int fd);
+
+/** netd_new - takes @fd. 0 or a negative errno. */
+int netd_new(struct core *core, int fd, struct netd **out);
+void netd_free(struct netd *n);
+/**
+ * netd_ask - sends and remembers; @m's id is chosen here. @owner: whose question it is, for netd_forget; may be NULL.
+ * @arg: from sg_malloc, taken: freed after @fn or when forgotten; NULL together with @fn. 0, or a negative errno: then
+ * @fn does not follow and @arg is still the caller's.
+ */
+int netd_ask(struct netd *n, struct sg_netd_msg *m, int pass, const void *owner, netd_answer_fn *fn, void *arg);
+/** netd_forget - the call-backs of this owner do not follow. Returns how many would have. */
+size_t netd_forget(struct netd *n, const void *owner);
+
+/* ---- log lines that can be followed ---------------------------------------------------------------------------------- */
+
+struct logs;
+
+typedef void logs_wake_fn(void *arg);
+
+/** logs_new - becomes the sink of the logger; lines go to standard error as well. @wake on the loop: new lines. */
+int logs_new(struct sg_loop *loop, logs_wake_fn *wake, void *arg, struct logs **out);
+/** logs_stop - lines go to standard error only, from here on. */
+void logs_stop(struct logs *l);
+void logs_free(struct logs *l);
+/** logs_next - the line after @*seq as an object and *seq moved on; *lost: lines that were no more there. NULL: none. */
+json_t *logs_next(struct logs *l, uint64_t *seq, uint64_t *lost);
+/** logs_seq - the number of the newest line; @back lines before it, as far as they are kept. */
+uint64_t logs_seq(struct logs *l, uint64_t back);
+
+/* ---- control -------------------------------------------------------------------------------------------------------- */
+
+struct control;
+struct call;
+
+/** control_new - listens on RUN/control.sock. 0, or a negative code with a sentence. */
+int control_new(struct core *core, struct control **out, char *why, size_t cap);
+void control_free(struct control *c);
+/** control_logs_wake - new log lines are there. */
+void control_logs_wake(void *arg);
+
+/* A handler ends its call once, inside or later; the caller may be gone by then, which is no matter of the handler. */
+typedef void method_fn(struct core *core, struct call *call, json_t *params);
+struct method {
+	const char *name;
+	method_fn *fn;
+};
+extern const struct method core_methods[];
+/** call_done - takes @result (NULL: memory is out). */
+void call_done(struct call *call, json_t *result);
+void call_fail(struct call *call, int code, const char *fmt, ...) SG_PRINTF(3, 4);
+struct core *call_core(const struct call *call);
+/** call_method - the name of the method. */
+const char *call_method(const struct call *call);
+/** call_follow_logs - the client gets log lines from @seq on. */
+void call_follow_logs(struct call *call, uint64_t seq);
+
+method_fn method_visor_status, method_config_check, method_config_reload, method_transport_list, method_transport_add,
+	method_transport_rm, method_stream_list, method_counter_list, method_plugin_list, method_log_follow,
+	method_log_level, method_plugin_call;
+
+/** core_text - a JSON string of what may hold strangers' bytes: those that are no UTF-8 become '?'. Returns new. */
+json_t *core_text(const char *s);
+/** core_pk - 66 digits. Returns new. */
+json_t *core_pk(const struct sg_pk *pk);
+
+/* ---- confinement ----------------------------------------------------------------------------------------------------- */
+
+struct sandbox_state {
+	bool wanted;
+	int landlock; /* version of the kernel's interface; 0: the kernel has none */
+	bool seccomp;
+	char why[128]; /* what is missing, "" when all is there */
+};
+
+/** sandbox_files - Landlock, before the first thread. Never fails: the state says what is active. */
+void sandbox_files(const struct core *core, struct sandbox_state *s);
+/** sandbox_calls - seccomp, for all threads, once everything has started. */
+void sandbox_calls(struct sandbox_state *s);
+
+/* ---- life ------------------------------------------------------------------------------------------------------------ */
+
+struct core {
+	struct core_options opt;
+	struct sg_loop *loop;
+	struct sg_crypto *crypto;
+	struct sg_mono started;
+	struct conf *conf; /* in force; NULL until the first was valid */
+	struct sg_sk sk;
+	struct sg_pk pk;
+	struct sg_links *links;
+	struct sg_route *route;
+	struct netd *netd; /* NULL: none */
+	struct control *control;
+	struct logs *logs;
+	struct reload *reload;  /* under way, or NULL */
+	struct sg_list plugins; /* struct plugin, all that were ever loaded */
+	struct sg_list extra;   /* struct peer_extra */
+	struct sandbox_state sandbox;
+	int lock_fd;
+	bool stopping;
+	int status; /* of the process */
+};
+
+/** core_init - nothing but zeros and lists. */
+void core_init(struct core *core, const struct core_options *opt);
+/** core_check - validates the configuration and says what it found. Exit status. */
+int core_check(struct core *core);
+/** core_run - the daemon's life. Exit status. */
+int core_run(struct core *core);
+/** core_fini - frees what is left; for both. */
+void core_fini(struct core *core);
+/** core_apply_log - what the configuration in force says of the log. */
+void core_apply_log(const struct core *core);
+/** core_stop - begins an orderly end. */
+void core_stop(struct core *core, int status);
+
+#endif

@@ -1,0 +1,342 @@
+/*
+ * The table that plugins call. Most of it hands through to links, streams and netd; dials, listening ports and
+ * questions to netd are noted per instance, so that none outlives the plugin that asked.
+ */
+#include "base/alloc.h"
+#include "base/common.h"
+#include "base/err.h"
+#include "core/core.h"
+
+#include <unistd.h>
+
+SG_LOG_TOPIC("plugin");
+
+struct host_dial {
+	struct sg_list node;
+	struct sg_inst *inst;
+	sg_dialed_fn *fn;
+	void *arg;
+};
+
+struct host_listen {
+	struct sg_list node;
+	uint16_t port;
+};
+
+static struct sg_loop *host_loop(struct sg_inst *inst)
+{
+	return inst->core->loop;
+}
+
+static const struct sg_uci *host_conf(struct sg_inst *inst)
+{
+	return inst->core->conf->doc;
+}
+
+static const struct sg_pk *host_own_pk(struct sg_inst *inst)
+{
+	return &inst->core->pk;
+}
+
+/* ---- carriers ---------------------------------------------------------------------------------------------------- */
+
+static void host_accepted(struct sg_inst *inst, const char *carrier, int fd, const struct sg_addr *from)
+{
+	if (inst->state == INST_RUNNING && plugin_carrier_ops(inst->plugin, carrier))
+		links_accepted(inst->core->links, carrier, fd, from);
+	else
+		close(fd);
+}
+
+static void host_dial_done(struct sg_dial *dial, int fd_or_error, const char *why)
+{
+	links_dial_done(dial, fd_or_error, why);
+}
+
+struct tune {
+	sg_done_fn *done;
+	void *arg;
+};
+
+static void on_done_answer(void *arg, int err, const struct sg_netd_msg *answer, int fd)
+{
+	struct tune *t = arg;
+
+	(void)answer;
+	if (fd >= 0)
+		close(fd);
+	t->done(t->arg, err);
+}
+
+/* A question that is answered by a code alone. */
+static int ask(struct sg_inst *inst, struct sg_netd_msg *m, int pass, sg_done_fn *done, void *arg)
+{
+	struct tune *t;
+	int err;
+
+	if (!inst->core->netd)
+		return -ENOTSUP;
+	if (!done)
+		return netd_ask(inst->core->netd, m, pass, inst, NULL, NULL);
+	t = sg_calloc(1, sizeof(*t));
+	if (!t)
+		return -ENOMEM;
+	t->done = done;
+	t->arg = arg;
+	err = netd_ask(inst->core->netd, m, pass, inst, on_done_answer, t);
+	if (err < 0)
+		sg_free(t);
+	return err;
+}
+
+static int host_tune_socket(struct sg_inst *inst, int fd, sg_done_fn *done, void *arg)
+{
+	struct sg_netd_msg m = {.type = SG_NETD_TUNE};
+
+	return ask(inst, &m, fd, done, arg);
+}
+
+static struct plugin *running_carrier(struct core *core, const char *carrier)
+{
+	sg_list_for (it, &core->plugins) {
+		struct plugin *p = sg_container_of(it, struct plugin, node);
+
+		if (p->inst.state == INST_RUNNING && p->inst.ctx && plugin_carrier_ops(p, carrier))
+			return p;
+	}
+	return NULL;
+}
+
+static int on_link_dial(void *arg, const char *carrier, const struct sg_addr *to, struct sg_dial *dial)
+{
+	struct plugin *p = running_carrier(arg, carrier);
+
+	if (!p)
+		return -ENOTSUP;
+	return plugin_carrier_ops(p, carrier)->dial(p->inst.ctx, carrier, to, dial);
+}
+
+static void on_link_dial_cancel(void *arg, const char *carrier, struct sg_dial *dial)
+{
+	struct core *core = arg;
+
+	/* Also one that is just stopping: links_carrier_stop cancels its dials. */
+	sg_list_for (it, &core->plugins) {
+		struct plugin *p = sg_container_of(it, struct plugin, node);
+		const struct sg_carrier_ops *ops = plugin_carrier_ops(p, carrier);
+
+		if (ops && p->inst.ctx)
+			ops->cancel(p->inst.ctx, dial);
+	}
+}
+
+const struct sg_links_host core_links_host = {
+	.dial = on_link_dial,
+	.dial_cancel = on_link_dial_cancel,
+};
+
+/* ---- streams ----------------------------------------------------------------------------------------------------- */
+
+static int host_listen(struct sg_inst *inst, uint16_t port, const struct sg_listener_ops *ops, void *arg)
+{
+	struct host_listen *l = sg_calloc(1, sizeof(*l));
+	int err;
+
+	if (!l)
+		return -ENOMEM;
+	l->port = port;
+	err = route_listen(inst->core->route, port, ops, arg);
+	if (err < 0)
+		sg_free(l);
+	else
+		sg_list_add_tail(&inst->listens, &l->node);
+	return err;
+}
+
+static void on_dialed(void *arg, struct sg_stream *stream, int err, const char *why)
+{
+	struct host_dial *d = arg;
+	sg_dialed_fn *fn = d->fn;
+	void *fn_arg = d->arg;
+
+	sg_list_remove(&d->node);
+	sg_free(d);
+	fn(fn_arg, stream, err, why);
+}
+
+static int host_dial(struct sg_inst *inst, const struct sg_pk *pk, uint16_t port, sg_dialed_fn *fn, void *arg)
+{
+	struct host_dial *d;
+	int err;
+
+	if (inst->state != INST_RUNNING)
+		return SG_ESTATE;
+	d = sg_calloc(1, sizeof(*d));
+	if (!d)
+		return -ENOMEM;
+	d->inst = inst;
+	d->fn = fn;
+	d->arg = arg;
+	sg_list_add_tail(&inst->dials, &d->node);
+	err = route_dial(inst->core->route, pk, port, on_dialed, d);
+	if (err < 0) {
+		sg_list_remove(&d->node);
+		sg_free(d);
+	}
+	return err;
+}
+
+static void forget_dial(struct host_dial *d)
+{
+	route_dial_cancel(d->inst->core->route, d);
+	sg_list_remove(&d->node);
+	sg_free(d);
+}
+
+static void host_dial_cancel(struct sg_inst *inst, void *arg)
+{
+	sg_list_for_safe (it, &inst->dials) {
+		struct host_dial *d = sg_container_of(it, struct host_dial, node);
+
+		if (d->arg == arg)
+			forget_dial(d);
+	}
+}
+
+static int host_peer_find(struct sg_inst *inst, const char *section, struct sg_pk *out)
+{
+	return links_peer_find(inst->core->links, section, out);
+}
+
+static int host_peer_state(struct sg_inst *inst, const struct sg_pk *pk, struct sg_peer_state *out)
+{
+	return links_peer_state(inst->core->links, pk, out);
+}
+
+/* ---- the kernel, through netd ------------------------------------------------------------------------------------ */
+
+struct tun_question {
+	sg_tun_fn *fn;
+	void *arg;
+};
+
+static void on_tun_answer(void *arg, int err, const struct sg_netd_msg *answer, int fd)
+{
+	struct tun_question *q = arg;
+	struct sg_tun tun;
+
+	if (err == 0 && fd < 0)
+		err = SG_EMALF;
+	if (err == 0) {
+		tun = answer->u.tun;
+		tun.fd = fd;
+		q->fn(q->arg, 0, &tun, "");
+	} else {
+		if (fd >= 0)
+			close(fd);
+		q->fn(q->arg, err, NULL, answer ? answer->text : "skygate-netd went away");
+	}
+}
+
+static int host_tun_open(struct sg_inst *inst, enum sg_tun_role role, sg_tun_fn *fn, void *arg)
+{
+	struct sg_netd_msg m = {.type = SG_NETD_TUN_OPEN, .u.role = (uint8_t)role};
+	struct tun_question *q;
+	int err;
+
+	if (!inst->core->netd)
+		return -ENOTSUP;
+	q = sg_calloc(1, sizeof(*q));
+	if (!q)
+		return -ENOMEM;
+	q->fn = fn;
+	q->arg = arg;
+	err = netd_ask(inst->core->netd, &m, -1, inst, on_tun_answer, q);
+	if (err < 0)
+		sg_free(q);
+	return err;
+}
+
+static int host_lease_set(struct sg_inst *inst, uint32_t address, uint32_t gateway, sg_done_fn *done, void *arg)
+{
+	struct sg_netd_msg m = {.type = SG_NETD_LEASE_SET, .u.lease = {address, gateway}};
+
+	return ask(inst, &m, -1, done, arg);
+}
+
+static int send_path(struct sg_inst *inst, enum sg_netd_path path)
+{
+	struct sg_netd_msg m = {.type = SG_NETD_PATH, .u.path = (uint8_t)path};
+
+	return ask(inst, &m, -1, NULL, NULL);
+}
+
+static int host_path_set(struct sg_inst *inst, bool up)
+{
+	return send_path(inst, up ? SG_PATH_UP : SG_PATH_DOWN);
+}
+
+static int host_want_set(struct sg_inst *inst, enum sg_want want)
+{
+	static const enum sg_netd_path paths[] = {
+		[SG_WANT_NOT] = SG_PATH_UNWANTED,
+		[SG_WANT_VPN] = SG_PATH_DOWN,
+		[SG_WANT_OPEN] = SG_PATH_OPEN,
+	};
+
+	return send_path(inst, paths[want]);
+}
+
+/* ---- the end of an instance -------------------------------------------------------------------------------------- */
+
+static void host_stopped(struct sg_inst *inst)
+{
+	inst_stopped(inst);
+}
+
+void host_unlisten(struct sg_inst *inst)
+{
+	sg_list_for_safe (it, &inst->listens) {
+		struct host_listen *l = sg_container_of(it, struct host_listen, node);
+
+		route_unlisten(inst->core->route, l->port);
+		sg_list_remove(&l->node);
+		sg_free(l);
+	}
+}
+
+void host_release(struct sg_inst *inst)
+{
+	size_t dials = 0, questions = 0;
+
+	host_unlisten(inst);
+	sg_list_for_safe (it, &inst->dials) {
+		forget_dial(sg_container_of(it, struct host_dial, node));
+		dials++;
+	}
+	if (inst->core->netd)
+		questions = netd_forget(inst->core->netd, inst);
+	if (dials || questions)
+		log_warn("%s left %zu dial%s and %zu question%s to netd behind", inst->plugin->desc->name, dials,
+			dials == 1 ? "" : "s", questions, questions == 1 ? "" : "s");
+}
+
+const struct sg_host core_host = {
+	.size = sizeof(struct sg_host),
+	.loop = host_loop,
+	.conf = host_conf,
+	.own_pk = host_own_pk,
+	.accepted = host_accepted,
+	.dial_done = host_dial_done,
+	.tune_socket = host_tune_socket,
+	.listen = host_listen,
+	.dial = host_dial,
+	.dial_cancel = host_dial_cancel,
+	.peer_find = host_peer_find,
+	.peer_state = host_peer_state,
+	.tun_open = host_tun_open,
+	.lease_set = host_lease_set,
+	.path_set = host_path_set,
+	.want_set = host_want_set,
+	.stopped = host_stopped,
+};

@@ -1,0 +1,129 @@
+/* Which function answers which method of core (wire/methods.c), and what several of them need. */
+#include "base/alloc.h"
+#include "base/common.h"
+#include "base/err.h"
+#include "base/hex.h"
+#include "core/core.h"
+#include "wire/jsonrpc.h"
+
+const struct method core_methods[] = {
+	{"visor.status", method_visor_status},
+	{"config.check", method_config_check},
+	{"config.reload", method_config_reload},
+	{"transport.list", method_transport_list},
+	{"transport.add", method_transport_add},
+	{"transport.rm", method_transport_rm},
+	{"stream.list", method_stream_list},
+	{"counter.list", method_counter_list},
+	{"plugin.list", method_plugin_list},
+	{"log.follow", method_log_follow},
+	{"log.level", method_log_level},
+	{NULL, NULL},
+};
+
+json_t *core_text(const char *s)
+{
+	json_t *text = json_string(s);
+	char *copy;
+
+	if (text)
+		return text;
+	copy = sg_strdup(s);
+	if (!copy)
+		return NULL;
+	for (char *p = copy; *p; p++) {
+		if ((unsigned char)*p >= 0x80)
+			*p = '?';
+	}
+	text = json_string(copy);
+	sg_free(copy);
+	return text;
+}
+
+json_t *core_pk(const struct sg_pk *pk)
+{
+	char hex[SG_PK_TEXT];
+
+	return json_string(sg_pk_str(pk, hex));
+}
+
+/* ---- log --------------------------------------------------------------------------------------------------------- */
+
+#define LOG_SHOWN 40
+#define LOG_BYTES 32768
+
+void method_log_follow(struct core *core, struct call *call, json_t *params)
+{
+	uint64_t seq = logs_seq(core->logs, LOG_SHOWN), lost;
+	json_t *lines = json_array(), *line;
+	size_t bytes = 0;
+
+	while (lines && bytes < LOG_BYTES && (line = logs_next(core->logs, &seq, &lost))) {
+		bytes += json_string_length(json_object_get(line, "text")) + 100;
+		if (json_array_append_new(lines, line) < 0)
+			break;
+	}
+	if (json_is_true(json_object_get(params, "follow")))
+		call_follow_logs(call, seq);
+	call_done(call, lines ? json_pack("{s:o}", "lines", lines) : NULL);
+}
+
+void method_log_level(struct core *core, struct call *call, json_t *params)
+{
+	const char *level = json_string_value(json_object_get(params, "level"));
+	const char *topic = json_string_value(json_object_get(params, "topic"));
+	int err = sg_log_set_level(topic, level);
+
+	(void)core;
+	if (err == SG_EMALF)
+		call_fail(call, SG_RPC_PARAMS, "'%.20s' is not a level\n  accepted: error, warn, info, debug", level);
+	else if (err < 0)
+		call_fail(call, SG_RPC_FAILED, "topic '%.40s': %s", topic, sg_strerror(err));
+	else
+		call_done(call, json_pack("{s:s, s:s?}", "level", level, "topic", topic));
+}
+
+/* ---- configuration ------------------------------------------------------------------------------------------------ */
+
+static json_t *findings_result(struct core *core, bool ok, const struct findings *f)
+{
+	return json_pack("{s:b, s:s, s:I, s:o}", "ok", ok, "file", core->opt.config, "errors", (json_int_t)f->n,
+		"findings", findings_json(f));
+}
+
+void method_config_check(struct core *core, struct call *call, json_t *params)
+{
+	struct findings f;
+	struct conf *conf;
+	int err;
+
+	(void)params;
+	findings_init(&f);
+	err = conf_load(core, &f, &conf);
+	conf_free(conf);
+	call_done(call, err == -ENOMEM ? NULL : findings_result(core, err == 0, &f));
+	findings_fini(&f);
+}
+
+static void on_reloaded(void *arg, int err, const struct findings *f, const char *why)
+{
+	struct call *call = arg;
+	struct core *core = call_core(call);
+
+	if (err == 0 || err == SG_ECONF)
+		call_done(call, findings_result(core, err == 0, f));
+	else
+		call_fail(call, SG_RPC_FAILED, "%s", why);
+}
+
+void method_config_reload(struct core *core, struct call *call, json_t *params)
+{
+	int err;
+
+	(void)params;
+	err = reload_start(core, on_reloaded, call);
+	if (err == -EBUSY)
+		call_fail(call, SG_RPC_FAILED, "a reload is under way already");
+	else if (err < 0)
+		call_fail(call, SG_RPC_FAILED, "%s", sg_strerror(err));
+}

@@ -1,0 +1,249 @@
+/* transport.…, stream.list, counter.list. Long lists come in pages, so that an answer fits a line. */
+#include "base/alloc.h"
+#include "base/common.h"
+#include "base/err.h"
+#include "base/hex.h"
+#include "core/core.h"
+#include "wire/jsonrpc.h"
+
+#define PAGE 96
+
+struct page {
+	json_t *list; /* NULL: memory is out */
+	size_t at, from;
+	bool more;
+};
+
+static void page_init(struct page *p, json_t *params)
+{
+	*p = (struct page){.list = json_array(), .from = (size_t)json_integer_value(json_object_get(params, "from"))};
+}
+
+/* Whether the next entry is on this page; *stop when the page is full. */
+static bool page_wants(struct page *p, bool *stop)
+{
+	size_t at = p->at++;
+
+	*stop = at >= p->from + PAGE || !p->list;
+	p->more = p->more || at >= p->from + PAGE;
+	return at >= p->from && !*stop;
+}
+
+static void page_add(struct page *p, json_t *entry)
+{
+	if (json_array_append_new(p->list, entry) < 0) {
+		json_decref(p->list);
+		p->list = NULL;
+	}
+}
+
+static void page_done(struct page *p, struct call *call, const char *name)
+{
+	json_t *result = p->list ? json_pack("{s:o}", name, p->list) : NULL;
+
+	if (result && p->more && json_object_set_new(result, "next", json_integer((json_int_t)(p->from + PAGE))) < 0) {
+		json_decref(result);
+		result = NULL;
+	}
+	call_done(call, result);
+}
+
+/* ---- transports --------------------------------------------------------------------------------------------------- */
+
+static bool add_link(void *arg, const struct sg_link_info *i)
+{
+	struct page *p = arg;
+	char id[SG_TPID_TEXT];
+	bool stop;
+
+	if (page_wants(p, &stop))
+		page_add(p, json_pack("{s:s, s:o, s:s, s:s, s:o, s:b, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "id",
+				    sg_tpid_str(&i->id, id), "pk", core_pk(&i->remote), "peer", i->peer, "carrier",
+				    i->carrier, "address", core_text(i->address), "dialled", i->dialled, "kind",
+				    i->kind, "up_ms", (json_int_t)i->up_ms, "rtt_us", (json_int_t)i->rtt_us, "rx_bytes",
+				    (json_int_t)i->rx_bytes, "tx_bytes", (json_int_t)i->tx_bytes, "rx_packets",
+				    (json_int_t)i->rx_packets, "tx_packets", (json_int_t)i->tx_packets, "tx_waiting",
+				    (json_int_t)i->tx_waiting));
+	return !stop;
+}
+
+void method_transport_list(struct core *core, struct call *call, json_t *params)
+{
+	struct page p;
+
+	page_init(&p, params);
+	links_each(core->links, add_link, &p);
+	page_done(&p, call, "transports");
+}
+
+void method_transport_add(struct core *core, struct call *call, json_t *params)
+{
+	const char *text = json_string_value(json_object_get(params, "pk"));
+	const char *address = json_string_value(json_object_get(params, "address"));
+	char carrier[16] = "";
+	struct sg_pk pk;
+	int err;
+
+	if (sg_pk_parse(core->crypto, text, strlen(text), &pk) < 0) {
+		call_fail(call, SG_RPC_PARAMS,
+			"'%.70s' is not a public key\n  accepted: 66 hex digits, as  skygate status  prints them",
+			text);
+		return;
+	}
+	if (sg_pk_equal(&pk, &core->pk)) {
+		call_fail(call, SG_RPC_PARAMS, "that is this visor's own key");
+		return;
+	}
+	if (address && links_address_ok(address) < 0) {
+		call_fail(call, SG_RPC_PARAMS,
+			"'%.70s' is not the address of a visor\n  accepted: carrier://host:port, like "
+			"stcp://192.0.2.10:7777",
+			address);
+		return;
+	}
+	if (address)
+		snprintf(carrier, sizeof(carrier), "%.*s", (int)(strchr(address, ':') - address), address);
+	if (address && !plugin_of_carrier(core->conf->plugins, core->conf->n_plugins, carrier)) {
+		call_fail(call, SG_RPC_PARAMS, "no plugin provides the carrier '%s'\n  see them:  skygate plugin ls",
+			carrier);
+		return;
+	}
+	err = peers_add(core, &pk, address);
+	if (err == SG_EDUP)
+		call_fail(call, SG_RPC_FAILED, "that visor is kept connected already\n  see it:  skygate transport ls");
+	else if (err < 0)
+		call_fail(call, SG_RPC_FAILED, "%s", sg_strerror(err));
+	else
+		call_done(call, json_pack("{s:o, s:s?}", "pk", core_pk(&pk), "address", address));
+}
+
+/* Keys that begin with the prefix, among links and added peers. */
+struct match {
+	const char *prefix;
+	size_t len;
+	struct sg_pk pk;
+	size_t n;
+};
+
+static void match_key(struct match *m, const struct sg_pk *pk)
+{
+	char hex[SG_PK_TEXT];
+
+	if (strncasecmp(sg_pk_str(pk, hex), m->prefix, m->len) != 0 || (m->n && sg_pk_equal(&m->pk, pk)))
+		return;
+	m->pk = *pk;
+	m->n++;
+}
+
+static bool match_link(void *arg, const struct sg_link_info *i)
+{
+	match_key(arg, &i->remote);
+	return true;
+}
+
+static void match_extra(void *arg, const struct sg_pk *pk)
+{
+	match_key(arg, pk);
+}
+
+void method_transport_rm(struct core *core, struct call *call, json_t *params)
+{
+	struct match m = {.prefix = json_string_value(json_object_get(params, "pk"))};
+	const struct sg_uci_section *s;
+	struct sg_link *link;
+	int err;
+
+	m.len = strlen(m.prefix);
+	if (m.len >= 2)
+		links_each(core->links, match_link, &m);
+	if (m.len >= 2)
+		peers_each_added(core, match_extra, &m);
+	if (m.n > 1) {
+		call_fail(call, SG_RPC_PARAMS, "'%.70s' fits %zu keys; give more of it", m.prefix, m.n);
+		return;
+	}
+	if (m.n == 0) {
+		call_fail(call, SG_RPC_PARAMS,
+			"'%.70s' fits the key of no transport\n  see them:  skygate transport ls", m.prefix);
+		return;
+	}
+	s = peers_configured(core, &m.pk);
+	if (s) {
+		call_fail(call, SG_RPC_FAILED,
+			"peer '%s' is in the configuration and would be connected again\n  take it out of %s (line "
+			"%u), then:  skygate config reload",
+			s->name, core->opt.config, s->line);
+		return;
+	}
+	err = peers_remove(core, &m.pk);
+	if (err < 0 && err != -ENOENT) {
+		call_fail(call, SG_RPC_FAILED, "%s", sg_strerror(err));
+		return;
+	}
+	link = links_find(core->links, &m.pk);
+	if (link)
+		link_close(link, "closed by the owner");
+	call_done(call, json_pack("{s:o}", "pk", core_pk(&m.pk)));
+}
+
+/* ---- streams ------------------------------------------------------------------------------------------------------ */
+
+static bool add_stream(void *arg, const struct sg_route_stream_info *s)
+{
+	struct page *p = arg;
+	bool stop;
+
+	if (page_wants(p, &stop))
+		page_add(p,
+			json_pack("{s:o, s:i, s:s, s:s, s:b, s:o, s:I, s:I, s:I, s:I}", "pk", core_pk(&s->info.remote),
+				"port", (int)s->info.port, "network", s->info.network, "carrier", s->info.carrier,
+				"dialled", s->dialled, "id", json_sprintf("%016llx", (unsigned long long)s->id),
+				"rx_bytes", (json_int_t)s->rx_bytes, "tx_bytes", (json_int_t)s->tx_bytes, "rx_waiting",
+				(json_int_t)s->rx_waiting, "up_ms", (json_int_t)s->up_ms));
+	return !stop;
+}
+
+void method_stream_list(struct core *core, struct call *call, json_t *params)
+{
+	struct page p;
+
+	page_init(&p, params);
+	route_each_stream(core->route, add_stream, &p);
+	page_done(&p, call, "streams");
+}
+
+/* ---- counters ------------------------------------------------------------------------------------------------------ */
+
+static int add_counters(json_t *list, const struct sg_counter *table, const void *base)
+{
+	for (const struct sg_counter *c = table; c && c->name; c++) {
+		uint64_t value;
+
+		memcpy(&value, (const char *)base + c->offset, sizeof(value));
+		if (json_array_append_new(list, json_pack("{s:s, s:I, s:s}", "name", c->name, "value",
+							(json_int_t)value, "help", c->help)) < 0)
+			return -ENOMEM;
+	}
+	return 0;
+}
+
+void method_counter_list(struct core *core, struct call *call, json_t *params)
+{
+	json_t *list = json_array();
+	int err = 0;
+
+	(void)params;
+	err |= add_counters(list, link_counter_table, links_counters(core->links));
+	err |= add_counters(list, route_counter_table, route_counters(core->route));
+	sg_list_for (it, &core->plugins) {
+		const struct plugin *p = sg_container_of(it, struct plugin, node);
+
+		if (p->inst.state == INST_RUNNING)
+			err |= add_counters(list, p->desc->counters, p->inst.ctx);
+	}
+	if (err) {
+		json_decref(list);
+		list = NULL;
+	}
+	call_done(call, list ? json_pack("{s:o}", "counters", list) : NULL);
+}

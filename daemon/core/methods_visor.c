@@ -1,0 +1,234 @@
+/* visor.status, plugin.list, and the way to the methods of plugins. */
+#include "base/alloc.h"
+#include "base/common.h"
+#include "base/err.h"
+#include "core/core.h"
+#include "wire/jsonrpc.h"
+
+#include <stdio.h>
+#include <unistd.h>
+
+/* Resident bytes, from the kernel; 0 where /proc is not mounted. */
+static uint64_t resident_bytes(void)
+{
+	FILE *f = fopen("/proc/self/statm", "re");
+	unsigned long long size, resident = 0;
+
+	if (!f)
+		return 0;
+	if (fscanf(f, "%llu %llu", &size, &resident) != 2)
+		resident = 0;
+	fclose(f);
+	return resident * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+static const struct sg_method *plugin_method(const struct plugin *p, const char *name)
+{
+	for (const struct sg_method *m = p->desc->methods; m && m->name; m++) {
+		if (strcmp(m->name, name) == 0)
+			return m;
+	}
+	return NULL;
+}
+
+/* The running plugin that answers, and how. */
+static const struct sg_method *find_answer(const struct core *core, const char *name, struct plugin **out)
+{
+	sg_list_for (it, &core->plugins) {
+		struct plugin *p = sg_container_of(it, struct plugin, node);
+		const struct sg_method *m = plugin_method(p, name);
+
+		if (m && p->inst.state == INST_RUNNING) {
+			*out = p;
+			return m;
+		}
+	}
+	return NULL;
+}
+
+void method_plugin_call(struct core *core, struct call *call, json_t *params)
+{
+	const char *name = call_method(call), *plugin = sg_method_find(name)->plugin;
+	struct plugin *p;
+	const struct sg_method *m = find_answer(core, name, &p);
+	char why[CORE_WHY_MAX] = "";
+	json_t *result = NULL;
+	int err;
+
+	if (!m) {
+		call_fail(call, SG_RPC_FAILED,
+			"%s: the plugin %s is not running\n  with  list plugin '%s'  in section visor of %s it starts",
+			name, plugin, plugin, core->opt.config);
+		return;
+	}
+	err = m->call(p->inst.ctx, params, &result, why, sizeof(why));
+	if (err == 0)
+		call_done(call, result);
+	else
+		call_fail(call, SG_RPC_FAILED, "%s", why[0] ? why : sg_strerror(err));
+}
+
+/* ---- plugin.list --------------------------------------------------------------------------------------------------- */
+
+static json_t *provided(const struct sg_plugin *d)
+{
+	static const char *const kinds[] = {[SG_CARRIER] = "carrier", [SG_APP] = "app"};
+	json_t *list = json_array();
+
+	for (const struct sg_provide *v = d->provides; list && v->kind != SG_PROVIDE_END; v++) {
+		if (json_array_append_new(list, json_pack("{s:s, s:s}", "kind", kinds[v->kind], "name", v->name)) < 0) {
+			json_decref(list);
+			return NULL;
+		}
+	}
+	return list;
+}
+
+void method_plugin_list(struct core *core, struct call *call, json_t *params)
+{
+	static const char *const states[] = {[INST_STOPPED] = "stopped",
+		[INST_RUNNING] = "running",
+		[INST_STOPPING] = "stopping",
+		[INST_FAILED] = "failed"};
+	json_t *list = json_array();
+
+	(void)params;
+	sg_list_for (it, &core->plugins) {
+		const struct plugin *p = sg_container_of(it, struct plugin, node);
+
+		if (list &&
+			json_array_append_new(list,
+				json_pack("{s:s, s:s, s:s, s:s, s:o, s:o}", "name", p->desc->name, "version",
+					p->desc->version, "summary", p->desc->summary, "state", states[p->inst.state],
+					"why", core_text(p->inst.why), "provides", provided(p->desc))) < 0) {
+			json_decref(list);
+			list = NULL;
+		}
+	}
+	call_done(call, list ? json_pack("{s:o}", "plugins", list) : NULL);
+}
+
+/* ---- visor.status -------------------------------------------------------------------------------------------------- */
+
+static bool count_link(void *arg, const struct sg_link_info *i)
+{
+	(void)i;
+	++*(json_int_t *)arg;
+	return true;
+}
+
+static bool count_stream(void *arg, const struct sg_route_stream_info *s)
+{
+	(void)s;
+	++*(json_int_t *)arg;
+	return true;
+}
+
+static json_t *lan_devices(const struct conf *conf)
+{
+	const struct sg_uci_section *s = NULL;
+	json_t *list = json_array();
+
+	while (list && (s = sg_uci_next(conf->doc, "interface", s))) {
+		const struct sg_uci_option *o = sg_uci_option(s, "device");
+
+		sg_list_for (it, &o->values)
+			json_array_append_new(
+				list, json_pack("{s:s, s:o}", "name", s->name, "device",
+					      core_text(sg_container_of(it, struct sg_uci_value, node)->text)));
+	}
+	return list;
+}
+
+static json_t *vpn_status(const struct core *core)
+{
+	struct plugin *p;
+	const struct sg_method *m = find_answer(core, "vpn.status", &p);
+	json_t *params, *result = NULL;
+	char why[CORE_WHY_MAX] = "";
+
+	if (!m)
+		return json_null();
+	params = json_object();
+	if (params && m->call(p->inst.ctx, params, &result, why, sizeof(why)) < 0)
+		result = json_pack("{s:s, s:o}", "state", "unknown", "reason", core_text(why));
+	json_decref(params);
+	return result;
+}
+
+static json_t *kernel_status(const struct sg_netd_msg *m, int err)
+{
+	static const char *const modes[] = {"off", "vpn", "host"};
+	static const char *const paths[] = {"unwanted", "down", "up", "open"};
+	const struct sg_netd_status *s = &m->u.status;
+
+	if (err < 0)
+		return json_pack(
+			"{s:b, s:o}", "answered", 0, "why", core_text(m->text[0] ? m->text : sg_strerror(err)));
+	return json_pack("{s:b, s:s, s:b, s:b, s:s, s:I, s:I, s:I, s:I}", "answered", 1, "mode",
+		s->mode < SG_ARRAY_LEN(modes) ? modes[s->mode] : "?", "kill_switch", s->kill_switch, "rules_in_place",
+		s->rules_in_place, "path", s->path < SG_ARRAY_LEN(paths) ? paths[s->path] : "?", "blocked",
+		(json_int_t)s->blocked, "refused", (json_int_t)s->refused, "forged", (json_int_t)s->forged, "restarts",
+		(json_int_t)s->restarts);
+}
+
+static json_t *sandbox_status(const struct sandbox_state *s)
+{
+	return json_pack("{s:b, s:b, s:i, s:s}", "wanted", s->wanted, "seccomp", s->seccomp, "landlock", s->landlock,
+		"why", s->why);
+}
+
+/* Takes @kernel. */
+static void answer(struct core *core, struct call *call, json_t *kernel)
+{
+	json_int_t links = 0, streams = 0;
+
+	links_each(core->links, count_link, &links);
+	route_each_stream(core->route, count_stream, &streams);
+	call_done(call, json_pack("{s:o, s:s, s:I, s:s, s:I, s:I, s:{s:I, s:I}, s:o, s:o, s:o, s:o}", "pk",
+				core_pk(&core->pk), "version", SG_VERSION, "uptime_ms",
+				(json_int_t)sg_mono_ms_since(sg_loop_now(core->loop), core->started), "config",
+				core->opt.config, "transports", links, "streams", streams, "memory", "heap",
+				(json_int_t)sg_alloc_live(), "resident", (json_int_t)resident_bytes(), "interfaces",
+				lan_devices(core->conf), "vpn", vpn_status(core), "kernel", kernel, "sandbox",
+				sandbox_status(&core->sandbox)));
+}
+
+struct wait {
+	struct core *core;
+	struct call *call;
+};
+
+static void on_counters(void *arg, int err, const struct sg_netd_msg *m, int fd)
+{
+	struct wait *w = arg;
+
+	if (fd >= 0)
+		close(fd);
+	answer(w->core, w->call, m ? kernel_status(m, err) : json_null());
+}
+
+void method_visor_status(struct core *core, struct call *call, json_t *params)
+{
+	struct sg_netd_msg m = {.type = SG_NETD_COUNTERS};
+	struct wait *w;
+	int err;
+
+	(void)params;
+	if (!core->netd) {
+		answer(core, call, json_null());
+		return;
+	}
+	w = sg_calloc(1, sizeof(*w));
+	if (!w) {
+		call_done(call, NULL);
+		return;
+	}
+	*w = (struct wait){core, call};
+	/* The rules are read back from the kernel for this answer: nothing is called safe from memory. */
+	err = netd_ask(core->netd, &m, -1, NULL, on_counters, w);
+	if (err < 0) {
+		sg_free(w);
+		call_fail(call, SG_RPC_FAILED, "skygate-netd cannot be asked: %s", sg_strerror(err));
+	}
+}
