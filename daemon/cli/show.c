@@ -1,0 +1,257 @@
+/* Lists and short answers for people. */
+#include "base/common.h"
+#include "cli/cli.h"
+
+static void cell_int(struct term_table *t, int64_t n, char *(*format)(uint64_t, char *))
+{
+	char buf[TERM_TEXT];
+
+	term_cell(t, format((uint64_t)n, buf));
+}
+
+static void cell_ms(struct term_table *t, int64_t ms)
+{
+	char buf[TERM_TEXT];
+
+	term_cell(t, ms < 0 ? "-" : term_duration(ms, buf));
+}
+
+static void cell_key(struct term_table *t, const char *hex)
+{
+	char buf[TERM_TEXT];
+
+	term_cell(t, term_key(hex, buf));
+}
+
+static int show_transports(const json_t *result)
+{
+	static const char *const heads[] = {
+		"KEY", "PEER", "CARRIER", "", "ADDRESS", "KIND", "RTT", "UP", "RECEIVED", "SENT"};
+	const json_t *list = json_object_get(result, "transports"), *i;
+	struct term_table *t;
+	size_t n;
+
+	if (!json_array_size(list)) {
+		puts("no transports: no other visor is connected\n  to connect one:  skygate transport add KEY "
+		     "stcp://HOST:7777");
+		return EXIT_DONE;
+	}
+	t = term_table_new(SG_ARRAY_LEN(heads), heads);
+	json_array_foreach(list, n, i)
+	{
+		int64_t rtt_us = get_int(i, "rtt_us");
+
+		cell_key(t, get_str(i, "pk"));
+		term_cell(t, *get_str(i, "peer") ? get_str(i, "peer") : "-");
+		term_cell(t, get_str(i, "carrier"));
+		term_cell(t, get_bool(i, "dialled") ? "to" : "from");
+		term_cell(t, get_str(i, "address"));
+		term_cell(t, get_str(i, "kind"));
+		cell_ms(t, rtt_us < 0 ? -1 : (rtt_us + 500) / 1000);
+		cell_ms(t, get_int(i, "up_ms"));
+		cell_int(t, get_int(i, "rx_bytes"), term_bytes);
+		cell_int(t, get_int(i, "tx_bytes"), term_bytes);
+	}
+	term_table_print(t);
+	return EXIT_DONE;
+}
+
+static int show_streams(const json_t *result)
+{
+	static const char *const heads[] = {
+		"KEY", "", "PORT", "NETWORK", "CARRIER", "UP", "RECEIVED", "SENT", "WAITING"};
+	const json_t *list = json_object_get(result, "streams"), *i;
+	struct term_table *t;
+	char port[TERM_TEXT];
+	size_t n;
+
+	if (!json_array_size(list)) {
+		puts("no streams are open");
+		return EXIT_DONE;
+	}
+	t = term_table_new(SG_ARRAY_LEN(heads), heads);
+	json_array_foreach(list, n, i)
+	{
+		cell_key(t, get_str(i, "pk"));
+		term_cell(t, get_bool(i, "dialled") ? "to" : "from");
+		snprintf(port, sizeof(port), "%lld", (long long)get_int(i, "port"));
+		term_cell(t, port);
+		term_cell(t, get_str(i, "network"));
+		term_cell(t, get_str(i, "carrier"));
+		cell_ms(t, get_int(i, "up_ms"));
+		cell_int(t, get_int(i, "rx_bytes"), term_bytes);
+		cell_int(t, get_int(i, "tx_bytes"), term_bytes);
+		cell_int(t, get_int(i, "rx_waiting"), term_bytes);
+	}
+	term_table_print(t);
+	return EXIT_DONE;
+}
+
+static int show_counters(const json_t *result)
+{
+	static const char *const heads[] = {"COUNTER", "VALUE", "MEANING"};
+	const json_t *list = json_object_get(result, "counters"), *i;
+	struct term_table *t = term_table_new(SG_ARRAY_LEN(heads), heads);
+	size_t n, zeros = 0;
+
+	json_array_foreach(list, n, i)
+	{
+		if (get_int(i, "value") == 0) {
+			zeros++;
+			continue;
+		}
+		term_cell(t, get_str(i, "name"));
+		cell_int(t, get_int(i, "value"), term_count);
+		term_cell(t, get_str(i, "help"));
+	}
+	term_table_print(t);
+	if (zeros)
+		printf("%zu more are zero; all of them:  skygate counter ls --json\n", zeros);
+	return EXIT_DONE;
+}
+
+static void provided(const json_t *plugin, char *out, size_t cap)
+{
+	struct sg_text t = sg_text(out, cap);
+	const json_t *i;
+	size_t n;
+
+	json_array_foreach(json_object_get(plugin, "provides"), n, i)
+		sg_text_addf(&t, "%s%s %s", n ? ", " : "", get_str(i, "kind"), get_str(i, "name"));
+}
+
+static int show_plugins(const json_t *result)
+{
+	static const char *const heads[] = {"PLUGIN", "VERSION", "STATE", "PROVIDES", "WHAT IT IS"};
+	const json_t *list = json_object_get(result, "plugins"), *i;
+	struct term_table *t = term_table_new(SG_ARRAY_LEN(heads), heads);
+	char what[256];
+	size_t n;
+
+	json_array_foreach(list, n, i)
+	{
+		provided(i, what, sizeof(what));
+		term_cell(t, get_str(i, "name"));
+		term_cell(t, get_str(i, "version"));
+		term_cell(t, get_str(i, "state"));
+		term_cell(t, what);
+		term_cell(t, get_str(i, "summary"));
+	}
+	term_table_print(t);
+	json_array_foreach(list, n, i)
+	{
+		if (*get_str(i, "why"))
+			printf("  %s: %s\n", get_str(i, "name"), get_str(i, "why"));
+	}
+	return EXIT_DONE;
+}
+
+static int show_findings(const json_t *result, const char *good)
+{
+	const json_t *i;
+	long long errors = get_int(result, "errors");
+	size_t n;
+
+	if (get_bool(result, "ok")) {
+		printf("%s: %s\n", get_str(result, "file"), good);
+		return EXIT_DONE;
+	}
+	json_array_foreach(json_object_get(result, "findings"), n, i) fprintf(stderr, "%s\n", get_str(i, "text"));
+	fprintf(stderr, "%lld error%s. Nothing was changed.\n", errors, errors == 1 ? "" : "s");
+	return EXIT_FAILED;
+}
+
+static int show_check(const json_t *result)
+{
+	return show_findings(result, "valid");
+}
+
+static int show_reload(const json_t *result)
+{
+	return show_findings(result, "valid, and in force");
+}
+
+static int show_added(const json_t *result)
+{
+	char key[TERM_TEXT];
+
+	printf("%s is kept connected until skygated restarts\n  see how it stands:  skygate transport ls\n",
+		term_key(get_str(result, "pk"), key));
+	return EXIT_DONE;
+}
+
+static int show_removed(const json_t *result)
+{
+	char key[TERM_TEXT];
+
+	printf("%s is disconnected\n", term_key(get_str(result, "pk"), key));
+	return EXIT_DONE;
+}
+
+static int show_level(const json_t *result)
+{
+	const char *topic = get_str(result, "topic");
+
+	printf("%s%s log at level %s until skygated restarts\n", *topic ? "lines of topic " : "all topics", topic,
+		get_str(result, "level"));
+	return EXIT_DONE;
+}
+
+static void print_line(const json_t *line)
+{
+	printf("%s %-5s %s: %s\n", get_str(line, "time"), get_str(line, "level"), get_str(line, "topic"),
+		get_str(line, "text"));
+}
+
+static int show_log(const json_t *result)
+{
+	const json_t *i;
+	size_t n;
+
+	json_array_foreach(json_object_get(result, "lines"), n, i) print_line(i);
+	fflush(stdout);
+	return EXIT_DONE;
+}
+
+void show_log_line(const json_t *notification)
+{
+	const json_t *params = json_object_get(notification, "params");
+
+	if (strcmp(get_str(notification, "method"), "log.dropped") == 0)
+		printf("… %lld lines came faster than they could be shown\n", (long long)get_int(params, "lines"));
+	else
+		print_line(params);
+	fflush(stdout);
+}
+
+static const struct {
+	const char *method;
+	int (*fn)(const json_t *result);
+} views[] = {
+	{"visor.status", show_status},
+	{"vpn.start", show_vpn},
+	{"vpn.stop", show_vpn},
+	{"vpn.status", show_vpn},
+	{"transport.list", show_transports},
+	{"transport.add", show_added},
+	{"transport.rm", show_removed},
+	{"stream.list", show_streams},
+	{"counter.list", show_counters},
+	{"plugin.list", show_plugins},
+	{"log.follow", show_log},
+	{"log.level", show_level},
+	{"config.check", show_check},
+	{"config.reload", show_reload},
+};
+
+int show(const char *method, const json_t *result)
+{
+	for (size_t i = 0; i < SG_ARRAY_LEN(views); i++) {
+		if (strcmp(views[i].method, method) == 0)
+			return views[i].fn(result);
+	}
+	/* A method newer than this table: its answer as it is. */
+	json_dumpf(result, stdout, JSON_INDENT(2));
+	putchar('\n');
+	return EXIT_DONE;
+}

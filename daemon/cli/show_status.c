@@ -1,0 +1,244 @@
+/*
+ * skygate status and skygate vpn: first the state in a word, then why, then what can be done.
+ *
+ *	skygate  connected   exit my_exit 0303dad3…c473 via stcp, direct       2 h 14 min
+ *	traffic  protected   192.168.1.0/24 (br-lan)  kill switch on, 0 packets blocked
+ */
+#include "base/common.h"
+#include "cli/cli.h"
+
+#include <arpa/inet.h>
+#include <ifaddrs.h>
+#include <netinet/in.h>
+
+#define LABEL 9
+#define WORD  12
+
+static void label(const char *text)
+{
+	term_word(text, LABEL, MOOD_PLAIN);
+}
+
+static bool is(const char *a, const char *b)
+{
+	return strcmp(a, b) == 0;
+}
+
+/* ---- the VPN client ----------------------------------------------------------------------------------------------- */
+
+static enum mood mood_of(const char *state)
+{
+	return is(state, "connected")                        ? MOOD_GOOD
+	       : is(state, "blocking") || is(state, "armed") ? MOOD_CARE
+							     : MOOD_PLAIN;
+}
+
+static void show_connected(const json_t *vpn)
+{
+	const json_t *exit = json_object_get(vpn, "exit");
+	char key[TERM_TEXT], since[TERM_TEXT];
+
+	printf("exit %s %s via %s, %s   %s\n", get_str(exit, "name"), term_key(get_str(exit, "pk"), key),
+		get_str(vpn, "carrier"), get_str(vpn, "network"), term_duration(get_int(vpn, "since_ms"), since));
+}
+
+static void show_waiting(const json_t *vpn)
+{
+	int64_t next_ms = get_int(vpn, "next_try_ms"), attempts = get_int(vpn, "attempts");
+	const char *reason = get_str(vpn, "reason");
+	char next[TERM_TEXT];
+
+	fputs(*reason ? reason : "looking for the exit", stdout);
+	if (next_ms >= 0 && json_object_get(vpn, "next_try_ms"))
+		printf("; trying again in %s", term_duration(next_ms, next));
+	if (attempts > 1)
+		printf(" (attempt %lld)", (long long)attempts);
+	putchar('\n');
+}
+
+static void show_client(const json_t *vpn)
+{
+	const char *state = get_str(vpn, "state");
+
+	label("skygate");
+	term_word(state, WORD, mood_of(state));
+	if (is(state, "connected"))
+		show_connected(vpn);
+	else if (is(state, "armed"))
+		puts(get_bool(vpn, "open") ? "the VPN is not asked for, and the LAN may leave without it"
+					   : "the VPN is not asked for");
+	else if (is(state, "blocking"))
+		show_waiting(vpn);
+	else
+		puts(json_object_get(vpn, "mode") ? "no VPN (mode 'off')" : "no VPN client is configured");
+}
+
+static void show_proof(const json_t *vpn)
+{
+	char rtt[TERM_TEXT], up[TERM_TEXT], down[TERM_TEXT], proof[TERM_TEXT];
+
+	if (!is(get_str(vpn, "state"), "connected"))
+		return;
+	label("exit");
+	printf("%s   up %s   down %s   last proof %s ago\n", term_duration(get_int(vpn, "rtt_ms"), rtt),
+		term_bytes((uint64_t)get_int(vpn, "up_bytes"), up),
+		term_bytes((uint64_t)get_int(vpn, "down_bytes"), down),
+		term_duration(get_int(vpn, "last_proof_ms"), proof));
+}
+
+static void show_hints(const json_t *vpn)
+{
+	const json_t *link = json_object_get(vpn, "link");
+	const char *state = get_str(vpn, "state"), *why = get_str(link, "why");
+
+	if (is(state, "blocking") && link && !get_bool(link, "linked") && *why && !is(why, get_str(vpn, "reason")))
+		printf("  the way to the exit%s%s: %s\n", *get_str(link, "address") ? ", " : "",
+			get_str(link, "address"), why);
+	if (is(state, "armed"))
+		puts("  to start it:  skygate vpn start");
+	if (is(state, "blocking") && get_bool(vpn, "kill_switch"))
+		puts("  to let the LAN out without protection:  skygate vpn stop --open");
+}
+
+static void show_server(const json_t *server)
+{
+	int64_t clients = get_int(server, "clients");
+	bool ready = get_bool(server, "ready");
+
+	if (!json_is_object(server))
+		return;
+	label("server");
+	term_word(ready ? "ready" : "closed", WORD, ready ? MOOD_GOOD : MOOD_BAD);
+	if (!ready) {
+		puts(get_str(server, "why"));
+		return;
+	}
+	printf("%lld of %lld client%s   pool %s%s\n", (long long)clients, (long long)get_int(server, "max_clients"),
+		clients == 1 ? "" : "s", get_str(server, "pool"),
+		get_bool(server, "open_to_all") ? "   open to everybody" : "");
+}
+
+int show_vpn(const json_t *vpn)
+{
+	show_client(vpn);
+	show_proof(vpn);
+	show_server(json_object_get(vpn, "server"));
+	show_hints(vpn);
+	return EXIT_DONE;
+}
+
+/* ---- traffic ------------------------------------------------------------------------------------------------------ */
+
+/* The IPv4 network of a device, as the machine has it now; "" when it has none. */
+static void network_of(const char *device, char *out, size_t cap)
+{
+	struct ifaddrs *list, *a;
+	char text[SG_IP4_TEXT];
+
+	out[0] = '\0';
+	if (getifaddrs(&list) < 0)
+		return;
+	for (a = list; a && !out[0]; a = a->ifa_next) {
+		uint32_t ip, mask;
+
+		if (!a->ifa_addr || !a->ifa_netmask || a->ifa_addr->sa_family != AF_INET || !is(a->ifa_name, device))
+			continue;
+		ip = ntohl(((const struct sockaddr_in *)a->ifa_addr)->sin_addr.s_addr);
+		mask = ntohl(((const struct sockaddr_in *)a->ifa_netmask)->sin_addr.s_addr);
+		snprintf(out, cap, "%s/%d", sg_ip4_str(ip & mask, text), __builtin_popcount(mask));
+	}
+	freeifaddrs(list);
+}
+
+static void print_lans(const json_t *interfaces)
+{
+	const json_t *i;
+	size_t n;
+
+	json_array_foreach(interfaces, n, i)
+	{
+		const char *device = get_str(i, "device");
+		char net[32];
+
+		network_of(device, net, sizeof(net));
+		printf("%s%s(%s)  ", net, net[0] ? " " : "", device);
+	}
+}
+
+struct verdict {
+	const char *word;
+	enum mood mood;
+	const char *text; /* instead of networks and switch */
+};
+
+static struct verdict judge(const json_t *kernel, const char *state)
+{
+	bool steered = !is(get_str(kernel, "mode"), "off");
+
+	if (!json_is_object(kernel))
+		return (struct verdict){
+			"untouched", MOOD_PLAIN, "skygated runs without skygate-netd: nothing of the LAN is steered"};
+	if (!get_bool(kernel, "answered"))
+		return (struct verdict){"unknown", MOOD_BAD, get_str(kernel, "why")};
+	if (!steered)
+		return (struct verdict){"direct", MOOD_PLAIN, "nothing is steered (mode 'off')"};
+	if (is(get_str(kernel, "path"), "open"))
+		return (struct verdict){
+			"open", MOOD_BAD, "leaves without protection, as asked for; to end that:  skygate vpn start"};
+	if (!get_bool(kernel, "rules_in_place"))
+		return (struct verdict){"unsafe", MOOD_BAD, "the rules are not in the kernel; see:  skygate log"};
+	if (is(state, "connected"))
+		return (struct verdict){"protected", MOOD_GOOD, NULL};
+	if (!get_bool(kernel, "kill_switch"))
+		return (struct verdict){"open", MOOD_BAD, "leaves without protection: the kill switch is off"};
+	return (struct verdict){"blocked", MOOD_CARE, NULL};
+}
+
+static void show_traffic(const json_t *status, const char *state)
+{
+	const json_t *kernel = json_object_get(status, "kernel");
+	struct verdict v = judge(kernel, state);
+	char count[TERM_TEXT];
+
+	label("traffic");
+	term_word(v.word, WORD, v.mood);
+	if (v.text) {
+		puts(v.text);
+		return;
+	}
+	if (is(get_str(kernel, "mode"), "host"))
+		fputs("this machine  ", stdout);
+	else
+		print_lans(json_object_get(status, "interfaces"));
+	printf("kill switch %s, %s packets blocked\n", get_bool(kernel, "kill_switch") ? "on" : "off",
+		term_count((uint64_t)get_int(kernel, "blocked"), count));
+}
+
+int show_status(const json_t *status)
+{
+	const json_t *vpn = json_object_get(status, "vpn"), *sandbox = json_object_get(status, "sandbox");
+	int64_t links = get_int(status, "transports");
+	char key[TERM_TEXT], memory[TERM_TEXT], up[TERM_TEXT];
+
+	if (json_is_object(vpn)) {
+		show_client(vpn);
+	} else {
+		label("skygate");
+		term_word("running", WORD, MOOD_PLAIN);
+		puts("no VPN (the plugin app-vpn is not loaded)");
+	}
+	show_traffic(status, get_str(vpn, "state"));
+	show_proof(vpn);
+	show_server(json_object_get(vpn, "server"));
+	label("visor");
+	printf("%s   %lld transport%s   memory %s   version %s   up %s\n", term_key(get_str(status, "pk"), key),
+		(long long)links, links == 1 ? "" : "s",
+		term_bytes((uint64_t)get_int(json_object_get(status, "memory"), "resident"), memory),
+		get_str(status, "version"), term_duration(get_int(status, "uptime_ms"), up));
+	if (*get_str(sandbox, "why")) {
+		label("sandbox");
+		puts(get_str(sandbox, "why"));
+	}
+	show_hints(vpn);
+	return EXIT_DONE;
+}
