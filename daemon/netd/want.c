@@ -57,7 +57,7 @@ static int collect_nets(const struct netd_conf *conf, const struct k_view *view,
 
 		if (!link || link->loopback || is_ours(a->dev) || is_link_local(&a->p))
 			continue;
-		if (a->p.family == AF_INET && strcmp(a->dev, conf->uplink) != 0)
+		if (a->p.family == AF_INET)
 			err = nets_add(&w->own, &a->p);
 		for (size_t l = 0; l < conf->n_lans && err == 0; l++) {
 			if (strcmp(conf->lan[l], a->dev) != 0)

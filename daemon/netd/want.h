@@ -29,7 +29,7 @@ struct want {
 
 	struct nets lan[NETD_LANS_MAX]; /* by device, as in the configuration */
 	struct nets lans;               /* all of them */
-	struct nets own;                /* of this machine, its uplink and our TUNs left out */
+	struct nets own;                /* of this machine, its uplink's too, our TUNs left out */
 };
 
 /** want_build - 0 or -ENOMEM (then *out is empty). Free with want_fini. */
