@@ -65,6 +65,9 @@ function(sg_pkg module)
 	target_link_libraries(pkg_${module} INTERFACE PkgConfig::${module})
 endfunction()
 
+# Programs find libskygate wherever the whole was installed; plugins find it loaded already.
+set(SG_INSTALL_RPATH "$ORIGIN/../${CMAKE_INSTALL_LIBDIR}")
+
 # sg_program(NAME SOURCES … LINKS …): a program of the product.
 function(sg_program name)
 	cmake_parse_arguments(A "" "" "SOURCES;LINKS;PKGS" ${ARGN})
@@ -75,6 +78,9 @@ function(sg_program name)
 		target_link_libraries(${name} PRIVATE pkg_${pkg})
 	endforeach()
 	set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bin)
+	if("skygate" IN_LIST A_LINKS)
+		set_target_properties(${name} PROPERTIES INSTALL_RPATH "${SG_INSTALL_RPATH}")
+	endif()
 endfunction()
 
 # sg_daemon_program(NAME SOURCES…): core with main of its own. Core shares libskygate with the plugins it loads (one
@@ -89,6 +95,7 @@ function(sg_daemon_program name)
 			target_include_directories(${name} PRIVATE $<TARGET_PROPERTY:${folder},INTERFACE_INCLUDE_DIRECTORIES>)
 		endforeach()
 		target_link_libraries(${name} PRIVATE skygate pkg_jansson pkg_libseccomp ${CMAKE_DL_LIBS} sg_flags)
+		set_target_properties(${name} PROPERTIES INSTALL_RPATH "${SG_INSTALL_RPATH}")
 	endif()
 	# Plugins are known once every folder was read.
 	cmake_language(EVAL CODE "cmake_language(DEFER DIRECTORY [[${CMAKE_SOURCE_DIR}]] CALL sg_builtin_plugins [[${name}]])")
