@@ -1,0 +1,197 @@
+/*
+ * Dialling: tune the socket (netd's answer is awaited, for congestion control must be chosen before the connection),
+ * connect, and hand the descriptor over. One deadline for all of it.
+ */
+#include "tcp.h"
+#include "base/alloc.h"
+#include "base/common.h"
+#include "base/err.h"
+#include "base/limits.h"
+
+#include <sys/socket.h>
+#include <unistd.h>
+
+struct attempt {
+	struct sg_list node;
+	struct tcp *t;
+	struct sg_dial *dial; /* NULL: over, only the question is still open */
+	struct sg_addr to;
+	int fd;
+	struct sg_watch *watch;
+	struct sg_timer timer;
+	struct sg_defer begin;
+	bool asking;
+};
+
+static void attempt_close(struct attempt *a)
+{
+	sg_list_remove(&a->node);
+	sg_timer_stop(&a->timer);
+	sg_defer_stop(&a->begin);
+	sg_watch_free(a->watch);
+	if (a->fd >= 0)
+		close(a->fd);
+	a->fd = -1;
+	a->watch = NULL;
+	a->dial = NULL;
+	if (!a->asking)
+		sg_free(a);
+}
+
+static void failed(struct attempt *a, int err)
+{
+	const struct sg_host *host = a->t->host;
+	struct sg_dial *dial = a->dial;
+	char to[SG_ADDR_TEXT], why[192];
+
+	sg_addr_str(&a->to, to);
+	switch (err) {
+	case ECONNREFUSED:
+		snprintf(why, sizeof(why), "%s refuses connections. Is skygated running there?", to);
+		break;
+	case ETIMEDOUT:
+		snprintf(why, sizeof(why),
+			"%s does not answer. Is the address right, and does its firewall let port %u in?", to,
+			sg_addr_port(&a->to));
+		break;
+	case ENETUNREACH:
+	case EHOSTUNREACH:
+		snprintf(
+			why, sizeof(why), "%s cannot be reached: there is no route to it. Is this machine online?", to);
+		break;
+	case EACCES:
+	case EPERM:
+		snprintf(why, sizeof(why), "a firewall of this machine refuses connections to %s", to);
+		break;
+	default:
+		snprintf(why, sizeof(why), "connecting to %s failed: %s", to, sg_strerror(-err));
+	}
+	attempt_close(a);
+	host->dial_done(dial, -err, why);
+}
+
+static void connected(struct attempt *a)
+{
+	const struct sg_host *host = a->t->host;
+	struct sg_dial *dial = a->dial;
+	int fd = a->fd;
+
+	sg_watch_free(a->watch);
+	a->watch = NULL;
+	a->fd = -1;
+	attempt_close(a);
+	host->dial_done(dial, fd, "");
+}
+
+static void on_writable(void *arg, int fd, unsigned events)
+{
+	struct attempt *a = arg;
+	socklen_t len = sizeof(int);
+	int err = 0;
+
+	(void)events;
+	if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &err, &len) < 0)
+		err = errno;
+	if (err)
+		failed(a, err);
+	else
+		connected(a);
+}
+
+static void on_timeout(void *arg)
+{
+	failed(arg, ETIMEDOUT);
+}
+
+static void connect_now(struct attempt *a)
+{
+	if (connect(a->fd, (const struct sockaddr *)&a->to.ss, a->to.len) == 0)
+		connected(a);
+	else if (errno != EINPROGRESS)
+		failed(a, errno);
+	else
+		sg_watch_set(a->watch, SG_WRITABLE);
+}
+
+static void on_tuned(void *arg, int err)
+{
+	struct attempt *a = arg;
+	struct tcp *t = a->t;
+
+	a->asking = false;
+	if (a->dial)
+		connect_now(a); /* tuned or not: the link works either way */
+	else
+		sg_free(a);
+	tcp_answered(t, err);
+}
+
+/* From the loop, so that dial_done never comes inside dial(). */
+static void begin(void *arg)
+{
+	struct attempt *a = arg;
+
+	a->asking = true;
+	a->t->asked++;
+	if (a->t->host->tune_socket(a->t->inst, a->fd, on_tuned, a) == 0)
+		return;
+	a->asking = false;
+	a->t->asked--;
+	a->t->untuned++;
+	connect_now(a);
+}
+
+static int dial(void *ctx, const char *carrier, const struct sg_addr *to, struct sg_dial *d)
+{
+	struct tcp *t = ctx;
+	struct sg_loop *loop = t->host->loop(t->inst);
+	struct attempt *a = sg_calloc(1, sizeof(*a));
+	int ret;
+
+	(void)carrier; /* there is only one */
+	if (!a)
+		return -ENOMEM;
+	a->t = t;
+	a->dial = d;
+	a->to = *to;
+	sg_list_init(&a->node);
+	sg_timer_init(&a->timer, loop, on_timeout, a);
+	sg_defer_init(&a->begin, begin, a);
+	a->fd = socket(to->ss.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	ret = a->fd < 0 ? -errno : sg_watch_new(loop, a->fd, on_writable, a, &a->watch);
+	if (ret == 0)
+		ret = sg_timer_start(&a->timer, SG_DIAL_TIMEOUT_MS);
+	if (ret < 0) {
+		attempt_close(a);
+		return ret;
+	}
+	tcp_socket_options(a->fd);
+	sg_list_add_tail(&t->dials, &a->node);
+	sg_defer_start(loop, &a->begin);
+	return 0;
+}
+
+static void cancel(void *ctx, struct sg_dial *d)
+{
+	struct tcp *t = ctx;
+
+	sg_list_for_safe (it, &t->dials) {
+		struct attempt *a = sg_container_of(it, struct attempt, node);
+
+		if (a->dial == d)
+			attempt_close(a);
+	}
+}
+
+/* The host has cancelled its dials before it stops us; whatever is left has nobody to tell. */
+void tcp_dial_close(struct tcp *t)
+{
+	sg_list_for_safe (it, &t->dials)
+		attempt_close(sg_container_of(it, struct attempt, node));
+}
+
+const struct sg_carrier_ops tcp_carrier_ops = {
+	.size = sizeof(tcp_carrier_ops),
+	.dial = dial,
+	.cancel = cancel,
+};
