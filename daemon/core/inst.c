@@ -26,7 +26,7 @@ static void finish_stop(void *arg)
 	if (inst->state == INST_STOPPING) {
 		inst->state = INST_STOPPED;
 		inst->ctx = NULL;
-		log_debug("%s stopped", name_of(inst));
+		log_info("%s stopped", name_of(inst));
 	}
 	inst->done = NULL;
 	if (done)

@@ -154,9 +154,9 @@ void method_transport_rm(struct core *core, struct call *call, json_t *params)
 	int err;
 
 	m.len = strlen(m.prefix);
-	if (m.len >= 2)
+	if (m.len >= 1)
 		links_each(core->links, match_link, &m);
-	if (m.len >= 2)
+	if (m.len >= 1)
 		peers_each_added(core, match_extra, &m);
 	if (m.n > 1) {
 		call_fail(call, SG_RPC_PARAMS, "'%.70s' fits %zu keys; give more of it", m.prefix, m.n);
