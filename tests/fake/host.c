@@ -64,10 +64,19 @@ static void host_dial_cancel(struct sg_inst *i, void *arg)
 		i->host->dialed = NULL;
 }
 
-static struct fake_peer *peer(struct fake_host *h, const char *name, const struct sg_pk *pk)
+static struct fake_peer *peer_by_name(struct fake_host *h, const char *name)
 {
 	for (size_t i = 0; i < FAKE_PEERS; i++) {
-		if (name ? strcmp(h->peers[i].name, name) == 0 : memcmp(&h->peers[i].pk, pk, sizeof(*pk)) == 0)
+		if (strcmp(h->peers[i].name, name) == 0)
+			return &h->peers[i];
+	}
+	return NULL;
+}
+
+static struct fake_peer *peer_by_key(struct fake_host *h, const struct sg_pk *pk)
+{
+	for (size_t i = 0; i < FAKE_PEERS; i++) {
+		if (memcmp(&h->peers[i].pk, pk, sizeof(*pk)) == 0)
 			return &h->peers[i];
 	}
 	return NULL;
@@ -75,7 +84,7 @@ static struct fake_peer *peer(struct fake_host *h, const char *name, const struc
 
 static int host_peer_find(struct sg_inst *i, const char *name, struct sg_pk *out)
 {
-	struct fake_peer *p = peer(i->host, name, NULL);
+	struct fake_peer *p = peer_by_name(i->host, name);
 
 	if (!p)
 		return -ENOENT;
@@ -85,7 +94,7 @@ static int host_peer_find(struct sg_inst *i, const char *name, struct sg_pk *out
 
 static int host_peer_state(struct sg_inst *i, const struct sg_pk *pk, struct sg_peer_state *out)
 {
-	struct fake_peer *p = peer(i->host, NULL, pk);
+	struct fake_peer *p = peer_by_key(i->host, pk);
 
 	memset(out, 0, sizeof(*out));
 	if (!p)

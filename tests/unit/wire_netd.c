@@ -59,7 +59,7 @@ static void there_and_back(const struct sg_netd_msg *m, bool from_core)
 	/* Not a byte less, not a byte more, not from the other side. */
 	for (int cut = 0; cut < len; cut++)
 		assert_int_equal(sg_netd_decode((struct sg_view){bytes, (size_t)cut}, from_core, &got), SG_EMALF);
-	memcpy(longer, bytes, (size_t)len);
+	memcpy(longer, bytes, sizeof(bytes));
 	longer[len] = 0;
 	assert_int_equal(sg_netd_decode((struct sg_view){longer, (size_t)len + 1}, from_core, &got), SG_EMALF);
 	assert_int_equal(sg_netd_decode((struct sg_view){bytes, (size_t)len}, !from_core, &got), SG_EMALF);
