@@ -28,14 +28,14 @@
 /* Virtual streams: id u64 | key 33 | flags u8 | data. (spec) */
 #define SG_VSTREAM_HEAD           42
 #define SG_VSTREAM_DATA_MAX       (SG_PACKET_PAYLOAD_MAX - SG_VSTREAM_HEAD)
-#define SG_VSTREAM_OPEN_MS        5000         /* SYN to answer (spec) */
-#define SG_ROUTE_DIAL_MS          5000         /* waiting for a link to dial through (own) */
-#define SG_VSTREAM_STALL_MS       30000        /* a reader that holds up a whole link for so long loses its stream (spec) */
+#define SG_VSTREAM_OPEN_MS        5000  /* SYN to answer (spec) */
+#define SG_ROUTE_DIAL_MS          5000  /* waiting for a link to dial through (own) */
+#define SG_VSTREAM_STALL_MS       30000 /* a reader that holds up a whole link for so long loses its stream (spec) */
 #define SG_VSTREAM_CREDIT_MAX     (4 * 1024 * 1024)  /* bytes, what a stream's window may grow to (own) */
 #define SG_ROUTE_RX_BYTES         (16 * 1024 * 1024) /* bytes queued for slow readers, all streams (own) */
-#define SG_VSTREAMS_PER_LINK      256          /* (own) */
-#define SG_VSTREAM_CREDIT_FIRST   (256 * 1024) /* bytes, first window between our own ends (contracts) */
-#define SG_VSTREAM_RX_QUEUE_BYTES (256 * 1024) /* held for a slow reader without credits (own) */
+#define SG_VSTREAMS_PER_LINK      256                /* (own) */
+#define SG_VSTREAM_CREDIT_FIRST   (256 * 1024)       /* bytes, first window between our own ends (contracts) */
+#define SG_VSTREAM_RX_QUEUE_BYTES (256 * 1024)       /* held for a slow reader without credits (own) */
 
 /* Links. */
 #define SG_LINKS_MAX            1024         /* live links, all carriers (own) */
@@ -45,7 +45,7 @@
 #define SG_LINK_TX_BURST        (64 * 1024)  /* bytes staged that are sent without waiting for the round's end (own) */
 #define SG_LINK_RX_READ         (128 * 1024) /* bytes of one read: frames and plaintext stay in the second-level cache (own) */
 #define SG_LINK_RX_ROUND        (512 * 1024) /* bytes of one link before others get their turn (own) */
-#define SG_LINK_QUIET_MS        1200  /* a visor of 2024 forgets a closed transport within 1 s (spec) */
+#define SG_LINK_QUIET_MS        1200         /* a visor of 2024 forgets a closed transport within 1 s (spec) */
 #define SG_LINK_PING_OWN_MS     2000         /* silence before a ping between our own ends (own) */
 #define SG_LINK_DEAD_OWN_MS     6000         /* silence after which our own other end is gone (P4) */
 #define SG_LINK_PING_2026_MS    60000        /* toward peers that know pings but not our mark (spec) */
