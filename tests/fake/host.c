@@ -115,10 +115,10 @@ void fake_tun_answer(struct fake_host *h, int err, const char *why)
 	assert_non_null(fn);
 	h->tun_fn = NULL;
 	if (err == 0) {
-		if (h->tun_kernel >= 0)
-			close(h->tun_kernel);
+		if (h->tun_kernel[h->tun_role] >= 0)
+			close(h->tun_kernel[h->tun_role]);
 		assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fd), 0);
-		h->tun_kernel = fd[0];
+		h->tun_kernel[h->tun_role] = fd[0];
 		h->tun.fd = fd[1];
 	}
 	fn(h->tun_arg, err, err ? NULL : &h->tun, why);
@@ -128,13 +128,13 @@ static int host_tun_open(struct sg_inst *i, enum sg_tun_role role, sg_tun_fn *fn
 {
 	struct fake_host *h = i->host;
 
-	(void)role;
 	h->tun_opens++;
 	if (h->tun_err)
 		return h->tun_err;
 	assert_null(h->tun_fn);
 	h->tun_fn = fn;
 	h->tun_arg = arg;
+	h->tun_role = role;
 	if (!h->tun_hold)
 		fake_tun_answer(h, 0, "");
 	return 0;
@@ -194,7 +194,7 @@ struct fake_host *fake_host_new(const char *conf)
 	h->loop = sg_loop_new(&h->clock);
 	assert_non_null(h->loop);
 	h->inst.host = h;
-	h->tun_kernel = -1;
+	h->tun_kernel[0] = h->tun_kernel[1] = -1;
 	h->tun.mtu = 1500;
 	snprintf(h->tun.name, sizeof(h->tun.name), "sky0");
 	memset(h->own.b, 0x33, sizeof(h->own.b));
@@ -240,12 +240,14 @@ void fake_host_free(struct fake_host *h)
 	char byte;
 
 	fake_turn(h);
-	if (h->tun_kernel >= 0) {
+	for (int role = 0; role < 2; role++) {
+		if (h->tun_kernel[role] < 0)
+			continue;
 		/* End of file, after what was written: the plugin has closed its end. */
-		while (recv(h->tun_kernel, &byte, 1, 0) > 0)
+		while (recv(h->tun_kernel[role], &byte, 1, 0) > 0)
 			;
-		assert_int_equal(recv(h->tun_kernel, &byte, 1, 0), 0);
-		close(h->tun_kernel);
+		assert_int_equal(recv(h->tun_kernel[role], &byte, 1, 0), 0);
+		close(h->tun_kernel[role]);
 	}
 	sg_loop_free(h->loop);
 	sg_uci_free(h->conf);
@@ -269,7 +271,10 @@ struct json_t *fake_call(struct fake_host *h, const char *method, const char *pa
 {
 	json_t *in = json_loads(params, 0, NULL), *result = NULL;
 
-	assert_non_null(in);
+	if (!in) { /* the memory of the host was out, then; the plugin is not asked */
+		snprintf(h->why, sizeof(h->why), "out of memory");
+		return NULL;
+	}
 	for (const struct sg_method *m = h->plugin->methods; m->name; m++) {
 		if (strcmp(m->name, method) == 0 && m->call(h->ctx, in, &result, h->why, sizeof(h->why)) < 0)
 			assert_null(result);

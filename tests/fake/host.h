@@ -61,12 +61,13 @@ struct fake_host {
 	int dial_err;
 
 	/* netd. */
-	int tun_err;    /* refuses at once */
-	bool tun_hold;  /* answers only by fake_tun_answer */
-	int tun_kernel; /* the other end of the plugin's TUN; -1: none */
+	int tun_err;       /* refuses at once */
+	bool tun_hold;     /* answers only by fake_tun_answer */
+	int tun_kernel[2]; /* by role: the other end of the plugin's TUN; -1: none */
 	unsigned tun_opens;
 	struct sg_tun tun; /* answered; its fd is made for each */
 	sg_tun_fn *tun_fn;
+	enum sg_tun_role tun_role;
 	void *tun_arg;
 	int lease_err;   /* answered to the call-back */
 	bool lease_hold; /* answers only by fake_lease_answer */

@@ -169,14 +169,14 @@ static void lan_sends(struct fake_host *h, const uint8_t *p, size_t len)
 	uint8_t b[10 + 2048] = {0};
 
 	memcpy(b + 10, p, len);
-	assert_int_equal(send(h->tun_kernel, b, 10 + len, 0), (ssize_t)(10 + len));
+	assert_int_equal(send(h->tun_kernel[SG_TUN_CLIENT], b, 10 + len, 0), (ssize_t)(10 + len));
 }
 
 /* What the kernel got from the TUN; 0: nothing. */
 static size_t lan_gets(struct fake_host *h, uint8_t *p, size_t cap)
 {
 	uint8_t b[70000];
-	ssize_t n = recv(h->tun_kernel, b, sizeof(b), 0);
+	ssize_t n = recv(h->tun_kernel[SG_TUN_CLIENT], b, sizeof(b), 0);
 
 	if (n < 10)
 		return 0;
@@ -695,8 +695,8 @@ static void netd_fails_in_every_way(void **state)
 	assert_int_equal(h->tun_opens, 4);
 	s = connected(h);
 	/* And while it runs: */
-	close(h->tun_kernel);
-	h->tun_kernel = -1;
+	close(h->tun_kernel[SG_TUN_CLIENT]);
+	h->tun_kernel[SG_TUN_CLIENT] = -1;
 	fake_turn(h);
 	expect_state(h, "blocking", "sky0 was deleted");
 	assert_true(s->closed);

@@ -110,14 +110,14 @@ static void kernel_sends(struct fake_host *h, const uint8_t vnet[10], const uint
 	if (vnet)
 		memcpy(b, vnet, 10);
 	memcpy(b + 10, p, len);
-	assert_int_equal(send(h->tun_kernel, b, 10 + len, 0), (ssize_t)(10 + len));
+	assert_int_equal(send(h->tun_kernel[SG_TUN_SERVER], b, 10 + len, 0), (ssize_t)(10 + len));
 	fake_turn(h);
 }
 
 static size_t kernel_gets(struct fake_host *h, uint8_t *p)
 {
 	uint8_t b[70000];
-	ssize_t n = recv(h->tun_kernel, b, sizeof(b), 0);
+	ssize_t n = recv(h->tun_kernel[SG_TUN_SERVER], b, sizeof(b), 0);
 
 	if (n < 10)
 		return 0;
@@ -581,8 +581,8 @@ static void no_tun_no_lease(void **state)
 	expect_bool(h, "ready", true);
 	s = client(h, 1);
 	/* The device is deleted: the clients are told, and another one is asked for. */
-	close(h->tun_kernel);
-	h->tun_kernel = -1;
+	close(h->tun_kernel[SG_TUN_SERVER]);
+	h->tun_kernel[SG_TUN_SERVER] = -1;
 	fake_turn(h);
 	assert_true(s->closed);
 	expect_bool(h, "ready", true);
