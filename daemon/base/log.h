@@ -44,6 +44,7 @@ void sg_log_hide_addresses(bool hide);
 const char *sg_log_addr(const char *text);
 
 bool sg_log_on(struct sg_log_topic *t, enum sg_log_level level);
+/** sg_log_pass - whether the limit lets a line through; NULL: always. */
 bool sg_log_pass(struct sg_log_limit *rl);
 void sg_log_line(struct sg_log_topic *t, enum sg_log_level level, struct sg_log_limit *rl, const char *fmt, ...)
 	SG_PRINTF(4, 5);
@@ -55,7 +56,7 @@ SG_END_DECLS
 
 #define sg_log_at_(level, rl, ...)                                                                                     \
 	do {                                                                                                           \
-		if (sg_log_on(&sg_log_topic_, (level)) && (!(rl) || sg_log_pass(rl)))                                  \
+		if (sg_log_on(&sg_log_topic_, (level)) && sg_log_pass(rl))                                             \
 			sg_log_line(&sg_log_topic_, (level), (rl), __VA_ARGS__);                                       \
 	} while (0)
 
