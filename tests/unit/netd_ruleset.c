@@ -257,7 +257,12 @@ static bool nft_accepts(const char *text)
 
 static bool is_a_case(unsigned what)
 {
-	return !((what & CLIENT) && (what & (HOST | NO_LAN))) && !((what & ALLOW) && !(what & SERVER));
+	/* A set of devices is not empty in mode vpn. */
+	if ((what & CLIENT) && (what & (HOST | NO_LAN)))
+		return false;
+	/* Many networks at once are slow to check: by themselves. */
+	return !((what & ALLOW) && !(what & SERVER)) &&
+	       !((what & MANY) && (what & (NO_PREFIX | OVERLAP | NO_LAN | ALLOW)));
 }
 
 static void test_nft_check(void **state)
@@ -276,7 +281,6 @@ static void test_nft_check(void **state)
 		char *all = calloc(1, ALL_ROOM);
 		struct sg_text t = sg_text(all, ALL_ROOM);
 
-		/* A set of devices is not empty in mode vpn; the rest in every combination. */
 		for (size_t i = 0; i < 2 * SG_ARRAY_LEN(words) && is_a_case(what); i++) {
 			char *one = NULL;
 
