@@ -1,0 +1,271 @@
+/* The control socket as strangers see it: framing, roles, parameters, limits, and a reader that does not read. */
+#include "base/common.h"
+#include "base/limits.h"
+#include "core_fixture.h"
+#include "wire/jsonrpc.h"
+
+#include <grp.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+static int setup(void **state)
+{
+	struct fixture *f = fixture_new();
+
+	fixture_conf(f, "\tlist plugin 'alpha'\n", "");
+	fixture_start(f);
+	*state = f;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct fixture *f = *state;
+	int status = fixture_stop(f);
+
+	fixture_free(f);
+	return status;
+}
+
+static void expect(struct fixture *f, int fd, const char *request, const char *part)
+{
+	const char *line;
+
+	fixture_send(fd, request);
+	line = fixture_line(f, fd);
+	assert_non_null(line);
+	if (!strstr(line, part))
+		fail_msg("no %s in %s", part, line);
+}
+
+static void test_framing(void **state)
+{
+	struct fixture *f = *state;
+	int fd = fixture_connect(f);
+	char one[] = "?";
+
+	expect(f, fd, "nonsense\n", "{\"jsonrpc\":\"2.0\",\"id\":null,\"error\":{\"code\":-32700,");
+	expect(f, fd, "\n\n{\"jsonrpc\":\"2.0\",\"id\":\"a\",\"method\":\"no.such\"}\n",
+		"\"id\":\"a\",\"error\":{\"code\":-32601,\"message\":\"there is no method 'no.such'\"}");
+	/* Byte by byte, and two in one write. */
+	for (const char *s = "{\"jsonrpc\":\"2.0\",\"id\":7,\"method\":\"stream.list\"}"; *s; s++) {
+		one[0] = *s;
+		fixture_send(fd, one);
+	}
+	expect(f, fd, "\n", "{\"jsonrpc\":\"2.0\",\"id\":7,\"result\":{\"streams\":[]}}");
+	expect(f, fd,
+		"{\"jsonrpc\":\"2.0\",\"id\":8,\"method\":\"stream.list\"}\n{\"jsonrpc\":\"2.0\",\"id\":9,\"method\":"
+		"\"stream.list\"}\n",
+		"\"id\":8,");
+	assert_non_null(strstr(fixture_line(f, fd), "\"id\":9,"));
+	/* A notification is not answered; the next request is. */
+	expect(f, fd,
+		"{\"jsonrpc\":\"2.0\",\"method\":\"stream.list\"}\n{\"jsonrpc\":\"2.0\",\"id\":10,\"method\":\"stream."
+		"list\"}\n",
+		"\"id\":10,");
+	close(fd);
+}
+
+/* A reload is answered later; what came behind it on the line is answered after it, in order. */
+static void test_pipelined_behind_a_reload(void **state)
+{
+	struct fixture *f = *state;
+	int fd = fixture_connect(f);
+
+	expect(f, fd,
+		"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"config.reload\"}\n{\"jsonrpc\":\"2.0\",\"id\":2,\"method\":"
+		"\"stream.list\"}\n"
+		"{\"jsonrpc\":\"2.0\",\"id\":3,\"method\":\"stream.list\"}\n",
+		"\"id\":1,\"result\":{\"ok\":true");
+	assert_non_null(strstr(fixture_line(f, fd), "\"id\":2,"));
+	assert_non_null(strstr(fixture_line(f, fd), "\"id\":3,"));
+	close(fd);
+}
+
+static void test_params(void **state)
+{
+	struct fixture *f = *state;
+	static const struct {
+		const char *method, *params, *part;
+	} rows[] = {
+		{"log.level", NULL,
+			"-32602,\"message\":\"log.level: parameter level is missing: error, warn, info or debug\""},
+		{"log.level", "{\"level\":3}", "log.level: parameter level is not a string"},
+		{"log.level", "{\"level\":\"in\\u0000fo\"}", "-32700"},
+		{"log.level", "{\"level\":\"loud\"}", "'loud' is not a level\\n  accepted: error, warn, info, debug"},
+		{"log.level", "{\"level\":\"info\",\"more\":1}", "log.level: unknown parameter 'more'"},
+		{"stream.list", "{\"from\":-1}", "stream.list: parameter from is not a number, not negative"},
+		{"log.follow", "{\"follow\":1}", "log.follow: parameter follow is not true or false"},
+		{"transport.add", "{\"pk\":\"02\"}", "'02' is not a public key"},
+		{"transport.rm", "{\"pk\":\"02\"}", "'02' fits the key of no transport"},
+		{"vpn.start", NULL, "vpn.start: the plugin app-vpn is not running"},
+	};
+
+	for (size_t i = 0; i < SG_ARRAY_LEN(rows); i++) {
+		json_t *answer = fixture_ask(f, rows[i].method, rows[i].params);
+
+		assert_non_null(json_object_get(answer, "error"));
+		if (!strstr(f->buf, rows[i].part))
+			fail_msg("no %s in %s", rows[i].part, f->buf);
+		json_decref(answer);
+	}
+}
+
+static void test_line_limit(void **state)
+{
+	struct fixture *f = *state;
+	int fd = fixture_connect(f);
+	char *big = malloc(SG_CONTROL_LINE_MAX + 2);
+
+	/* The longest line that may be. */
+	snprintf(big, SG_CONTROL_LINE_MAX + 2, "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"%*s\"}",
+		SG_CONTROL_LINE_MAX - 36, "x");
+	assert_int_equal(strlen(big), SG_CONTROL_LINE_MAX);
+	memcpy(big + SG_CONTROL_LINE_MAX, "\n", 2);
+	expect(f, fd, big, "-32601");
+	/* One more, and the connection ends. */
+	memset(big, 'x', SG_CONTROL_LINE_MAX + 1);
+	big[SG_CONTROL_LINE_MAX + 1] = '\0';
+	expect(f, fd, big, "-32600,\"message\":\"the request is longer than 65536 bytes\"");
+	assert_null(fixture_line(f, fd));
+	close(fd);
+	free(big);
+}
+
+static void test_too_many_clients(void **state)
+{
+	struct fixture *f = *state;
+	int fds[SG_CONTROL_CLIENTS], fd;
+
+	for (size_t i = 0; i < SG_CONTROL_CLIENTS; i++) {
+		fds[i] = fixture_connect(f);
+		expect(f, fds[i], "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"stream.list\"}\n", "result");
+	}
+	fd = fixture_connect(f);
+	assert_non_null(strstr(fixture_line(f, fd), "too many clients are connected"));
+	assert_null(fixture_line(f, fd));
+	close(fd);
+	for (size_t i = 0; i < SG_CONTROL_CLIENTS; i++)
+		close(fds[i]);
+}
+
+/* ---- roles -------------------------------------------------------------------------------------------------------- */
+
+/* Runs @fn in a child as another user, whose exit status must be 0. */
+static void as_user(struct fixture *f, gid_t gid, bool in_our_group, int (*fn)(struct fixture *f))
+{
+	const gid_t extra = getegid();
+	int status;
+	pid_t pid;
+
+	/* Files on the way are closed to others; that is not what is tested here. */
+	chmod(f->dir, 0755);
+	chmod(f->socket, 0777);
+	fflush(NULL);
+	pid = fork();
+	if (pid == 0) {
+		if (setgroups(in_our_group, &extra) < 0 || setgid(gid) < 0 || setuid(64007) < 0)
+			_exit(90);
+		_exit(fn(f));
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFEXITED(status));
+	assert_int_equal(WEXITSTATUS(status), 0);
+}
+
+/* Asks every method of the table; viewers get answers or errors of the matter from theirs, and a refusal from others. */
+static int ask_all_as_viewer(struct fixture *f)
+{
+	for (const struct sg_method_row *m = sg_methods(); m->name; m++) {
+		json_t *answer = fixture_ask(f, m->name, NULL), *error = json_object_get(answer, "error");
+		bool refused = json_integer_value(json_object_get(error, "code")) == SG_RPC_FORBIDDEN;
+
+		if (refused != (m->role == SG_ROLE_ADMIN)) {
+			print_error("%s: %s\n", m->name, f->buf);
+			return 1;
+		}
+		json_decref(answer);
+	}
+	return 0;
+}
+
+/* Whatever a stranger asks, it is refused before it is read. */
+static int ask_all_as_stranger(struct fixture *f)
+{
+	for (const struct sg_method_row *m = sg_methods(); m->name; m++) {
+		json_t *answer = fixture_ask(f, m->name, NULL), *error = json_object_get(answer, "error");
+
+		if (json_integer_value(json_object_get(error, "code")) != SG_RPC_FORBIDDEN) {
+			print_error("%s: %s\n", m->name, f->buf);
+			return 1;
+		}
+		json_decref(answer);
+	}
+	return 0;
+}
+
+static void test_roles(void **state)
+{
+	struct fixture *f = *state;
+
+	if (geteuid() != 0)
+		skip();
+	as_user(f, 64007, true, ask_all_as_viewer);
+	as_user(f, getegid(), false, ask_all_as_viewer);
+	as_user(f, 64007, false, ask_all_as_stranger);
+}
+
+/* ---- following the log -------------------------------------------------------------------------------------------- */
+
+#define RELOADS 4000 /* log lines of each: more than the socket, the queue and the ring hold together */
+
+static void test_follower_that_does_not_read(void **state)
+{
+	struct fixture *f = *state;
+	int slow = fixture_connect(f), fd = fixture_connect(f);
+	json_int_t shown = 0, dropped = 0;
+	const char *line;
+
+	expect(f, slow, "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"log.follow\",\"params\":{\"follow\":true}}\n",
+		"\"lines\":[");
+	for (int i = 0; i < RELOADS; i++)
+		expect(f, fd, "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"config.reload\"}\n", "\"ok\":true");
+	while (shown + dropped < RELOADS) {
+		json_t *note;
+
+		line = fixture_line(f, slow);
+		assert_non_null(line);
+		note = json_loads(line, 0, NULL);
+		if (strcmp(json_string_value(json_object_get(note, "method")), "log.dropped") == 0)
+			dropped += json_integer_value(json_object_get(json_object_get(note, "params"), "lines"));
+		else
+			shown++;
+		json_decref(note);
+	}
+	assert_int_equal(shown + dropped, RELOADS);
+	assert_true(dropped > 0);
+	close(slow);
+	close(fd);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_framing, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_pipelined_behind_a_reload, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_params, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_line_limit, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_too_many_clients, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_roles, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_follower_that_does_not_read, setup, teardown),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
