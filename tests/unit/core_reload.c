@@ -1,0 +1,243 @@
+/* Reload and the way in and out: what runs afterwards, and that a bad configuration changes nothing. */
+#include "base/common.h"
+#include "core_fixture.h"
+
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+static int setup(void **state)
+{
+	*state = fixture_new();
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	fixture_free(*state);
+	return 0;
+}
+
+/* "alpha running, beta stopped", in the order of loading. */
+static void expect_plugins(struct fixture *f, const char *expected)
+{
+	json_t *answer = fixture_ask(f, "plugin.list", NULL), *p;
+	char text[256];
+	struct sg_text t = sg_text(text, sizeof(text));
+	size_t i;
+
+	json_array_foreach(json_object_get(json_object_get(answer, "result"), "plugins"), i, p)
+		sg_text_addf(&t, "%s%s %s", i ? ", " : "", json_string_value(json_object_get(p, "name")),
+			json_string_value(json_object_get(p, "state")));
+	assert_string_equal(text, expected);
+	json_decref(answer);
+}
+
+static json_int_t counter(struct fixture *f, const char *name)
+{
+	json_t *answer = fixture_ask(f, "counter.list", NULL), *c;
+	json_int_t value = -1;
+	size_t i;
+
+	json_array_foreach(json_object_get(json_object_get(answer, "result"), "counters"), i, c)
+	{
+		if (strcmp(json_string_value(json_object_get(c, "name")), name) == 0)
+			value = json_integer_value(json_object_get(c, "value"));
+	}
+	json_decref(answer);
+	return value;
+}
+
+static void reload(struct fixture *f, const char *part)
+{
+	json_decref(fixture_ask(f, "config.reload", NULL));
+	if (!strstr(f->buf, part))
+		fail_msg("no %s in %s", part, f->buf);
+}
+
+#define BOTH "\tlist plugin 'alpha'\n\tlist plugin 'beta'\n"
+
+static void test_start_and_stop(void **state)
+{
+	struct fixture *f = *state;
+	struct stat st;
+
+	fixture_conf(f, BOTH, "");
+	fixture_start(f);
+	expect_plugins(f, "alpha running, beta running");
+	assert_int_equal(stat(f->socket, &st), 0);
+	assert_int_equal(st.st_mode & 0777, 0660);
+	assert_int_equal(fixture_stop(f), 0);
+	assert_int_equal(stat(f->socket, &st), -1);
+}
+
+static void test_plugins_come_and_go(void **state)
+{
+	struct fixture *f = *state;
+
+	fixture_conf(f, "\tlist plugin 'alpha'\n", "");
+	fixture_start(f);
+	fixture_conf(f, BOTH, "config beta\n");
+	reload(f, "\"ok\":true");
+	expect_plugins(f, "alpha running, beta running");
+	assert_int_equal(counter(f, "alpha.reloads"), 1);
+	fixture_conf(f, "\tlist plugin 'beta'\n", "");
+	reload(f, "\"ok\":true");
+	expect_plugins(f, "alpha stopped, beta running");
+	fixture_conf(f, BOTH, "");
+	reload(f, "\"ok\":true");
+	expect_plugins(f, "alpha running, beta running");
+	assert_int_equal(counter(f, "alpha.starts"), 1);
+	assert_int_equal(counter(f, "alpha.reloads"), 0);
+	assert_int_equal(fixture_stop(f), 0);
+}
+
+/* One that cannot take it over is stopped, also when that takes time, and started. */
+static void test_restart_of_a_plugin(void **state)
+{
+	struct fixture *f = *state;
+
+	fixture_conf(f, BOTH, "");
+	fixture_start(f);
+	reload(f, "\"ok\":true");
+	assert_int_equal(counter(f, "alpha.reloads"), 1);
+	fixture_conf(f, BOTH, "config alpha\n\toption restart '1'\n\toption stop_ms '200'\n");
+	reload(f, "\"ok\":true");
+	assert_int_equal(counter(f, "alpha.reloads"), 0);
+	expect_plugins(f, "alpha running, beta running");
+	assert_int_equal(fixture_stop(f), 0);
+}
+
+static void test_bad_changes_nothing(void **state)
+{
+	struct fixture *f = *state;
+	char part[512];
+	FILE *out;
+
+	fixture_conf(f, BOTH, "config alpha\n");
+	fixture_start(f);
+	fixture_conf(f, "\tlist plugin 'alpha'\n", "config alpha\n\toption stop_ms '99999'\n");
+	snprintf(part, sizeof(part),
+		"{\"ok\":false,\"file\":\"%s\",\"errors\":1,\"findings\":[{\"line\":8,\"text\":\"%s:8: alpha: option "
+		"stop_ms: '99999' is "
+		"not in the range\\n  accepted: 0 to 60000\"}]}",
+		f->config, f->config);
+	reload(f, part);
+	expect_plugins(f, "alpha running, beta running");
+	assert_int_equal(counter(f, "alpha.reloads"), 0);
+	/* The check says the same and does not even try. */
+	json_decref(fixture_ask(f, "config.check", NULL));
+	assert_non_null(strstr(f->buf, part));
+	/* What only a new process can take over. */
+	snprintf(part, sizeof(part), "option user cannot change while skygated runs\\n  systemctl restart skygate");
+	out = fopen(f->config, "w");
+	fprintf(out, "config visor 'main'\n\toption identity '%s'\n\toption user '64002'\n\toption sandbox '0'\n",
+		f->identity);
+	fclose(out);
+	reload(f, part);
+	expect_plugins(f, "alpha running, beta running");
+	assert_int_equal(fixture_stop(f), 0);
+}
+
+static void test_going_back(void **state)
+{
+	struct fixture *f = *state;
+
+	fixture_conf(f, "\tlist plugin 'alpha'\n", "");
+	fixture_start(f);
+	fixture_conf(f, BOTH, "config beta\n\toption fail '1'\n");
+	reload(f, "-32000,\"message\":\"plugin beta does not start with the new configuration: it was told to fail\\n"
+		  "  the old one is in force again\"");
+	expect_plugins(f, "alpha running, beta failed");
+	/* And it works once that is mended. */
+	fixture_conf(f, BOTH, "config beta\n");
+	reload(f, "\"ok\":true");
+	expect_plugins(f, "alpha running, beta running");
+	assert_int_equal(fixture_stop(f), 0);
+}
+
+static void test_one_reload_at_a_time(void **state)
+{
+	struct fixture *f = *state;
+	int a, b;
+
+	fixture_conf(f, "\tlist plugin 'alpha'\n", "config alpha\n\toption restart '1'\n\toption stop_ms '300'\n");
+	fixture_start(f);
+	a = fixture_connect(f);
+	b = fixture_connect(f);
+	fixture_send(a, "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"config.reload\"}\n");
+	/* An answer on the other line: the first request was read. */
+	json_decref(fixture_ask(f, "stream.list", NULL));
+	fixture_send(b, "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"config.reload\"}\n");
+	assert_non_null(strstr(fixture_line(f, b), "a reload is under way already"));
+	assert_non_null(strstr(fixture_line(f, a), "\"ok\":true"));
+	close(a);
+	close(b);
+	assert_int_equal(fixture_stop(f), 0);
+}
+
+/* The caller leaves, the daemon is told to end: in the middle of a reload neither hurts. */
+static void test_end_within_a_reload(void **state)
+{
+	struct fixture *f = *state;
+	int a;
+
+	fixture_conf(f, BOTH, "config alpha\n\toption restart '1'\n\toption stop_ms '300'\n");
+	fixture_start(f);
+	a = fixture_connect(f);
+	fixture_send(a, "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"config.reload\"}\n");
+	json_decref(fixture_ask(f, "stream.list", NULL));
+	close(a);
+	assert_int_equal(fixture_stop(f), 0);
+}
+
+static void test_sighup(void **state)
+{
+	struct fixture *f = *state;
+
+	fixture_conf(f, "\tlist plugin 'alpha'\n", "");
+	fixture_start(f);
+	kill(f->pid, SIGHUP);
+	for (int i = 0; i < 1000 && counter(f, "alpha.reloads") == 0; i++)
+		nanosleep(&(struct timespec){0, 5000000}, NULL);
+	assert_int_equal(counter(f, "alpha.reloads"), 1);
+	assert_int_equal(fixture_stop(f), 0);
+}
+
+/* A plugin that does not end is not waited for longer than five seconds, and the exit is orderly all the same. */
+static void test_stop_has_a_limit(void **state)
+{
+	struct fixture *f = *state;
+	struct timespec before, after;
+
+	fixture_conf(f, BOTH, "config alpha\n\toption stop_ms '60000'\n");
+	fixture_start(f);
+	clock_gettime(CLOCK_MONOTONIC, &before);
+	assert_int_equal(fixture_stop(f), 0);
+	clock_gettime(CLOCK_MONOTONIC, &after);
+	assert_in_range(after.tv_sec - before.tv_sec, 4, 30);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_start_and_stop, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_plugins_come_and_go, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_restart_of_a_plugin, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_bad_changes_nothing, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_going_back, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_one_reload_at_a_time, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_end_within_a_reload, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_sighup, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_stop_has_a_limit, setup, teardown),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
