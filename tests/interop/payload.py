@@ -11,19 +11,21 @@ import sys
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../pylib"))
 
 import boxes
+import product
 import skygate
 from boxes import SCRATCH, Box, Failed, need_programs, need_root, wait_for
 
+PEER = product.build_dir() + "/tests/sg-scripted-peer"
 LENGTHS = (0, 1, 1184, 4045, 4046, 8192)  # 4045 fills a message of 4,094 bytes
 
 
 def dialled(box, visor, length):
-    print(box.run(visor.build + "/tests/sg-scripted-peer", "dial", "127.0.0.1", "7777", visor.pk, length).strip())
+    print(box.run(PEER, "dial", "127.0.0.1", "7777", visor.pk, length).strip())
 
 
 def dialling(box, visor, length, port):
     log = f"{SCRATCH}/peer-{length}.log"
-    peer = box.start("peer", visor.build + "/tests/sg-scripted-peer", "listen", port, length, log=log)
+    peer = box.start("peer", PEER, "listen", port, length, log=log)
     wait_for("the peer's key", 5, lambda: peer.text().endswith("\n"))
     visor.ask("transport.add", pk=peer.text().split()[0], address=f"stcp://127.0.0.1:{port}")
     if peer.process.wait(20) != 0:

@@ -5,14 +5,10 @@ import os
 import signal
 import socket
 
-from boxes import SCRATCH, Failed, call, wait_for
+import product
+from boxes import SCRATCH, Failed, wait_for
 
 UID = 64001
-
-
-def build_dir():
-    here = os.path.dirname(os.path.abspath(__file__))
-    return os.environ.get("SG_BUILD") or os.path.join(here, "../../build/dev")
 
 
 def peer_section(name, pk, address=None):
@@ -27,13 +23,10 @@ class Visor:
         self.box, self.name, self.listen = box, name, listen
         self.dir = f"{SCRATCH}/{name}.d"
         self.log = f"{SCRATCH}/{name}.log"
-        self.build = build_dir()
         for d in (self.dir, self.dir + "/run", self.dir + "/state"):
             os.mkdir(d)
             os.chown(d, UID, UID)
-        key = self.dir + "/state/identity.key"
-        self.pk = call(self.build + "/bin/skygate", "keygen", "--out", key).split()[-1]
-        os.chown(key, UID, UID)
+        self.pk = product.keygen(self.dir + "/state/identity.key", UID)
         self.program = None
 
     def configure(self, sections=""):
@@ -43,9 +36,9 @@ class Visor:
 
     def start(self):
         self.program = self.box.start(
-            "skygated", "setpriv", f"--reuid={UID}", f"--regid={UID}", "--clear-groups", self.build + "/bin/skygated",
+            "skygated", "setpriv", f"--reuid={UID}", f"--regid={UID}", "--clear-groups", product.program("skygated"),
             "--config", self.dir + "/skygate.conf", "--run", self.dir + "/run", "--state", self.dir + "/state", "--plugins",
-            self.build + "/plugins", log=self.log, cwd="/")
+            product.plugins(), log=self.log, cwd="/")
 
     def ready(self):
         return wait_for(f"{self.name}: answer on its control socket", 15, self.answers)

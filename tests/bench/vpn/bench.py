@@ -87,7 +87,7 @@ def measure(kind, args):
     """One round of one rival."""
     net = Net()
     try:
-        rival = kind(net, args.build) if kind is Ours else kind(net)
+        rival = kind(net)
         try:
             rival.up()
             if not getattr(rival, "steers_lan", False):
@@ -169,7 +169,7 @@ def main():
     p.add_argument("--ahead", action="store_true", help="run ahead of other work on a shared machine")
     p.add_argument("--judge", action="store_true", help="exit status 1 unless ours is ahead of fastd and OpenVPN")
     args = p.parse_args()
-    args.build = os.path.abspath(args.build)
+    os.environ["SG_BUILD"] = os.path.abspath(args.build)
     need_root()
     need_programs(PROGRAMS)
     if args.ahead and os.environ.get("SG_BOXES") != "inside":

@@ -3,7 +3,7 @@
 import os
 import signal
 
-from boxes import call
+import product
 from rivals import Missing, Rival
 
 CORE_UID = 64001
@@ -12,13 +12,9 @@ CORE_UID = 64001
 class Ours(Rival):
     name, steers_lan = "ours", True
 
-    def __init__(self, net, build):
-        super().__init__(net)
-        self.build = build
-
     def up(self):
-        if not os.access(self.build + "/bin/skygate-netd", os.X_OK):
-            raise Missing(f"{self.build}/bin/skygate-netd is not built")
+        if not os.path.exists(product.build_dir() + "/bin/skygate-netd"):
+            raise Missing(f"{product.build_dir()}/bin/skygate-netd is not built")
         router, exit_ = self.end("r"), self.end("e")
         self.configure("r", f"""
 config interface 'home'
@@ -58,9 +54,7 @@ config vpn_server 'exit'
         key = f"{self.dir}/{who}/state/identity.key"
         if os.path.exists(key):
             os.unlink(key)
-        pk = call(f"{self.build}/bin/skygate", "keygen", "--out", key).split()[-1]
-        os.chown(key, CORE_UID, CORE_UID)
-        return pk
+        return product.keygen(key, CORE_UID)
 
     def configure(self, who, sections):
         path = self.file(f"{who}/skygate.conf", f"""config visor 'main'
@@ -73,8 +67,8 @@ config vpn_server 'exit'
 
     def command(self, who):
         d = f"{self.dir}/{who}"
-        return (f"{self.build}/bin/skygate-netd", "--config", d + "/skygate.conf", "--run", d + "/run", "--state", d + "/state",
-                "--plugins", self.build + "/plugins")
+        return (product.program("skygate-netd"), "--config", d + "/skygate.conf", "--run", d + "/run", "--state", d + "/state",
+                "--plugins", product.plugins())
 
     def down(self):
         for p in self.router + self.exit:
