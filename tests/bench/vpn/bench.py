@@ -2,7 +2,7 @@
 """VPN data paths side by side, in one run, in network namespaces of their own.
 
     LAN client ── router (VPN client) ── provider ── exit (VPN server, address translation) ── web server
-    192.168.77.2  .1        192.0.2.2   .1       .1  203.0.113.2          198.51.100.1         198.51.100.10
+    192.168.77.2  .1        192.0.2.2   .1       .1  203.0.113.2          198.18.0.1           198.51.100.10
 
 The provider knows no way to the LAN nor to the server, so what arrives went through the tunnel; `plain` is the exception and
 the limit that ratios refer to. Rounds go round robin over the rivals, so that a slow drift of the machine meets all of them.
@@ -53,10 +53,13 @@ class Net:
         link(self.lan, "eth0", ["192.168.77.2/24"], self.router, "lan0", ["192.168.77.1/24"])
         link(self.router, "wan0", [self.ROUTER + "/24"], self.wan, "r0", [self.GATEWAY + "/24"])
         link(self.wan, "e0", ["203.0.113.1/24"], self.exit, "wan0", [self.EXIT + "/24"])
-        link(self.exit, "inet0", ["198.51.100.1/24"], self.server, "eth0", [self.SERVER + "/24"])
+        # The server lies beyond a next hop: an exit keeps its clients out of the networks that it is in itself.
+        link(self.exit, "inet0", ["198.18.0.1/30"], self.server, "eth0", ["198.18.0.2/30", self.SERVER + "/32"])
         self.lan.ip("route", "add", "default", "via", "192.168.77.1")
         self.router.ip("route", "add", "default", "via", self.GATEWAY)
         self.exit.ip("route", "add", "default", "via", "203.0.113.1")
+        self.exit.ip("route", "add", self.SERVER, "via", "198.18.0.2")
+        self.server.ip("route", "add", "default", "via", "198.18.0.1")
 
     def route_lan(self, rival):
         """What a home router needs for a tunnel that does not bring it: steering, translation, MSS; translation at the exit."""
