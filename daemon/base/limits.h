@@ -73,8 +73,14 @@
 #define SG_HEARTBEAT_DEAD_MS 6000
 #define SG_RESTART_MIN_MS    200
 #define SG_RESTART_MAX_MS    5000
-#define SG_RESTART_RESET_MS  60000
-#define SG_NETD_MSG_MAX      4096 /* bytes of one message between netd and core */
+/*
+ * The longest pause behind a run that had a proven path. A TCP connection whose packets were lost for a time T sends
+ * again at about 2 T, and 200 of them do so in one burst of which some are lost again: with 5 s, connections through the
+ * VPN would not continue within 10 s.
+ */
+#define SG_RESTART_PROVEN_MAX_MS 1600
+#define SG_RESTART_RESET_MS      60000
+#define SG_NETD_MSG_MAX          4096 /* bytes of one message between netd and core */
 
 /* Configuration and control. */
 #define SG_CONF_FILE_MAX    (1024 * 1024) /* bytes (own) */

@@ -69,6 +69,8 @@ static int set_path(struct netd *n, uint8_t path, char *why, size_t cap)
 		snprintf(why, cap, "no path without a lease");
 		return SG_ESTATE;
 	}
+	if (path == SG_PATH_UP)
+		supervisor_proven(&n->supervisor);
 	if (path == SG_PATH_OPEN && n->state.path != SG_PATH_OPEN)
 		log_warn("opened at the owner's word (skygate vpn stop --open)");
 	n->state.path = path;

@@ -80,12 +80,18 @@ void supervisor_start(struct supervisor *s)
 		return;
 	}
 	s->started = s->heard = sg_loop_now(s->loop);
+	s->proven = false;
 	(void)sg_timer_start(&s->beat, SG_HEARTBEAT_MS);
 }
 
 void supervisor_heard(struct supervisor *s)
 {
 	s->heard = sg_loop_now(s->loop);
+}
+
+void supervisor_proven(struct supervisor *s)
+{
+	s->proven = true;
 }
 
 void supervisor_ended(struct supervisor *s, int status)
@@ -104,6 +110,8 @@ void supervisor_ended(struct supervisor *s, int status)
 	}
 	if (ran >= SG_RESTART_RESET_MS)
 		s->pause_ms = SG_RESTART_MIN_MS;
+	if (s->proven)
+		s->pause_ms = SG_MIN(s->pause_ms, SG_RESTART_PROVEN_MAX_MS);
 	s->restarts++;
 	log_warn("core ended after %" PRId64 " s (%s %d); started again in %" PRId64 ".%01" PRId64 " s", ran / 1000,
 		by_signal ? "signal" : "exit status", number, s->pause_ms / 1000, s->pause_ms % 1000 / 100);

@@ -26,6 +26,7 @@ struct supervisor {
 	struct sg_timer beat, restart, deadline;
 	uint32_t restarts;
 	bool stopping;
+	bool proven; /* this run had a proven path */
 };
 
 void supervisor_init(struct supervisor *s, struct sg_loop *loop, const struct supervisor_ops *ops, void *arg);
@@ -33,6 +34,8 @@ void supervisor_fini(struct supervisor *s);
 void supervisor_start(struct supervisor *s);
 /** supervisor_heard - a heartbeat came. */
 void supervisor_heard(struct supervisor *s);
+/** supervisor_proven - core does its work: a path was proven. Should it end, it is soon back. */
+void supervisor_proven(struct supervisor *s);
 /** supervisor_ended - the child was reaped; @status as of waitpid. */
 void supervisor_ended(struct supervisor *s, int status);
 /** supervisor_kill - core cannot be talked to any more. */
