@@ -38,14 +38,15 @@ class Flows:
         selector = selectors.DefaultSelector()
         for flow in self.flows:
             selector.register(flow.sock, selectors.EVENT_READ, flow)
-        due = time.monotonic()
+        # One after the other, evenly over the period: all at once would be a burst that no LAN of 200 people makes.
+        step, turn, due = PERIOD / len(self.flows), 0, time.monotonic()
         while not self._stop:
             now = time.monotonic()
-            if now >= due:
-                due = now + PERIOD
-                for flow in self.flows:
-                    self._send(flow, now)
-            for key, _ in selector.select(max(0.0, due - time.monotonic())):
+            while due <= now:
+                self._send(self.flows[turn], now)
+                turn = (turn + 1) % len(self.flows)
+                due += step
+            for key, _ in selector.select(max(0.0, due - now)):
                 if not self._receive(key.data):
                     selector.unregister(key.fileobj)
 
