@@ -192,7 +192,7 @@ static const struct sg_provide provides[] = {{SG_APP, "echo", NULL}, {0}};
 SG_PLUGIN(skeleton) = {
 	SG_PLUGIN_HEAD,
 	.name = "skeleton",
-	.version = SG_VERSION,
+	.version = "0.1.0", /* its own */
 	.summary = "echo service, the start of a plugin of yours",
 	.provides = provides,
 	.options = options,
