@@ -139,8 +139,6 @@ static void disconnect(struct client *c, bool bye)
 	}
 	records_fini(&c->in);
 	out_fini(&c->out);
-	c->v->count.drop_record += c->in.bad;
-	c->v->count.drop_queue += c->out.dropped;
 	memset(&c->in, 0, sizeof(c->in));
 	memset(&c->out, 0, sizeof(c->out));
 	c->hello.len = 0;
@@ -538,7 +536,11 @@ static void on_dialed(void *arg, struct sg_stream *stream, int err, const char *
 	stream->user_arg = c;
 	c->stream = stream;
 	stream->ops->info(stream, &c->via);
-	c->out = (struct out){.stream = stream, .max = OUT_WAITING, .scratch = tun_scratch(c->tun)};
+	c->in.bad = &c->v->count.drop_record;
+	c->out = (struct out){.stream = stream,
+		.max = OUT_WAITING,
+		.scratch = tun_scratch(c->tun),
+		.dropped = &c->v->count.drop_queue};
 	enter(c, HELLO, SG_VPN_HELLO_MS);
 	err = hello_send(c);
 	if (err < 0)

@@ -21,7 +21,7 @@ static int enqueue(struct out *o, const struct iovec *iov, int n)
 		o->head = 0;
 	}
 	if (!o->q || o->max - o->tail < sizeof(len) + len) {
-		o->dropped++;
+		(*o->dropped)++;
 		return -ENOBUFS;
 	}
 	memcpy(o->q + o->tail, &len, sizeof(len));
@@ -68,7 +68,7 @@ static int send_finished(void *arg, struct sg_view packet)
 	int err = cut->o->rec ? send_record(cut->o, &r, packet.p) : send_or_wait(cut->o, &iov, 1);
 
 	if (err == SG_ELONG) {
-		cut->o->dropped++;
+		(*cut->o->dropped)++;
 		err = -ENOBUFS;
 	}
 	if (err && cut->result != -ENOBUFS)
@@ -85,7 +85,7 @@ int out_packet(struct out *o, const struct sg_vpn_record *r, uint8_t *packet)
 		err = send_record(o, r, packet);
 		/* A network with records of its own may be too narrow for a super-packet. */
 		if (err != SG_ELONG || r->gso == SG_GSO_NONE) {
-			o->dropped += err == SG_ELONG;
+			*o->dropped += err == SG_ELONG;
 			return err == SG_ELONG ? -ENOBUFS : err;
 		}
 	}

@@ -15,7 +15,7 @@ struct out {
 	uint8_t *scratch; /* borrowed: SG_VPN_PACKET_MAX bytes to cut super-packets in */
 	uint8_t *q;       /* waiting, each: length u32 in host order | bytes */
 	size_t head, tail;
-	uint64_t dropped; /* found no place, or were too long for the stream */
+	uint64_t *dropped; /* borrowed counter: packets that found no place, or were too long for the stream */
 };
 
 /**

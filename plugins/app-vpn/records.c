@@ -43,7 +43,7 @@ static int record_end(struct records_in *in, struct sg_view body, records_fn *fn
 	in->head_len = 0;
 	in->body_len = 0;
 	if (in->skip || (r.kind == SG_VPN_PACKET && sg_vpn_record_check(&r, body) < 0)) {
-		in->bad++;
+		(*in->bad)++;
 		return 0;
 	}
 	return fn(arg, &r, body);

@@ -16,7 +16,7 @@ struct records_in {
 	size_t body_len;        /* gathered in acc, or skipped */
 	uint8_t *acc;
 	size_t acc_cap;
-	uint64_t bad; /* records dropped */
+	uint64_t *bad; /* borrowed counter: records dropped */
 };
 
 /*

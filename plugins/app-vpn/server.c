@@ -19,8 +19,9 @@
 SG_LOG_TOPIC("vpn");
 
 #define PENDING_MAX    32          /* streams without a lease at once */
-#define CLIENT_WAITING (65 * 1024) /* bytes that may wait for a client whose stream is full: one super-packet */
+#define CLIENT_WAITING (69 * 1024) /* bytes that may wait for a client whose stream is full: one super-packet, cut */
 #define TUN_RETRY_MS   5000
+#define PATIENCE_MS    10 /* how long the others wait for a client whose stream is full */
 
 struct peer {
 	struct sg_list node;
@@ -32,6 +33,7 @@ struct peer {
 	struct lease *lease;           /* NULL before that */
 	struct records_in in;
 	struct out out;
+	bool stalled; /* nobody waits for it any more: what finds no place is dropped */
 	int64_t since_ms;
 	uint64_t up_bytes, down_bytes; /* from it, to it */
 };
@@ -49,6 +51,8 @@ struct server {
 	struct tun *tun; /* NULL: netd has not given one yet */
 	bool tun_asked;
 	struct sg_timer tun_retry;
+	struct peer *awaited; /* the TUN is not read until its stream takes again, or patience ends */
+	struct sg_timer patience;
 	char tun_why[160];
 	char tun_name[16];
 	struct leases leases; /* from when the TUN is there: it tells which networks are taken */
@@ -62,6 +66,15 @@ static int64_t now_ms(const struct server *s)
 	return sg_loop_now(s->v->loop).ns / SG_NS_PER_MS;
 }
 
+/* Reads the TUN again. */
+static void await_end(struct server *s)
+{
+	s->awaited = NULL;
+	sg_timer_stop(&s->patience);
+	if (s->tun)
+		tun_resume(s->tun);
+}
+
 /* Ends a session; @close: its stream still lives. */
 static void peer_free(struct peer *p, bool close)
 {
@@ -69,6 +82,8 @@ static void peer_free(struct peer *p, bool close)
 
 	sg_timer_stop(&p->deadline);
 	sg_list_remove(&p->node);
+	if (s->awaited == p)
+		await_end(s);
 	if (p->lease) {
 		s->n_clients--;
 		lease_leave(&s->leases, p->lease, now_ms(s));
@@ -80,8 +95,6 @@ static void peer_free(struct peer *p, bool close)
 			out_control(&p->out, SG_VPN_BYE, (struct sg_view){NULL, 0});
 		p->stream->ops->close(p->stream);
 	}
-	s->v->count.drop_record += p->in.bad;
-	s->v->count.drop_queue += p->out.dropped;
 	records_fini(&p->in);
 	out_fini(&p->out);
 	sg_free(p->hello);
@@ -136,7 +149,10 @@ static int on_record(void *arg, const struct sg_vpn_record *r, struct sg_view bo
 	}
 }
 
-/* From the TUN to the client that has the address. A client whose stream is full does not stop the others. */
+/*
+ * From the TUN to the client that has the address. While a client's stream is full the TUN is not read for a moment: a
+ * fast client loses nothing then. One that takes longer does not stop the others: it has a small queue, then drops.
+ */
 static bool on_tun_packet(void *arg, const struct sg_vpn_record *r, uint8_t *packet)
 {
 	struct server *s = arg;
@@ -152,7 +168,21 @@ static bool on_tun_packet(void *arg, const struct sg_vpn_record *r, uint8_t *pac
 	count->up_packets++;
 	count->up_bytes += r->len;
 	out_packet(&p->out, r, packet);
-	return true;
+	if (!p->out.blocked || p->stalled || sg_timer_start(&s->patience, PATIENCE_MS) < 0)
+		return true;
+	s->awaited = p;
+	return false;
+}
+
+static void on_patience(void *arg)
+{
+	struct server *s = arg;
+
+	/* Alone it keeps nobody waiting. */
+	if (s->n_clients == 1 && sg_timer_start(&s->patience, PATIENCE_MS) == 0)
+		return;
+	s->awaited->stalled = true;
+	await_end(s);
 }
 
 /* ---- the TUN ------------------------------------------------------------------------------------------------------ */
@@ -310,7 +340,12 @@ static bool hello_done(struct peer *p)
 		peer_free(p, true);
 		return false;
 	}
-	p->out = (struct out){.stream = p->stream, .rec = h.rec, .max = CLIENT_WAITING, .scratch = tun_scratch(s->tun)};
+	p->in.bad = &s->v->count.drop_record;
+	p->out = (struct out){.stream = p->stream,
+		.rec = h.rec,
+		.max = CLIENT_WAITING,
+		.scratch = tun_scratch(s->tun),
+		.dropped = &s->v->count.drop_queue};
 	sg_timer_stop(&p->deadline);
 	sg_free(p->hello);
 	p->hello = NULL;
@@ -344,7 +379,13 @@ static void on_data(void *arg, struct sg_view in)
 
 static void on_writable(void *arg)
 {
-	out_writable(&((struct peer *)arg)->out);
+	struct peer *p = arg;
+
+	if (!out_writable(&p->out))
+		return;
+	p->stalled = false;
+	if (p->s->awaited == p)
+		await_end(p->s);
 }
 
 static void on_close(void *arg, int err, const char *why)
@@ -467,6 +508,7 @@ int server_start(struct vpn *v, const struct sg_uci_section *conf, char *why, si
 	s->v = v;
 	sg_list_init(&s->peers);
 	sg_timer_init(&s->tun_retry, v->loop, on_tun_retry, s);
+	sg_timer_init(&s->patience, v->loop, on_patience, s);
 	err = v->host->listen(v->inst, SG_VPN_PORT, &listener, s);
 	if (err < 0) {
 		snprintf(why, why_cap, "port %d: %s", SG_VPN_PORT,

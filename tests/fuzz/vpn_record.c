@@ -57,7 +57,8 @@ static int on_record(void *arg, const struct sg_vpn_record *r, struct sg_view bo
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct seen whole = {.work = true}, cut = {0};
-	struct records_in in = {0}, pieces = {0};
+	uint64_t bad = 0, bad_pieces = 0;
+	struct records_in in = {.bad = &bad}, pieces = {.bad = &bad_pieces};
 	size_t step;
 	int err, last = 0;
 
@@ -78,7 +79,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		last = records_feed(&pieces, (struct sg_view){piece, n}, on_record, &cut);
 		free(piece);
 	}
-	must(last == err && cut.n == whole.n && cut.hash == whole.hash && pieces.bad == in.bad);
+	must(last == err && cut.n == whole.n && cut.hash == whole.hash && bad_pieces == bad);
 	records_rest(&in);
 	records_fini(&in);
 	records_fini(&pieces);
