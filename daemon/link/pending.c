@@ -35,14 +35,16 @@ void pending_cancel(struct pending *p)
 	pending_free(p);
 }
 
-static void failed(struct pending *p, const char *why)
+static void failed(struct pending *p, const char *reason)
 {
 	struct sg_links *ls = p->ls;
 	struct peer *peer = p->peer;
-	char addr[SG_ADDR_TEXT], carrier[sizeof(p->carrier)];
+	char addr[SG_ADDR_TEXT], carrier[sizeof(p->carrier)], why[sizeof(p->hs.why)];
 
+	/* What the sentence is made of goes with the connection. */
 	sg_addr_str(&p->addr, addr);
 	memcpy(carrier, p->carrier, sizeof(carrier));
+	snprintf(why, sizeof(why), "%s", reason);
 	if (!peer) {
 		ls->count.handshake_failed++;
 		log_info_rl(

@@ -160,6 +160,7 @@ bool world_boot(struct fake_world *w, size_t i)
 		.pk = n->pk,
 		.host = &host,
 		.host_arg = n,
+		.quiet_ms = w->quiet_ms,
 	});
 	n->route = n->links ? route_new(n->links) : NULL;
 	if (n->route)

@@ -36,6 +36,7 @@ struct fake_world {
 	struct fake_clock clock;
 	struct sg_loop *loop;
 	struct sg_crypto *crypto;
+	int64_t quiet_ms; /* of nodes that are booted from now on */
 	struct fake_node node[WORLD_NODES];
 };
 
