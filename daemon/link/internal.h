@@ -132,7 +132,8 @@ struct peer {
 	size_t n_addrs, at;      /* at: the one being tried */
 	struct sg_addr resolved[PEER_RESOLVED_MAX];
 	size_t n_resolved, at_resolved;
-	struct sg_timer timer; /* until the next attempt */
+	struct sg_timer timer; /* until the next attempt, or the next look */
+	bool planned;          /* an attempt */
 	struct resolving *resolving;
 	struct sg_dial dial;
 	struct pending *pending; /* our dial in handshake */

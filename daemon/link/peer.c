@@ -17,6 +17,8 @@ SG_LOG_TOPIC("link");
 
 /* A link that lived shorter counts as a failed attempt: else two ends that cannot agree would dial without a pause. */
 #define STABLE_MS 5000
+/* While there is nothing to do: whether that is still so. */
+#define LOOK_MS 60000
 
 static void attempt(void *arg);
 
@@ -89,10 +91,21 @@ static int64_t backoff_ms(const struct peer *p)
 	return ms - ms * random / (5 * UINT8_MAX);
 }
 
+/*
+ * The timer of a peer with addresses never stops: a running one is moved without memory, so that a moment without any
+ * cannot silence the peer for ever.
+ */
 static void attempt_in(struct peer *p, int64_t ms)
 {
-	if (p->n_addrs && sg_timer_start(&p->timer, ms) < 0)
-		log_error("%s: out of memory: it is not dialled any more", p->name);
+	p->planned = p->n_addrs > 0;
+	if (p->n_addrs)
+		(void)sg_timer_start(&p->timer, ms);
+}
+
+static void look_again_later(struct peer *p)
+{
+	attempt_in(p, LOOK_MS);
+	p->planned = false;
 }
 
 void peer_retry(struct peer *p, int64_t ms)
@@ -134,7 +147,7 @@ void peer_failed(struct peer *p, const char *fmt, ...)
 
 void peer_linked(struct peer *p, const struct sg_link *l)
 {
-	sg_timer_stop(&p->timer);
+	look_again_later(p);
 	p->why[0] = 0;
 	p->linked_at = l->up_at;
 	p->known_own = l->own;
@@ -231,6 +244,7 @@ static void attempt(void *arg)
 {
 	struct peer *p = arg;
 
+	look_again_later(p);
 	if (links_find(p->ls, &p->pk) || p->dial.active || p->pending || p->resolving)
 		return;
 	if (p->at_resolved < p->n_resolved)
@@ -317,6 +331,11 @@ static struct peer *peer_new(struct sg_links *ls, const struct sg_peer_conf *con
 		if (ret == 0)
 			p->n_addrs++;
 	}
+	p->planned = p->n_addrs > 0;
+	if (p->planned && sg_timer_start(&p->timer, 0) < 0) {
+		peer_free(p);
+		return NULL;
+	}
 	return p;
 }
 
@@ -397,8 +416,6 @@ int links_peers_set(struct sg_links *ls, const struct sg_peer_conf *peers, size_
 			sg_list_add_tail(&ls->peers, &p->node);
 		}
 	}
-	sg_list_for (it, &fresh)
-		attempt_in(sg_container_of(it, struct peer, node), 0);
 	move_all(&fresh, &ls->peers);
 	sg_list_for_safe (it, &old) {
 		struct peer *p = sg_container_of(it, struct peer, node);
@@ -449,7 +466,7 @@ int links_peer_state(const struct sg_links *ls, const struct sg_pk *pk, struct s
 		snprintf(out->address, sizeof(out->address), strchr(a->host, ':') ? "[%s]:%u" : "%s:%u", a->host,
 			a->port);
 	}
-	if (sg_timer_active(&p->timer))
+	if (p->planned)
 		out->next_try_ms = SG_MAX(sg_mono_ms_since(p->timer.due, sg_loop_now(ls->conf.loop)), (int64_t)0);
 	snprintf(out->why, sizeof(out->why), "%s",
 		p->why[0]    ? p->why
