@@ -293,6 +293,8 @@ static int with_kernel(const struct command *c, const struct netd_conf *conf)
 	struct kernel *k;
 	int status;
 
+	if (c->verb != VERB_RUN && privilege_follow(c->opt.run, why, sizeof(why)) < 0)
+		return complain(1, why);
 	if (kernel_open(&k, why, sizeof(why)) < 0)
 		return complain(1, why);
 	if (rundir_open(&run, c->opt.run, conf->gid, why, sizeof(why)) < 0) {

@@ -92,6 +92,12 @@ int spawn_core(const struct netd_options *opt, const struct netd_conf *conf, pid
 
 /** privilege_check - what we need is there; otherwise a sentence. */
 int privilege_check(char *why, size_t cap);
+/**
+ * privilege_follow - for root that comes to the run directory of a netd with a user of its own: becomes that user and
+ * keeps what privilege_check asks for. As root its files would be foreign to that netd, and that netd's to us. Does
+ * nothing for others, or when the directory is root's or not there yet.
+ */
+int privilege_follow(const char *run, char *why, size_t cap);
 /** privilege_reduce - keeps NET_ADMIN, SETUID, SETGID, KILL and nothing else. */
 int privilege_reduce(char *why, size_t cap);
 /** privilege_none - of a child, after its change of user. */

@@ -3,6 +3,8 @@
 #include "base/err.h"
 
 #include <sys/capability.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static const cap_value_t needed[] = {CAP_NET_ADMIN, CAP_SETUID, CAP_SETGID, CAP_KILL};
@@ -67,6 +69,23 @@ int privilege_reduce(char *why, size_t cap)
 	err = set_exactly(needed, (int)SG_ARRAY_LEN(needed));
 	if (err < 0)
 		snprintf(why, cap, "capabilities could not be given up: %s", sg_strerror(err));
+	return err;
+}
+
+int privilege_follow(const char *run, char *why, size_t cap)
+{
+	struct stat st;
+	int err = 0;
+
+	if (geteuid() != 0 || lstat(run, &st) < 0 || !S_ISDIR(st.st_mode) || st.st_uid == 0)
+		return 0;
+	if (prctl(PR_SET_KEEPCAPS, 1) < 0 || setresuid(st.st_uid, st.st_uid, st.st_uid) < 0)
+		err = -errno;
+	if (err == 0)
+		err = set_exactly(needed, (int)SG_ARRAY_LEN(needed));
+	if (err < 0)
+		snprintf(why, cap, "%s belongs to user %u, and becoming that user failed: %s", run, (unsigned)st.st_uid,
+			sg_strerror(err));
 	return err;
 }
 
