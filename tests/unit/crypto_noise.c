@@ -172,13 +172,14 @@ static void every_changed_byte_is_refused(void **state)
 /* The existing implementation ends the process here; ours returns an ordinary error. */
 static void an_ephemeral_key_off_the_curve(void **state)
 {
+	static const uint8_t first[] = {0, 1, 2, 3, 4, 6, 7, 0x82, 0xff};
 	struct sg_noise n[2];
 
 	(void)state;
-	for (unsigned first = 0; first < 256; first++) {
+	for (size_t i = 0; i < sizeof(first); i++) {
 		begin(n);
 		memset(message, 0xff, SG_NOISE_MSG_MIN);
-		message[0] = (uint8_t)first;
+		message[0] = first[i];
 		assert_int_equal(sg_noise_read(&n[1], (struct sg_view){message, SG_NOISE_MSG_MIN}, NULL, 0), SG_EKEY);
 		end(n);
 	}

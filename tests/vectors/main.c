@@ -54,6 +54,17 @@ void case_skip(struct run *r, const char *why)
 	r->why = why;
 }
 
+void each_case(struct run *r, const struct value *list, const char *name, case_fn *fn)
+{
+	list_begin(r, NULL);
+	for (size_t i = 0; list && i < list->count; i++) {
+		case_begin(r, i, value_text(&list->items[i].value, name));
+		fn(r, &list->items[i].value);
+		case_end(r);
+	}
+	list_end(r);
+}
+
 void expect_true(struct run *r, const char *field, bool ok, const char *want, const char *got)
 {
 	if (ok || r->failed)

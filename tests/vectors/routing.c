@@ -127,15 +127,7 @@ static void packet_case(struct run *r, const struct value *item)
 
 static void packets(struct run *r, const struct value *v)
 {
-	const struct value *list = v->kind == VALUE_ARRAY ? v : value_list(v, "cases");
-
-	list_begin(r, NULL);
-	for (size_t i = 0; list && i < list->count; i++) {
-		case_begin(r, i, value_text(&list->items[i].value, "name"));
-		packet_case(r, &list->items[i].value);
-		case_end(r);
-	}
-	list_end(r);
+	each_case(r, v->kind == VALUE_ARRAY ? v : value_list(v, "cases"), "name", packet_case);
 }
 
 static void packet_negative_case(struct run *r, const struct value *item)
@@ -164,15 +156,7 @@ static void packet_negative_case(struct run *r, const struct value *item)
 
 static void packet_negative(struct run *r, const struct value *v)
 {
-	const struct value *list = value_list(v, "cases");
-
-	list_begin(r, NULL);
-	for (size_t i = 0; list && i < list->count; i++) {
-		case_begin(r, i, value_text(&list->items[i].value, "name"));
-		packet_negative_case(r, &list->items[i].value);
-		case_end(r);
-	}
-	list_end(r);
+	each_case(r, value_list(v, "cases"), "name", packet_negative_case);
 }
 
 /* ---- keys by name, and the transport ids between them ---- */

@@ -34,6 +34,10 @@ void case_end(struct run *r);
 /** case_skip - instead of begin and end. */
 void case_skip(struct run *r, const char *why);
 
+/** each_case - @fn for every item of the section's list, named by that member. */
+typedef void case_fn(struct run *r, const struct value *item);
+void each_case(struct run *r, const struct value *list, const char *name, case_fn *fn);
+
 /* Each compares unless the case has failed already. @field says what is compared. */
 void expect_true(struct run *r, const char *field, bool ok, const char *want, const char *got);
 void expect_text(struct run *r, const char *field, const char *want, const char *got);
@@ -68,6 +72,19 @@ struct section {
 	void (*run)(struct run *r, const struct value *v);
 	const char *why;
 };
+
+/* In the *_noise.c files. */
+bool is_dmsg_noise(const struct value *v);
+void dmsg_noise_kk(struct run *r, const struct value *v);
+void dmsg_fragmentation(struct run *r, const struct value *v);
+void dmsg_noise_frame_negative(struct run *r, const struct value *v);
+bool is_transport_noise(const struct value *v);
+void transport_noise_kk(struct run *r, const struct value *v);
+void transport_session(struct run *r, const struct value *v);
+/* transports.c: what a visor, or the address resolver, answers to such an f2. */
+struct sg_stcp_f2;
+struct sg_stcp_f3;
+void answer_f2(const struct sg_stcp_f2 *f2, struct sg_stcp_f3 *f3);
 
 extern const struct section dmsg_sections[], transports_sections[], routing_sections[], apps_sections[];
 
