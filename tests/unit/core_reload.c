@@ -125,7 +125,7 @@ static void test_bad_changes_nothing(void **state)
 	fixture_start(f);
 	fixture_conf(f, "\tlist plugin 'alpha'\n", "config alpha\n\toption stop_ms '99999'\n");
 	snprintf(part, sizeof(part),
-		"{\"ok\":false,\"file\":\"%s\",\"errors\":1,\"findings\":[{\"line\":8,\"text\":\"%s:8: alpha: option "
+		"{\"ok\":false,\"file\":\"%s\",\"errors\":1,\"findings\":[{\"line\":7,\"text\":\"%s:7: alpha: option "
 		"stop_ms: '99999' is "
 		"not in the range\\n  accepted: 0 to 60000\"}]}",
 		f->config, f->config);
