@@ -29,7 +29,7 @@ void stranger_hang_up(struct stranger *s)
 	s->fd = -1;
 	sg_frame_key_fini(&s->tx);
 	sg_frame_key_fini(&s->rx);
-	s->in_len = s->plain_len = 0;
+	s->in_len = s->plain_at = s->plain_len = 0;
 }
 
 void stranger_free(struct stranger *s)
@@ -209,17 +209,21 @@ bool stranger_entry(struct stranger *s, bool marked)
 	return !stranger_is_cut(s);
 }
 
+/* As many as there is room for; the others are still there next time. */
 static void open_frames(struct stranger *s)
 {
-	struct sg_view in = heard(s);
 	size_t got;
-	int used;
+	int used = 1;
 
-	while ((used = sg_frame_open(&s->rx, (struct sg_view){s->in, s->in_len}, s->plain + s->plain_len, &got)) > 0) {
+	listen_in(s);
+	memmove(s->plain, s->plain + s->plain_at, s->plain_len - s->plain_at);
+	s->plain_len -= s->plain_at;
+	s->plain_at = 0;
+	while (used > 0 && s->plain_len + SG_FRAME_PLAIN_MAX <= sizeof(s->plain)) {
+		used = sg_frame_open(&s->rx, (struct sg_view){s->in, s->in_len}, s->plain + s->plain_len, &got);
 		s->plain_len += got;
 		drop_in(s, used);
 	}
-	(void)in;
 	if (used < 0)
 		sg_bug("stranger: a frame is not authentic");
 }
@@ -232,7 +236,7 @@ int stranger_answered(struct stranger *s)
 	if (s->plain_len == 0)
 		return -1;
 	answer = s->plain[0];
-	memmove(s->plain, s->plain + 1, --s->plain_len);
+	s->plain_at = 1;
 	return answer;
 }
 
@@ -290,7 +294,7 @@ bool stranger_settle(struct stranger *s, uint8_t answer)
 	used = sg_settle_decode(s->w->crypto, (struct sg_view){s->plain, s->plain_len}, &s->entry);
 	if (used <= 0)
 		return false;
-	s->plain_len = 0;
+	s->plain_at = s->plain_len = 0;
 	stranger_seal(s, &answer, 1);
 	world_settle(s->w);
 	return sg_settle_check(s->w->crypto, &s->entry, &s->pk, &s->remote, "stcp") == 0;
@@ -333,16 +337,17 @@ void stranger_packet(struct stranger *s, uint8_t type, uint32_t route_id, const 
 
 bool stranger_got(struct stranger *s, struct sg_packet *out)
 {
-	static uint8_t last[SG_PACKET_PAYLOAD_MAX];
+	struct sg_view rest;
 	int used;
 
-	open_frames(s);
-	used = sg_packet_decode((struct sg_view){s->plain, s->plain_len}, out);
-	if (used <= 0)
-		return false;
-	memcpy(last, out->payload.p, out->payload.len);
-	out->payload.p = last;
-	s->plain_len -= (size_t)used;
-	memmove(s->plain, s->plain + used, s->plain_len);
-	return true;
+	rest = (struct sg_view){s->plain + s->plain_at, s->plain_len - s->plain_at};
+	used = sg_packet_decode(rest, out);
+	if (used <= 0) {
+		open_frames(s);
+		rest = (struct sg_view){s->plain + s->plain_at, s->plain_len - s->plain_at};
+		used = sg_packet_decode(rest, out);
+	}
+	if (used > 0)
+		s->plain_at += (size_t)used;
+	return used > 0;
 }

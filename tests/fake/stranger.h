@@ -23,7 +23,7 @@ struct stranger {
 	uint8_t in[256 * 1024];
 	size_t in_len;
 	uint8_t plain[256 * 1024];
-	size_t plain_len;
+	size_t plain_at, plain_len; /* not looked at yet: from plain_at on */
 };
 
 /** stranger_new - with the keys of node @as, which is not booted, toward node @to. No connection yet. */
