@@ -1,0 +1,958 @@
+/*
+ * Streams between two visors of ours, and with strangers of 2024 and 2026: opening, order, both directions at once, slow
+ * readers with and without credits, limits, every way to end, and headers that lie.
+ */
+#include "base/common.h"
+#include "base/cursor.h"
+#include "base/err.h"
+#include "fake/stranger.h"
+#include "fake/world.h"
+#include "wire/linkhello.h"
+#include "wire/vstream.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <cmocka.h>
+
+#define PORT 44
+
+/* One end of a stream, as an app has it. Bytes are a pattern by their place, so that order shows. */
+struct end {
+	struct sg_stream *st; /* NULL: not open, or ended */
+	uint64_t sent, got;
+	bool echo, in_order;
+	unsigned writable, batches, closed;
+	int err;
+	char why[200];
+	bool dialed;
+	int dial_err;
+	bool close_on_data;
+	bool greedy; /* sends until it is turned away, whenever it may */
+};
+
+static uint8_t pattern(uint64_t at)
+{
+	return (uint8_t)(at * 7 + (at >> 8) * 13 + (at >> 16) * 5);
+}
+
+static void on_data(void *arg, struct sg_view in)
+{
+	struct end *e = arg;
+
+	for (size_t i = 0; i < in.len; i++)
+		e->in_order = e->in_order && in.p[i] == pattern(e->got + i);
+	e->got += in.len;
+	if (e->close_on_data) {
+		e->st->ops->close(e->st);
+		e->st = NULL;
+	} else if (e->echo) {
+		assert_int_equal(e->st->ops->send(e->st, &(struct iovec){(void *)in.p, in.len}, 1), 0);
+	}
+}
+
+static void send_some(struct end *e, uint64_t len, size_t piece);
+
+static void on_writable(void *arg)
+{
+	struct end *e = arg;
+
+	e->writable++;
+	if (e->greedy)
+		send_some(e, UINT64_MAX, 8000);
+}
+
+static void on_close(void *arg, int err, const char *why)
+{
+	struct end *e = arg;
+
+	e->st = NULL;
+	e->closed++;
+	e->err = err;
+	snprintf(e->why, sizeof(e->why), "%s", why);
+}
+
+static void on_batch_end(void *arg)
+{
+	((struct end *)arg)->batches++;
+}
+
+static const struct sg_stream_user user = {sizeof(user), on_data, on_writable, on_close, on_batch_end};
+
+static void adopt(struct end *e, struct sg_stream *st)
+{
+	e->st = st;
+	e->in_order = true;
+	st->user = &user;
+	st->user_arg = e;
+}
+
+static int on_stream(void *arg, struct sg_stream *st)
+{
+	adopt(arg, st);
+	return 0;
+}
+
+static const struct sg_listener_ops accepting = {sizeof(accepting), on_stream};
+
+static void on_dialed(void *arg, struct sg_stream *st, int err, const char *why)
+{
+	struct end *e = arg;
+
+	assert_false(e->dialed);
+	e->dialed = true;
+	e->dial_err = err;
+	snprintf(e->why, sizeof(e->why), "%s", why);
+	assert_true((st == NULL) == (err < 0));
+	if (st)
+		adopt(e, st);
+}
+
+/* As much of @len as is taken, in pieces of @piece. */
+static void send_some(struct end *e, uint64_t len, size_t piece)
+{
+	uint8_t *buf = malloc(piece);
+
+	while (len && e->st) {
+		size_t n = SG_MIN(len, (uint64_t)piece);
+
+		for (size_t i = 0; i < n; i++)
+			buf[i] = pattern(e->sent + i);
+		if (e->st->ops->send(e->st, &(struct iovec){buf, n}, 1) < 0)
+			break;
+		e->sent += n;
+		len -= n;
+	}
+	free(buf);
+}
+
+static int setup(void **state)
+{
+	struct fake_world *w = calloc(1, sizeof(*w));
+
+	world_new(w);
+	assert_true(world_boot(w, 0));
+	assert_true(world_boot(w, 1));
+	*state = w;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	world_free(*state);
+	free(*state);
+	return 0;
+}
+
+static void link_up(struct fake_world *w)
+{
+	struct sg_link_info info;
+
+	assert_int_equal(world_peer(w, 0, 1, false), 0);
+	world_settle(w);
+	assert_true(world_linked(w, 0, 1, &info));
+}
+
+static void open_stream(struct fake_world *w, size_t from, struct end *dialler, struct end *listener)
+{
+	assert_int_equal(route_listen(w->node[!from].route, PORT, &accepting, listener), 0);
+	assert_int_equal(route_dial(w->node[from].route, &w->node[!from].pk, PORT, on_dialed, dialler), 0);
+	assert_false(dialler->dialed); /* never inside the call */
+	world_settle(w);
+	assert_int_equal(dialler->dial_err, 0);
+	assert_non_null(dialler->st);
+	assert_non_null(listener->st);
+}
+
+/* ---- bytes ---- */
+
+static void a_stream_carries_bytes_in_order_both_ways(void **state)
+{
+	for (size_t from = 0; from < 2; from++) {
+		struct end a = {0}, b = {.echo = true};
+		struct sg_stream_info info;
+		struct fake_world *w;
+		void *own;
+
+		(void)state;
+		setup(&own);
+		w = own;
+		link_up(w);
+		open_stream(w, from, &a, &b);
+		b.st->ops->info(b.st, &info);
+		assert_memory_equal(&info.remote, &w->node[from].pk, sizeof(info.remote));
+		assert_int_equal(info.port, PORT);
+		assert_string_equal(info.network, "direct");
+		assert_string_equal(info.carrier, "stcp");
+		assert_false(info.records);
+		for (size_t piece = 1; piece < 140000; piece = piece * 3 + 1) {
+			send_some(&a, piece, piece);
+			world_settle(w);
+		}
+		assert_true(a.sent > 50000);
+		assert_int_equal(b.got, a.sent);
+		assert_int_equal(a.got, a.sent);
+		assert_true(a.in_order && b.in_order);
+		assert_true(b.batches > 0);
+		teardown(&own);
+	}
+}
+
+static void a_record_goes_whole_or_not_at_all(void **state)
+{
+	struct fake_world *w = *state;
+	struct end a = {0}, b = {0};
+	uint8_t *big = calloc(1, 256 * 1024);
+	struct iovec many[17] = {{NULL, 0}};
+
+	link_up(w);
+	open_stream(w, 0, &a, &b);
+	assert_int_equal(a.st->ops->send(a.st, &(struct iovec){big, 128 * 1024 + 1}, 1), SG_ELONG);
+	assert_int_equal(a.st->ops->send(a.st, many, 17), SG_ELONG);
+	assert_int_equal(a.st->ops->send(a.st, &(struct iovec){big, 65535 + 16}, 1), 0); /* a record of the VPN */
+	assert_int_equal(a.st->ops->send(a.st, &(struct iovec){big, 128 * 1024}, 1), 0);
+	/* 262,144 are allowed in all, two of them went for the port. */
+	assert_int_equal(a.st->ops->send(a.st, &(struct iovec){big, 65520}, 1), -EAGAIN);
+	assert_int_equal(a.st->ops->send(a.st, &(struct iovec){big, 0}, 1), 0);
+	world_settle(w);
+	assert_int_equal(b.got, 65551 + 128 * 1024);
+	assert_int_equal(a.writable, 1);
+	free(big);
+}
+
+static void pieces_of_an_iovec_arrive_in_their_order(void **state)
+{
+	struct fake_world *w = *state;
+	struct end a = {0}, b = {0};
+	uint8_t bytes[100000];
+	struct iovec v[5];
+	size_t at = 0;
+
+	static const size_t lens[5] = {1, 0, 65493, 30000, 4506};
+
+	link_up(w);
+	open_stream(w, 0, &a, &b);
+	for (size_t i = 0; i < sizeof(bytes); i++)
+		bytes[i] = pattern(i);
+	for (size_t i = 0; i < 5; i++) {
+		v[i] = (struct iovec){bytes + at, lens[i]};
+		at += lens[i];
+	}
+	assert_int_equal(a.st->ops->send(a.st, v, 5), 0);
+	world_settle(w);
+	assert_int_equal(b.got, at);
+	assert_true(b.in_order);
+}
+
+static void many_small_packets_share_frames(void **state)
+{
+	struct fake_world *w = *state;
+	struct end a = {0}, b = {0};
+	struct sg_link_info before, after;
+	uint64_t bytes;
+
+	link_up(w);
+	open_stream(w, 0, &a, &b);
+	assert_true(world_linked(w, 0, 1, &before));
+	send_some(&a, 1000 * 100, 100);
+	world_settle(w);
+	assert_true(world_linked(w, 0, 1, &after));
+	assert_int_equal(b.got, 1000 * 100);
+	/* 149 bytes of packet each, 26 of frame for 4,070: under one per cent, where a frame each would be 17. */
+	bytes = after.tx_bytes - before.tx_bytes;
+	assert_in_range(bytes, 149000, 151500);
+}
+
+static void megabytes_pass_with_every_queue_full(void **state)
+{
+	struct fake_world *w = *state;
+	struct end a = {0}, b = {0};
+	const uint64_t total = 24 * 1024 * 1024;
+
+	link_up(w);
+	open_stream(w, 0, &a, &b);
+	for (int i = 0; i < 4000 && b.got < total; i++) {
+		send_some(&a, total - a.sent, 60000);
+		send_some(&b, total - b.sent, 1400);
+		sg_loop_step(w->loop, 0);
+	}
+	world_settle(w);
+	assert_int_equal(b.got, total);
+	assert_true(a.in_order && b.in_order);
+	assert_true(a.got == b.sent && a.got > total / 4);
+}
+
+/* ---- slow readers, with credits ---- */
+
+static void a_slow_reader_stops_its_own_stream_only(void **state)
+{
+	struct fake_world *w = *state;
+	struct end slow = {0}, fast = {0}, slow_in = {0}, fast_in = {0};
+
+	link_up(w);
+	open_stream(w, 0, &slow, &slow_in);
+	route_unlisten(w->node[1].route, PORT);
+	open_stream(w, 0, &fast, &fast_in);
+	slow_in.st->ops->want(slow_in.st, false);
+	for (int i = 0; i < 50; i++) {
+		send_some(&slow, 1 << 20, 10000);
+		send_some(&fast, 1 << 20, 10000);
+		world_settle(w);
+	}
+	assert_int_equal(slow_in.got, 0);
+	assert_in_range(slow.sent, 250000, 256 * 1024);
+	assert_true(fast_in.got > 10 << 20);
+	assert_true(fast_in.in_order);
+	/* It wants them after all: nothing was lost, and the sender is told. */
+	slow.writable = 0;
+	slow_in.st->ops->want(slow_in.st, true);
+	assert_int_equal(slow_in.got, 0); /* not inside the call */
+	world_settle(w);
+	assert_int_equal(slow_in.got, slow.sent);
+	assert_true(slow_in.in_order);
+	assert_int_equal(slow.writable, 1);
+	send_some(&slow, 1 << 20, 10000);
+	assert_true(slow.sent > 256 * 1024);
+}
+
+/* The window follows the line: 40 ms of round trip and a sender that always has something. */
+static void the_window_grows_where_the_line_is_long(void **state)
+{
+	struct fake_world *w = *state;
+	struct stranger *s = stranger_new(w, 2, 0);
+	uint8_t data[SG_VSTREAM_HEAD + 32000] = {0};
+	uint64_t total = 2, allowed = SG_VSTREAM_CREDIT_FIRST, first_allowed = allowed;
+	struct end e = {0};
+	struct sg_packet p;
+	int rounds;
+
+	stranger_call(s);
+	assert_int_equal(stranger_link(s, true, 0), SG_SETTLE_OK);
+	assert_int_equal(route_listen(w->node[0].route, PORT, &accepting, &e), 0);
+	stranger_packet(s, SG_PACKET_LINK_HELLO, 0, "\1\0\0\0\1", 5);
+	while (stranger_got(s, &p)) {
+		if (p.type != SG_PACKET_TRANSPORT_PING)
+			continue;
+		fake_clock_add_ms(&w->clock, 40);
+		stranger_packet(s, SG_PACKET_TRANSPORT_PONG, 0, p.payload.p, p.payload.len);
+	}
+	sg_vstream_head(3, &s->pk, SG_VSTREAM_SYN, data);
+	stranger_packet(s, SG_PACKET_APP_DIRECT, 0, data, SG_VSTREAM_HEAD);
+	sg_vstream_head(3, &s->pk, 0, data);
+	sg_put_u16(data + SG_VSTREAM_HEAD, PORT);
+	stranger_packet(s, SG_PACKET_APP_DIRECT, 0, data, SG_VSTREAM_HEAD + 2);
+	assert_non_null(e.st);
+	for (rounds = 0; rounds < 200; rounds++) {
+		/* One round trip: everything that is allowed, then its credits. */
+		while (allowed - total >= 32000) {
+			stranger_packet(s, SG_PACKET_APP_DIRECT, 0, data, sizeof(data));
+			total += 32000;
+		}
+		fake_clock_add_ms(&w->clock, 40);
+		while (stranger_got(s, &p)) {
+			struct sg_credit c;
+
+			if (p.type != SG_PACKET_CREDIT)
+				continue;
+			assert_int_equal(sg_credit_decode(p.payload, &c), 0);
+			assert_int_equal(c.id, 3);
+			assert_true(c.allowed > allowed);
+			allowed = c.allowed;
+		}
+	}
+	assert_int_equal(e.got, total - 2);
+	assert_true(first_allowed < allowed);
+	/* 100 Mbit/s at 40 ms are 500 KB in flight. */
+	assert_true(allowed - total > 500 * 1000);
+	assert_true(allowed - total <= SG_VSTREAM_CREDIT_MAX);
+	stranger_free(s);
+}
+
+static void more_than_allowed_costs_the_stream(void **state)
+{
+	struct fake_world *w = *state;
+	struct stranger *s = stranger_new(w, 2, 0);
+	uint8_t data[SG_VSTREAM_HEAD + 60000] = {0};
+	struct end e = {0};
+
+	stranger_call(s);
+	assert_int_equal(stranger_link(s, true, 0), SG_SETTLE_OK);
+	assert_int_equal(route_listen(w->node[0].route, PORT, &accepting, &e), 0);
+	stranger_packet(s, SG_PACKET_LINK_HELLO, 0, "\1\0\0\0\1", 5);
+	sg_vstream_head(3, &s->pk, SG_VSTREAM_SYN, data);
+	stranger_packet(s, SG_PACKET_APP_DIRECT, 0, data, SG_VSTREAM_HEAD);
+	sg_vstream_head(3, &s->pk, 0, data);
+	sg_put_u16(data + SG_VSTREAM_HEAD, PORT);
+	stranger_packet(s, SG_PACKET_APP_DIRECT, 0, data, SG_VSTREAM_HEAD + 2);
+	e.st->ops->want(e.st, false);
+	for (int i = 0; i < 4; i++)
+		stranger_packet(s, SG_PACKET_APP_DIRECT, 0, data, sizeof(data));
+	assert_int_equal(e.closed, 0);
+	stranger_packet(s, SG_PACKET_APP_DIRECT, 0, data, sizeof(data));
+	assert_int_equal(e.closed, 1);
+	assert_int_equal(world_counter(w, 0, "route.drop.credit"), 1);
+	stranger_packet(s, SG_PACKET_APP_DIRECT, 0, data, sizeof(data));
+	assert_int_equal(world_counter(w, 0, "route.drop.stream"), 1);
+	stranger_free(s);
+}
+
+/* ---- ends ---- */
+
+static void closing_delivers_what_was_sent_and_tells_the_other_end_once(void **state)
+{
+	struct fake_world *w = *state;
+	struct end a = {0}, b = {0};
+
+	link_up(w);
+	open_stream(w, 0, &a, &b);
+	b.st->ops->want(b.st, false);
+	send_some(&a, 100000, 9999);
+	a.st->ops->close(a.st);
+	world_settle(w);
+	assert_int_equal(b.closed, 0);
+	assert_int_equal(b.st->ops->send(b.st, &(struct iovec){(char[]){1}, 1}, 1), SG_ECLOSED);
+	b.st->ops->want(b.st, true);
+	world_settle(w);
+	assert_int_equal(b.got, 100000);
+	assert_true(b.in_order);
+	assert_int_equal(b.closed, 1);
+	assert_int_equal(b.err, SG_ECLOSED);
+	assert_int_equal(a.closed, 0); /* it closed by itself: no call-back */
+}
+
+static void closing_inside_a_callback_is_fine(void **state)
+{
+	struct fake_world *w = *state;
+	struct end a = {0}, b = {.close_on_data = true};
+
+	link_up(w);
+	open_stream(w, 0, &a, &b);
+	send_some(&a, 100000, 5000);
+	world_settle(w);
+	assert_true(b.got > 0 && b.got <= 65536);
+	assert_int_equal(b.closed, 0);
+	assert_int_equal(a.closed, 1);
+}
+
+static void a_dead_link_ends_its_streams_with_a_sentence(void **state)
+{
+	struct fake_world *w = *state;
+	struct end a = {0}, b = {0};
+
+	link_up(w);
+	open_stream(w, 0, &a, &b);
+	world_kill(w, 1);
+	assert_int_equal(b.closed, 1);
+	assert_string_equal(b.why, "the link is down: we are stopping");
+	world_settle(w);
+	assert_int_equal(a.closed, 1);
+	assert_int_equal(a.err, -ENETDOWN);
+	assert_string_equal(a.why, "the link is down: the other end closed the connection");
+}
+
+static void strangers_fins_for_unknown_streams_are_ignored(void **state)
+{
+	struct fake_world *w = *state;
+	struct stranger *s = stranger_new(w, 2, 0);
+	uint8_t fin[SG_VSTREAM_HEAD];
+	struct sg_packet p;
+
+	stranger_call(s);
+	assert_int_equal(stranger_link(s, false, 0), SG_SETTLE_OK);
+	for (uint64_t id = 0; id < 20; id++) {
+		sg_vstream_head(id, &s->pk, SG_VSTREAM_FIN, fin);
+		stranger_packet(s, SG_PACKET_APP_DIRECT, 0, fin, sizeof(fin));
+	}
+	assert_false(stranger_got(s, &p));
+	assert_int_equal(world_counter(w, 0, "route.drop.stream"), 0);
+	stranger_free(s);
+}
+
+/* ---- dialling ---- */
+
+static struct end dial(struct fake_world *w, const struct sg_pk *pk, uint16_t port, int64_t wait_ms)
+{
+	static struct end e;
+
+	memset(&e, 0, sizeof(e));
+	assert_int_equal(route_dial(w->node[0].route, pk, port, on_dialed, &e), 0);
+	world_settle(w);
+	world_pass(w, wait_ms);
+	assert_true(e.dialed);
+	return e;
+}
+
+static void failures_of_a_dial_are_told_apart(void **state)
+{
+	struct fake_world *w = *state;
+	struct stranger *old = stranger_new(w, 2, 0);
+	struct end e;
+
+	e = dial(w, &w->node[3].pk, PORT, 0);
+	assert_int_equal(e.dial_err, SG_ENOROUTE);
+	assert_non_null(strstr(e.why, "no peer with the key"));
+
+	w->node[1].refuses = true;
+	assert_int_equal(world_peer(w, 0, 1, false), 0);
+	e = dial(w, &w->node[1].pk, PORT, 5100);
+	assert_int_equal(e.dial_err, SG_ENOROUTE);
+	assert_non_null(strstr(e.why, "refuses connections. Is skygated running there?"));
+
+	w->node[1].refuses = false;
+	world_pass(w, 6000);
+	e = dial(w, &w->node[1].pk, 99, 0);
+	assert_int_equal(e.dial_err, SG_EREFUSED);
+	assert_string_equal(e.why, "nobody listens on port 99 there");
+
+	stranger_call(old);
+	assert_int_equal(stranger_link(old, false, 0), SG_SETTLE_OK);
+	e = dial(w, &w->node[2].pk, PORT, 5100);
+	assert_int_equal(e.dial_err, -ENOTSUP);
+	assert_non_null(strstr(e.why, "a visor of 2024"));
+
+	/* One of 2026 that does not answer. */
+	stranger_packet(old, 19, 0, "123456789012", 12);
+	e = dial(w, &w->node[2].pk, PORT, 5100);
+	assert_int_equal(e.dial_err, -ETIMEDOUT);
+	assert_string_equal(e.why, "no answer from port 44 within 5 s");
+	stranger_free(old);
+}
+
+static void a_dial_waits_for_the_link(void **state)
+{
+	struct fake_world *w = *state;
+	struct end a = {0}, b = {0};
+
+	w->node[0].holds = true;
+	assert_int_equal(world_peer(w, 0, 1, false), 0);
+	assert_int_equal(route_listen(w->node[1].route, PORT, &accepting, &b), 0);
+	assert_int_equal(route_dial(w->node[0].route, &w->node[1].pk, PORT, on_dialed, &a), 0);
+	world_pass(w, 4000);
+	assert_false(a.dialed);
+	world_release(w, 0);
+	world_settle(w);
+	assert_non_null(a.st);
+	assert_non_null(b.st);
+}
+
+static void cancelled_dials_are_not_heard_of_again(void **state)
+{
+	struct fake_world *w = *state;
+	struct end early = {0}, asked = {0}, other = {0}, b = {0};
+
+	link_up(w);
+	assert_int_equal(route_listen(w->node[1].route, PORT, &accepting, &b), 0);
+	assert_int_equal(route_dial(w->node[0].route, &w->node[1].pk, PORT, on_dialed, &early), 0);
+	route_dial_cancel(w->node[0].route, &early);
+	assert_int_equal(route_dial(w->node[0].route, &w->node[1].pk, PORT, on_dialed, &asked), 0);
+	assert_int_equal(route_dial(w->node[0].route, &w->node[1].pk, 98, on_dialed, &other), 0);
+	sg_loop_step(w->loop, 0); /* the question is on its way */
+	route_dial_cancel(w->node[0].route, &asked);
+	world_settle(w);
+	assert_false(early.dialed);
+	assert_false(asked.dialed);
+	assert_true(other.dialed);
+	if (b.st == NULL && b.closed == 0)
+		return; /* the FIN came before the port was looked at */
+	assert_int_equal(b.closed, 1);
+}
+
+static void ports_are_given_once(void **state)
+{
+	struct fake_world *w = *state;
+	struct end e = {0};
+
+	assert_int_equal(route_listen(w->node[0].route, PORT, &accepting, &e), 0);
+	assert_int_equal(route_listen(w->node[0].route, PORT, &accepting, &e), -EADDRINUSE);
+	route_unlisten(w->node[0].route, PORT);
+	route_unlisten(w->node[0].route, PORT);
+	assert_int_equal(route_listen(w->node[0].route, PORT, &accepting, &e), 0);
+}
+
+static int refusing(void *arg, struct sg_stream *st)
+{
+	(void)st;
+	(*(unsigned *)arg)++;
+	return SG_EFULL;
+}
+
+static int closing(void *arg, struct sg_stream *st)
+{
+	(*(unsigned *)arg)++;
+	st->ops->close(st);
+	return 0;
+}
+
+static int forgetful(void *arg, struct sg_stream *st)
+{
+	(void)st;
+	(*(unsigned *)arg)++;
+	return 0; /* without a user */
+}
+
+static void a_listener_may_refuse_in_any_way(void **state)
+{
+	static const struct sg_listener_ops ways[] = {
+		{sizeof(ways[0]), refusing}, {sizeof(ways[0]), closing}, {sizeof(ways[0]), forgetful}};
+	struct fake_world *w = *state;
+	unsigned asked = 0;
+
+	link_up(w);
+	for (size_t i = 0; i < SG_ARRAY_LEN(ways); i++) {
+		assert_int_equal(route_listen(w->node[1].route, PORT, &ways[i], &asked), 0);
+		assert_int_equal(dial(w, &w->node[1].pk, PORT, 0).dial_err, SG_EREFUSED);
+		route_unlisten(w->node[1].route, PORT);
+	}
+	assert_int_equal(asked, 3);
+	assert_int_equal(world_counter(w, 1, "route.refused.port"), 3);
+}
+
+static int speaking_first(void *arg, struct sg_stream *st)
+{
+	adopt(arg, st);
+	/* Our answer is not on its way yet: it may not speak before. */
+	assert_int_equal(st->ops->send(st, &(struct iovec){(char[]){0}, 1}, 1), -EAGAIN);
+	return 0;
+}
+
+static void a_listener_speaks_behind_the_answer(void **state)
+{
+	static const struct sg_listener_ops ops = {sizeof(ops), speaking_first};
+	struct fake_world *w = *state;
+	struct end a = {0}, b = {0};
+
+	link_up(w);
+	assert_int_equal(route_listen(w->node[1].route, PORT, &ops, &b), 0);
+	assert_int_equal(route_dial(w->node[0].route, &w->node[1].pk, PORT, on_dialed, &a), 0);
+	world_settle(w);
+	assert_int_equal(b.writable, 1);
+	send_some(&b, 100, 100);
+	world_settle(w);
+	assert_int_equal(a.got, 100);
+	assert_true(a.in_order);
+}
+
+/* ---- limits ---- */
+
+static bool count_streams(void *arg, const struct sg_route_stream_info *s)
+{
+	unsigned *n = arg;
+
+	(void)s;
+	(*n)++;
+	return true;
+}
+
+static void a_link_holds_256_streams(void **state)
+{
+	static struct end a[SG_VSTREAMS_PER_LINK + 1], b;
+	struct fake_world *w = *state;
+	unsigned n = 0;
+
+	memset(a, 0, sizeof(a));
+	memset(&b, 0, sizeof(b));
+	link_up(w);
+	assert_int_equal(route_listen(w->node[1].route, PORT, &accepting, &b), 0);
+	for (size_t i = 0; i < SG_ARRAY_LEN(a); i++) {
+		assert_int_equal(route_dial(w->node[0].route, &w->node[1].pk, PORT, on_dialed, &a[i]), 0);
+		world_settle(w);
+	}
+	for (size_t i = 0; i < SG_VSTREAMS_PER_LINK; i++)
+		assert_non_null(a[i].st);
+	assert_int_equal(a[SG_VSTREAMS_PER_LINK].dial_err, SG_EFULL);
+	route_each_stream(w->node[0].route, count_streams, &n);
+	assert_int_equal(n, SG_VSTREAMS_PER_LINK);
+	/* All of them talk, and one that ends makes room. */
+	for (size_t i = 0; i < SG_VSTREAMS_PER_LINK; i++) {
+		send_some(&a[i], 5000, 5000);
+		if (i % 32 == 0)
+			world_settle(w);
+	}
+	world_settle(w);
+	assert_int_equal(b.got, SG_VSTREAMS_PER_LINK * 5000);
+	a[7].st->ops->close(a[7].st);
+	world_settle(w);
+	assert_int_equal(dial(w, &w->node[1].pk, PORT, 0).dial_err, 0);
+}
+
+/* All want to send all the time: none starves behind the others. */
+static void a_full_link_gives_each_stream_its_turn(void **state)
+{
+	static struct end a[8], b[8];
+	struct fake_world *w = *state;
+
+	memset(a, 0, sizeof(a));
+	memset(b, 0, sizeof(b));
+	link_up(w);
+	for (size_t i = 0; i < 8; i++) {
+		open_stream(w, 0, &a[i], &b[i]);
+		route_unlisten(w->node[1].route, PORT);
+		a[i].greedy = true;
+	}
+	for (size_t i = 0; i < 8; i++)
+		send_some(&a[i], UINT64_MAX, 8000);
+	for (int round = 0; round < 500; round++)
+		sg_loop_step(w->loop, 0);
+	for (size_t i = 0; i < 8; i++) {
+		assert_true(b[i].in_order);
+		assert_true(b[i].got > 1 << 20);
+		assert_in_range(b[i].got, b[0].got / 2, b[0].got * 2);
+		a[i].greedy = false;
+	}
+}
+
+/* ---- strangers: headers that lie, readers that are slow ---- */
+
+static struct stranger *of_2026(struct fake_world *w)
+{
+	struct stranger *s = stranger_new(w, 2, 0);
+
+	stranger_call(s);
+	assert_int_equal(stranger_link(s, false, 1184), SG_SETTLE_OK);
+	return s;
+}
+
+static void vstream(
+	struct stranger *s, uint64_t id, const struct sg_pk *sender, uint8_t flags, const void *p, size_t len)
+{
+	uint8_t *m = malloc(SG_VSTREAM_HEAD + len);
+
+	sg_vstream_head(id, sender, flags, m);
+	if (len)
+		memcpy(m + SG_VSTREAM_HEAD, p, len);
+	stranger_packet(s, SG_PACKET_APP_DIRECT, 0, m, SG_VSTREAM_HEAD + len);
+	free(m);
+}
+
+/* What came last on a stream: its flags, and its first byte of data or -1. */
+static bool heard(struct stranger *s, uint64_t id, uint8_t *flags, int *first)
+{
+	struct sg_vstream_msg m;
+	struct sg_packet p;
+
+	while (stranger_got(s, &p)) {
+		if (p.type != SG_PACKET_APP_DIRECT)
+			continue;
+		assert_int_equal(sg_vstream_decode(p.payload, &m), 0);
+		assert_memory_equal(&m.sender, &s->remote, sizeof(m.sender));
+		if (m.id != id)
+			continue;
+		*flags = m.flags;
+		*first = m.data.len ? m.data.p[0] : -1;
+		return true;
+	}
+	return false;
+}
+
+static void a_visor_of_2026_opens_a_stream(void **state)
+{
+	struct fake_world *w = *state;
+	struct stranger *s = of_2026(w);
+	uint8_t hello[3] = {pattern(0), pattern(1), pattern(2)};
+	struct end e = {0};
+	uint8_t flags;
+	int first;
+
+	assert_int_equal(route_listen(w->node[0].route, PORT, &accepting, &e), 0);
+	vstream(s, 3, &s->pk, SG_VSTREAM_SYN, NULL, 0);
+	vstream(s, 3, &s->pk, 0, "\0\x2c", 2);
+	assert_true(heard(s, 3, &flags, &first));
+	assert_int_equal(first, SG_VSTREAM_ACCEPTED);
+	vstream(s, 3, &s->pk, 0, hello, 3);
+	assert_int_equal(e.got, 3);
+	assert_true(e.in_order);
+	vstream(s, 3, &s->pk, SG_VSTREAM_FIN, NULL, 0);
+	assert_int_equal(e.closed, 1);
+	/* A port cut in two, with the first bytes behind it in one packet. */
+	vstream(s, 5, &s->pk, SG_VSTREAM_SYN, NULL, 0);
+	vstream(s, 5, &s->pk, 0, "\0", 1);
+	vstream(s, 5, &s->pk, 0, "\x2c\0", 2);
+	assert_true(heard(s, 5, &flags, &first));
+	assert_int_equal(first, SG_VSTREAM_ACCEPTED);
+	assert_int_equal(e.got, 4);
+	stranger_free(s);
+}
+
+static void a_visor_of_2026_answers_ours(void **state)
+{
+	struct fake_world *w = *state;
+	struct stranger *s = of_2026(w);
+	struct sg_vstream_msg m;
+	struct end e = {0};
+	struct sg_packet p;
+
+	assert_int_equal(route_dial(w->node[0].route, &s->pk, 3, on_dialed, &e), 0);
+	world_settle(w);
+	assert_true(stranger_got(s, &p));
+	assert_int_equal(sg_vstream_decode(p.payload, &m), 0);
+	assert_int_equal(m.flags, SG_VSTREAM_SYN);
+	assert_int_equal(m.data.len, 0);
+	assert_int_equal(m.id & 1, 0); /* node 0 has the smaller key */
+	assert_true(stranger_got(s, &p));
+	assert_int_equal(sg_vstream_decode(p.payload, &m), 0);
+	assert_int_equal(m.data.len, 2);
+	assert_memory_equal(m.data.p, "\0\3", 2);
+	vstream(s, m.id, &s->pk, 0, "\0", 1);
+	assert_non_null(e.st);
+	stranger_free(s);
+}
+
+static void headers_that_lie_are_dropped_by_name(void **state)
+{
+	struct fake_world *w = *state;
+	struct stranger *s = of_2026(w);
+	struct end e = {0};
+	uint8_t flags;
+	int first;
+
+	assert_int_equal(route_listen(w->node[0].route, PORT, &accepting, &e), 0);
+	vstream(s, 3, &w->node[3].pk, SG_VSTREAM_SYN, NULL, 0);
+	assert_int_equal(world_counter(w, 0, "route.drop.sender"), 1);
+	vstream(s, 4, &s->pk, SG_VSTREAM_SYN, NULL, 0); /* even ids are ours to give */
+	assert_int_equal(world_counter(w, 0, "route.refused.id"), 1);
+	assert_true(heard(s, 4, &flags, &first));
+	assert_int_equal(flags, SG_VSTREAM_FIN);
+	vstream(s, 5, &s->pk, SG_VSTREAM_SYN | SG_VSTREAM_RELAY, "relay this", 10);
+	assert_int_equal(world_counter(w, 0, "route.refused.relay"), 1);
+	assert_true(heard(s, 5, &flags, &first));
+	assert_int_equal(flags, SG_VSTREAM_FIN);
+	stranger_packet(s, SG_PACKET_APP_DIRECT, 0, "short", 5);
+	assert_int_equal(world_counter(w, 0, "route.drop.malformed"), 1);
+	stranger_packet(s, SG_PACKET_APP_DIRECT, 9, "short", 5);
+	assert_int_equal(world_counter(w, 0, "route.drop.rule"), 1);
+	vstream(s, 7, &s->pk, 0, "data of nothing", 15);
+	assert_int_equal(world_counter(w, 0, "route.drop.stream"), 1);
+	stranger_packet(s, SG_PACKET_CREDIT, 0, "0123456789abcdef", 16); /* no credits with it */
+	assert_int_equal(world_counter(w, 0, "route.drop.type"), 1);
+	assert_int_equal(e.got, 0);
+	assert_null(e.st);
+	stranger_free(s);
+}
+
+static void a_syn_twice_does_not_disturb_the_stream(void **state)
+{
+	struct fake_world *w = *state;
+	struct stranger *s = of_2026(w);
+	struct end e = {0};
+	uint8_t flags;
+	int first;
+
+	assert_int_equal(route_listen(w->node[0].route, PORT, &accepting, &e), 0);
+	vstream(s, 3, &s->pk, SG_VSTREAM_SYN, NULL, 0);
+	vstream(s, 3, &s->pk, 0, "\0\x2c", 2);
+	assert_true(heard(s, 3, &flags, &first));
+	vstream(s, 3, &s->pk, SG_VSTREAM_SYN, NULL, 0);
+	assert_false(heard(s, 3, &flags, &first));
+	vstream(s, 3, &s->pk, 0, "\0", 1);
+	assert_int_equal(e.got, 1);
+	stranger_free(s);
+}
+
+static void a_syn_without_a_port_is_closed_after_five_seconds(void **state)
+{
+	struct fake_world *w = *state;
+	struct stranger *s = of_2026(w);
+	uint8_t flags;
+	int first;
+
+	vstream(s, 3, &s->pk, SG_VSTREAM_SYN, NULL, 0);
+	world_pass(w, 4900);
+	assert_false(heard(s, 3, &flags, &first));
+	world_pass(w, 200);
+	assert_true(heard(s, 3, &flags, &first));
+	assert_int_equal(flags, SG_VSTREAM_FIN);
+	stranger_free(s);
+}
+
+static void strangers_cannot_open_more_than_the_limit(void **state)
+{
+	struct fake_world *w = *state;
+	struct stranger *s = of_2026(w);
+
+	for (uint64_t id = 3; id < 3 + 2 * 300; id += 2)
+		vstream(s, id, &s->pk, SG_VSTREAM_SYN, NULL, 0);
+	assert_int_equal(world_counter(w, 0, "route.refused.limit"), 300 - SG_VSTREAMS_PER_LINK);
+	stranger_free(s);
+}
+
+/* Without credits a reader that does not want holds up its link, within bounds, and after 30 s loses its stream. */
+static void without_credits_a_full_queue_stops_the_link_for_a_while(void **state)
+{
+	struct fake_world *w = *state;
+	struct stranger *s = of_2026(w);
+	uint8_t data[1000];
+	struct end e = {0};
+	uint64_t id = 3, sent = 0;
+	uint8_t flags;
+	int first;
+
+	assert_int_equal(route_listen(w->node[0].route, PORT, &accepting, &e), 0);
+	vstream(s, id, &s->pk, SG_VSTREAM_SYN, NULL, 0);
+	vstream(s, id, &s->pk, 0, "\0\x2c", 2);
+	assert_true(heard(s, id, &flags, &first));
+	e.st->ops->want(e.st, false);
+	for (int i = 0; i < 264; i++) {
+		for (size_t k = 0; k < sizeof(data); k++)
+			data[k] = pattern(sent + k);
+		vstream(s, id, &s->pk, 0, data, sizeof(data));
+		sent += sizeof(data);
+	}
+	assert_int_equal(e.got, 0);
+	vstream(s, 99, &s->pk, SG_VSTREAM_SYN | SG_VSTREAM_RELAY, NULL, 0);
+	assert_int_equal(world_counter(w, 0, "route.refused.relay"), 0); /* not read any more */
+	/* It reads again: all of it, in order, and what waited behind it. */
+	e.st->ops->want(e.st, true);
+	world_settle(w);
+	assert_int_equal(e.got, sent);
+	assert_true(e.in_order);
+	assert_int_equal(world_counter(w, 0, "route.refused.relay"), 1);
+	/* And once more, for too long. */
+	e.st->ops->want(e.st, false);
+	for (int i = 0; i < 264; i++)
+		vstream(s, id, &s->pk, 0, data, sizeof(data));
+	world_pass(w, SG_VSTREAM_STALL_MS - 100);
+	assert_int_equal(e.closed, 0);
+	world_pass(w, 200);
+	assert_int_equal(e.closed, 1);
+	assert_int_equal(world_counter(w, 0, "route.drop.stall"), 1);
+	assert_true(world_counter(w, 0, "link.down") == 0);
+	vstream(s, 99, &s->pk, SG_VSTREAM_SYN | SG_VSTREAM_RELAY, NULL, 0);
+	assert_int_equal(world_counter(w, 0, "route.refused.relay"), 2); /* the link goes on */
+	stranger_free(s);
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_stream_carries_bytes_in_order_both_ways),
+		TEST(a_record_goes_whole_or_not_at_all),
+		TEST(pieces_of_an_iovec_arrive_in_their_order),
+		TEST(many_small_packets_share_frames),
+		TEST(megabytes_pass_with_every_queue_full),
+		TEST(a_slow_reader_stops_its_own_stream_only),
+		TEST(the_window_grows_where_the_line_is_long),
+		TEST(more_than_allowed_costs_the_stream),
+		TEST(closing_delivers_what_was_sent_and_tells_the_other_end_once),
+		TEST(closing_inside_a_callback_is_fine),
+		TEST(a_dead_link_ends_its_streams_with_a_sentence),
+		TEST(strangers_fins_for_unknown_streams_are_ignored),
+		TEST(failures_of_a_dial_are_told_apart),
+		TEST(a_dial_waits_for_the_link),
+		TEST(cancelled_dials_are_not_heard_of_again),
+		TEST(ports_are_given_once),
+		TEST(a_listener_may_refuse_in_any_way),
+		TEST(a_listener_speaks_behind_the_answer),
+		TEST(a_link_holds_256_streams),
+		TEST(a_full_link_gives_each_stream_its_turn),
+		TEST(a_visor_of_2026_opens_a_stream),
+		TEST(a_visor_of_2026_answers_ours),
+		TEST(headers_that_lie_are_dropped_by_name),
+		TEST(a_syn_twice_does_not_disturb_the_stream),
+		TEST(a_syn_without_a_port_is_closed_after_five_seconds),
+		TEST(strangers_cannot_open_more_than_the_limit),
+		TEST(without_credits_a_full_queue_stops_the_link_for_a_while),
+	};
+
+	return cmocka_run_group_tests_name("route/stream", tests, NULL, NULL);
+}
