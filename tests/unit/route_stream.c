@@ -126,10 +126,22 @@ static void send_some(struct end *e, uint64_t len, size_t piece)
 	free(buf);
 }
 
+/* They outlive the test: the world ends their streams when it is taken down. */
+static struct end ends[16];
+static size_t n_ends;
+
+static struct end *end_new(void)
+{
+	assert_true(n_ends < SG_ARRAY_LEN(ends));
+	return &ends[n_ends++];
+}
+
 static int setup(void **state)
 {
 	struct fake_world *w = calloc(1, sizeof(*w));
 
+	memset(ends, 0, sizeof(ends));
+	n_ends = 0;
 	world_new(w);
 	assert_true(world_boot(w, 0));
 	assert_true(world_boot(w, 1));
@@ -169,7 +181,7 @@ static void open_stream(struct fake_world *w, size_t from, struct end *dialler, 
 static void a_stream_carries_bytes_in_order_both_ways(void **state)
 {
 	for (size_t from = 0; from < 2; from++) {
-		struct end a = {0}, b = {.echo = true};
+		struct end *a = end_new(), *b = end_new();
 		struct sg_stream_info info;
 		struct fake_world *w;
 		void *own;
@@ -177,23 +189,24 @@ static void a_stream_carries_bytes_in_order_both_ways(void **state)
 		(void)state;
 		setup(&own);
 		w = own;
+		b->echo = true;
 		link_up(w);
-		open_stream(w, from, &a, &b);
-		b.st->ops->info(b.st, &info);
+		open_stream(w, from, a, b);
+		b->st->ops->info(b->st, &info);
 		assert_memory_equal(&info.remote, &w->node[from].pk, sizeof(info.remote));
 		assert_int_equal(info.port, PORT);
 		assert_string_equal(info.network, "direct");
 		assert_string_equal(info.carrier, "stcp");
 		assert_false(info.records);
 		for (size_t piece = 1; piece < 140000; piece = piece * 3 + 1) {
-			send_some(&a, piece, piece);
+			send_some(a, piece, piece);
 			world_settle(w);
 		}
-		assert_true(a.sent > 50000);
-		assert_int_equal(b.got, a.sent);
-		assert_int_equal(a.got, a.sent);
-		assert_true(a.in_order && b.in_order);
-		assert_true(b.batches > 0);
+		assert_true(a->sent > 50000);
+		assert_int_equal(b->got, a->sent);
+		assert_int_equal(a->got, a->sent);
+		assert_true(a->in_order && b->in_order);
+		assert_true(b->batches > 0);
 		teardown(&own);
 	}
 }
@@ -201,29 +214,29 @@ static void a_stream_carries_bytes_in_order_both_ways(void **state)
 static void a_record_goes_whole_or_not_at_all(void **state)
 {
 	struct fake_world *w = *state;
-	struct end a = {0}, b = {0};
+	struct end *a = end_new(), *b = end_new();
 	uint8_t *big = calloc(1, 256 * 1024);
 	struct iovec many[17] = {{NULL, 0}};
 
 	link_up(w);
-	open_stream(w, 0, &a, &b);
-	assert_int_equal(a.st->ops->send(a.st, &(struct iovec){big, 128 * 1024 + 1}, 1), SG_ELONG);
-	assert_int_equal(a.st->ops->send(a.st, many, 17), SG_ELONG);
-	assert_int_equal(a.st->ops->send(a.st, &(struct iovec){big, 65535 + 16}, 1), 0); /* a record of the VPN */
-	assert_int_equal(a.st->ops->send(a.st, &(struct iovec){big, 128 * 1024}, 1), 0);
+	open_stream(w, 0, a, b);
+	assert_int_equal(a->st->ops->send(a->st, &(struct iovec){big, 128 * 1024 + 1}, 1), SG_ELONG);
+	assert_int_equal(a->st->ops->send(a->st, many, 17), SG_ELONG);
+	assert_int_equal(a->st->ops->send(a->st, &(struct iovec){big, 65535 + 16}, 1), 0); /* a record of the VPN */
+	assert_int_equal(a->st->ops->send(a->st, &(struct iovec){big, 128 * 1024}, 1), 0);
 	/* 262,144 are allowed in all, two of them went for the port. */
-	assert_int_equal(a.st->ops->send(a.st, &(struct iovec){big, 65520}, 1), -EAGAIN);
-	assert_int_equal(a.st->ops->send(a.st, &(struct iovec){big, 0}, 1), 0);
+	assert_int_equal(a->st->ops->send(a->st, &(struct iovec){big, 65520}, 1), -EAGAIN);
+	assert_int_equal(a->st->ops->send(a->st, &(struct iovec){big, 0}, 1), 0);
 	world_settle(w);
-	assert_int_equal(b.got, 65551 + 128 * 1024);
-	assert_int_equal(a.writable, 1);
+	assert_int_equal(b->got, 65551 + 128 * 1024);
+	assert_int_equal(a->writable, 1);
 	free(big);
 }
 
 static void pieces_of_an_iovec_arrive_in_their_order(void **state)
 {
 	struct fake_world *w = *state;
-	struct end a = {0}, b = {0};
+	struct end *a = end_new(), *b = end_new();
 	uint8_t bytes[100000];
 	struct iovec v[5];
 	size_t at = 0;
@@ -231,33 +244,33 @@ static void pieces_of_an_iovec_arrive_in_their_order(void **state)
 	static const size_t lens[5] = {1, 0, 65493, 30000, 4506};
 
 	link_up(w);
-	open_stream(w, 0, &a, &b);
+	open_stream(w, 0, a, b);
 	for (size_t i = 0; i < sizeof(bytes); i++)
 		bytes[i] = pattern(i);
 	for (size_t i = 0; i < 5; i++) {
 		v[i] = (struct iovec){bytes + at, lens[i]};
 		at += lens[i];
 	}
-	assert_int_equal(a.st->ops->send(a.st, v, 5), 0);
+	assert_int_equal(a->st->ops->send(a->st, v, 5), 0);
 	world_settle(w);
-	assert_int_equal(b.got, at);
-	assert_true(b.in_order);
+	assert_int_equal(b->got, at);
+	assert_true(b->in_order);
 }
 
 static void many_small_packets_share_frames(void **state)
 {
 	struct fake_world *w = *state;
-	struct end a = {0}, b = {0};
+	struct end *a = end_new(), *b = end_new();
 	struct sg_link_info before, after;
 	uint64_t bytes;
 
 	link_up(w);
-	open_stream(w, 0, &a, &b);
+	open_stream(w, 0, a, b);
 	assert_true(world_linked(w, 0, 1, &before));
-	send_some(&a, 1000 * 100, 100);
+	send_some(a, 1000 * 100, 100);
 	world_settle(w);
 	assert_true(world_linked(w, 0, 1, &after));
-	assert_int_equal(b.got, 1000 * 100);
+	assert_int_equal(b->got, 1000 * 100);
 	/* 149 bytes of packet each, 26 of frame for 4,070: under one per cent, where a frame each would be 17. */
 	bytes = after.tx_bytes - before.tx_bytes;
 	assert_in_range(bytes, 149000, 151500);
@@ -266,20 +279,20 @@ static void many_small_packets_share_frames(void **state)
 static void megabytes_pass_with_every_queue_full(void **state)
 {
 	struct fake_world *w = *state;
-	struct end a = {0}, b = {0};
+	struct end *a = end_new(), *b = end_new();
 	const uint64_t total = 24 * 1024 * 1024;
 
 	link_up(w);
-	open_stream(w, 0, &a, &b);
-	for (int i = 0; i < 4000 && b.got < total; i++) {
-		send_some(&a, total - a.sent, 60000);
-		send_some(&b, total - b.sent, 1400);
+	open_stream(w, 0, a, b);
+	for (int i = 0; i < 4000 && b->got < total; i++) {
+		send_some(a, total - a->sent, 60000);
+		send_some(b, total - b->sent, 1400);
 		sg_loop_step(w->loop, 0);
 	}
 	world_settle(w);
-	assert_int_equal(b.got, total);
-	assert_true(a.in_order && b.in_order);
-	assert_true(a.got == b.sent && a.got > total / 4);
+	assert_int_equal(b->got, total);
+	assert_true(a->in_order && b->in_order);
+	assert_true(a->got == b->sent && a->got > total / 4);
 }
 
 /* ---- slow readers, with credits ---- */
@@ -287,32 +300,32 @@ static void megabytes_pass_with_every_queue_full(void **state)
 static void a_slow_reader_stops_its_own_stream_only(void **state)
 {
 	struct fake_world *w = *state;
-	struct end slow = {0}, fast = {0}, slow_in = {0}, fast_in = {0};
+	struct end *slow = end_new(), *fast = end_new(), *slow_in = end_new(), *fast_in = end_new();
 
 	link_up(w);
-	open_stream(w, 0, &slow, &slow_in);
+	open_stream(w, 0, slow, slow_in);
 	route_unlisten(w->node[1].route, PORT);
-	open_stream(w, 0, &fast, &fast_in);
-	slow_in.st->ops->want(slow_in.st, false);
+	open_stream(w, 0, fast, fast_in);
+	slow_in->st->ops->want(slow_in->st, false);
 	for (int i = 0; i < 50; i++) {
-		send_some(&slow, 1 << 20, 10000);
-		send_some(&fast, 1 << 20, 10000);
+		send_some(slow, 1 << 20, 10000);
+		send_some(fast, 1 << 20, 10000);
 		world_settle(w);
 	}
-	assert_int_equal(slow_in.got, 0);
-	assert_in_range(slow.sent, 250000, 256 * 1024);
-	assert_true(fast_in.got > 10 << 20);
-	assert_true(fast_in.in_order);
+	assert_int_equal(slow_in->got, 0);
+	assert_in_range(slow->sent, 250000, 256 * 1024);
+	assert_true(fast_in->got > 10 << 20);
+	assert_true(fast_in->in_order);
 	/* It wants them after all: nothing was lost, and the sender is told. */
-	slow.writable = 0;
-	slow_in.st->ops->want(slow_in.st, true);
-	assert_int_equal(slow_in.got, 0); /* not inside the call */
+	slow->writable = 0;
+	slow_in->st->ops->want(slow_in->st, true);
+	assert_int_equal(slow_in->got, 0); /* not inside the call */
 	world_settle(w);
-	assert_int_equal(slow_in.got, slow.sent);
-	assert_true(slow_in.in_order);
-	assert_int_equal(slow.writable, 1);
-	send_some(&slow, 1 << 20, 10000);
-	assert_true(slow.sent > 256 * 1024);
+	assert_int_equal(slow_in->got, slow->sent);
+	assert_true(slow_in->in_order);
+	assert_int_equal(slow->writable, 1);
+	send_some(slow, 1 << 20, 10000);
+	assert_true(slow->sent > 256 * 1024);
 }
 
 /* The window follows the line: 40 ms of round trip and a sender that always has something. */
@@ -322,13 +335,13 @@ static void the_window_grows_where_the_line_is_long(void **state)
 	struct stranger *s = stranger_new(w, 2, 0);
 	uint8_t data[SG_VSTREAM_HEAD + 32000] = {0};
 	uint64_t total = 2, allowed = SG_VSTREAM_CREDIT_FIRST, first_allowed = allowed;
-	struct end e = {0};
+	struct end *e = end_new();
 	struct sg_packet p;
 	int rounds;
 
 	stranger_call(s);
 	assert_int_equal(stranger_link(s, true, 0), SG_SETTLE_OK);
-	assert_int_equal(route_listen(w->node[0].route, PORT, &accepting, &e), 0);
+	assert_int_equal(route_listen(w->node[0].route, PORT, &accepting, e), 0);
 	stranger_packet(s, SG_PACKET_LINK_HELLO, 0, "\1\0\0\0\1", 5);
 	while (stranger_got(s, &p)) {
 		if (p.type != SG_PACKET_TRANSPORT_PING)
@@ -341,7 +354,7 @@ static void the_window_grows_where_the_line_is_long(void **state)
 	sg_vstream_head(3, &s->pk, 0, data);
 	sg_put_u16(data + SG_VSTREAM_HEAD, PORT);
 	stranger_packet(s, SG_PACKET_APP_DIRECT, 0, data, SG_VSTREAM_HEAD + 2);
-	assert_non_null(e.st);
+	assert_non_null(e->st);
 	for (rounds = 0; rounds < 200; rounds++) {
 		/* One round trip: everything that is allowed, then its credits. */
 		while (allowed - total >= 32000) {
@@ -360,7 +373,7 @@ static void the_window_grows_where_the_line_is_long(void **state)
 			allowed = c.allowed;
 		}
 	}
-	assert_int_equal(e.got, total - 2);
+	assert_int_equal(e->got, total - 2);
 	assert_true(first_allowed < allowed);
 	/* 100 Mbit/s at 40 ms are 500 KB in flight. */
 	assert_true(allowed - total > 500 * 1000);
@@ -373,23 +386,23 @@ static void more_than_allowed_costs_the_stream(void **state)
 	struct fake_world *w = *state;
 	struct stranger *s = stranger_new(w, 2, 0);
 	uint8_t data[SG_VSTREAM_HEAD + 60000] = {0};
-	struct end e = {0};
+	struct end *e = end_new();
 
 	stranger_call(s);
 	assert_int_equal(stranger_link(s, true, 0), SG_SETTLE_OK);
-	assert_int_equal(route_listen(w->node[0].route, PORT, &accepting, &e), 0);
+	assert_int_equal(route_listen(w->node[0].route, PORT, &accepting, e), 0);
 	stranger_packet(s, SG_PACKET_LINK_HELLO, 0, "\1\0\0\0\1", 5);
 	sg_vstream_head(3, &s->pk, SG_VSTREAM_SYN, data);
 	stranger_packet(s, SG_PACKET_APP_DIRECT, 0, data, SG_VSTREAM_HEAD);
 	sg_vstream_head(3, &s->pk, 0, data);
 	sg_put_u16(data + SG_VSTREAM_HEAD, PORT);
 	stranger_packet(s, SG_PACKET_APP_DIRECT, 0, data, SG_VSTREAM_HEAD + 2);
-	e.st->ops->want(e.st, false);
+	e->st->ops->want(e->st, false);
 	for (int i = 0; i < 4; i++)
 		stranger_packet(s, SG_PACKET_APP_DIRECT, 0, data, sizeof(data));
-	assert_int_equal(e.closed, 0);
+	assert_int_equal(e->closed, 0);
 	stranger_packet(s, SG_PACKET_APP_DIRECT, 0, data, sizeof(data));
-	assert_int_equal(e.closed, 1);
+	assert_int_equal(e->closed, 1);
 	assert_int_equal(world_counter(w, 0, "route.drop.credit"), 1);
 	stranger_packet(s, SG_PACKET_APP_DIRECT, 0, data, sizeof(data));
 	assert_int_equal(world_counter(w, 0, "route.drop.stream"), 1);
@@ -401,53 +414,54 @@ static void more_than_allowed_costs_the_stream(void **state)
 static void closing_delivers_what_was_sent_and_tells_the_other_end_once(void **state)
 {
 	struct fake_world *w = *state;
-	struct end a = {0}, b = {0};
+	struct end *a = end_new(), *b = end_new();
 
 	link_up(w);
-	open_stream(w, 0, &a, &b);
-	b.st->ops->want(b.st, false);
-	send_some(&a, 100000, 9999);
-	a.st->ops->close(a.st);
+	open_stream(w, 0, a, b);
+	b->st->ops->want(b->st, false);
+	send_some(a, 100000, 9999);
+	a->st->ops->close(a->st);
 	world_settle(w);
-	assert_int_equal(b.closed, 0);
-	assert_int_equal(b.st->ops->send(b.st, &(struct iovec){(char[]){1}, 1}, 1), SG_ECLOSED);
-	b.st->ops->want(b.st, true);
+	assert_int_equal(b->closed, 0);
+	assert_int_equal(b->st->ops->send(b->st, &(struct iovec){(char[]){1}, 1}, 1), SG_ECLOSED);
+	b->st->ops->want(b->st, true);
 	world_settle(w);
-	assert_int_equal(b.got, 100000);
-	assert_true(b.in_order);
-	assert_int_equal(b.closed, 1);
-	assert_int_equal(b.err, SG_ECLOSED);
-	assert_int_equal(a.closed, 0); /* it closed by itself: no call-back */
+	assert_int_equal(b->got, 100000);
+	assert_true(b->in_order);
+	assert_int_equal(b->closed, 1);
+	assert_int_equal(b->err, SG_ECLOSED);
+	assert_int_equal(a->closed, 0); /* it closed by itself: no call-back */
 }
 
 static void closing_inside_a_callback_is_fine(void **state)
 {
 	struct fake_world *w = *state;
-	struct end a = {0}, b = {.close_on_data = true};
+	struct end *a = end_new(), *b = end_new();
 
+	b->close_on_data = true;
 	link_up(w);
-	open_stream(w, 0, &a, &b);
-	send_some(&a, 100000, 5000);
+	open_stream(w, 0, a, b);
+	send_some(a, 100000, 5000);
 	world_settle(w);
-	assert_true(b.got > 0 && b.got <= 65536);
-	assert_int_equal(b.closed, 0);
-	assert_int_equal(a.closed, 1);
+	assert_true(b->got > 0 && b->got <= 65536);
+	assert_int_equal(b->closed, 0);
+	assert_int_equal(a->closed, 1);
 }
 
 static void a_dead_link_ends_its_streams_with_a_sentence(void **state)
 {
 	struct fake_world *w = *state;
-	struct end a = {0}, b = {0};
+	struct end *a = end_new(), *b = end_new();
 
 	link_up(w);
-	open_stream(w, 0, &a, &b);
+	open_stream(w, 0, a, b);
 	world_kill(w, 1);
-	assert_int_equal(b.closed, 1);
-	assert_string_equal(b.why, "the link is down: we are stopping");
+	assert_int_equal(b->closed, 1);
+	assert_string_equal(b->why, "the link is down: we are stopping");
 	world_settle(w);
-	assert_int_equal(a.closed, 1);
-	assert_int_equal(a.err, -ENETDOWN);
-	assert_string_equal(a.why, "the link is down: the other end closed the connection");
+	assert_int_equal(a->closed, 1);
+	assert_int_equal(a->err, -ENETDOWN);
+	assert_string_equal(a->why, "the link is down: the other end closed the connection");
 }
 
 static void strangers_fins_for_unknown_streams_are_ignored(void **state)
@@ -521,52 +535,52 @@ static void failures_of_a_dial_are_told_apart(void **state)
 static void a_dial_waits_for_the_link(void **state)
 {
 	struct fake_world *w = *state;
-	struct end a = {0}, b = {0};
+	struct end *a = end_new(), *b = end_new();
 
 	w->node[0].holds = true;
 	assert_int_equal(world_peer(w, 0, 1, false), 0);
-	assert_int_equal(route_listen(w->node[1].route, PORT, &accepting, &b), 0);
-	assert_int_equal(route_dial(w->node[0].route, &w->node[1].pk, PORT, on_dialed, &a), 0);
+	assert_int_equal(route_listen(w->node[1].route, PORT, &accepting, b), 0);
+	assert_int_equal(route_dial(w->node[0].route, &w->node[1].pk, PORT, on_dialed, a), 0);
 	world_pass(w, 4000);
-	assert_false(a.dialed);
+	assert_false(a->dialed);
 	world_release(w, 0);
 	world_settle(w);
-	assert_non_null(a.st);
-	assert_non_null(b.st);
+	assert_non_null(a->st);
+	assert_non_null(b->st);
 }
 
 static void cancelled_dials_are_not_heard_of_again(void **state)
 {
 	struct fake_world *w = *state;
-	struct end early = {0}, asked = {0}, other = {0}, b = {0};
+	struct end *early = end_new(), *asked = end_new(), *other = end_new(), *b = end_new();
 
 	link_up(w);
-	assert_int_equal(route_listen(w->node[1].route, PORT, &accepting, &b), 0);
-	assert_int_equal(route_dial(w->node[0].route, &w->node[1].pk, PORT, on_dialed, &early), 0);
-	route_dial_cancel(w->node[0].route, &early);
-	assert_int_equal(route_dial(w->node[0].route, &w->node[1].pk, PORT, on_dialed, &asked), 0);
-	assert_int_equal(route_dial(w->node[0].route, &w->node[1].pk, 98, on_dialed, &other), 0);
+	assert_int_equal(route_listen(w->node[1].route, PORT, &accepting, b), 0);
+	assert_int_equal(route_dial(w->node[0].route, &w->node[1].pk, PORT, on_dialed, early), 0);
+	route_dial_cancel(w->node[0].route, early);
+	assert_int_equal(route_dial(w->node[0].route, &w->node[1].pk, PORT, on_dialed, asked), 0);
+	assert_int_equal(route_dial(w->node[0].route, &w->node[1].pk, 98, on_dialed, other), 0);
 	sg_loop_step(w->loop, 0); /* the question is on its way */
-	route_dial_cancel(w->node[0].route, &asked);
+	route_dial_cancel(w->node[0].route, asked);
 	world_settle(w);
-	assert_false(early.dialed);
-	assert_false(asked.dialed);
-	assert_true(other.dialed);
-	if (b.st == NULL && b.closed == 0)
+	assert_false(early->dialed);
+	assert_false(asked->dialed);
+	assert_true(other->dialed);
+	if (b->st == NULL && b->closed == 0)
 		return; /* the FIN came before the port was looked at */
-	assert_int_equal(b.closed, 1);
+	assert_int_equal(b->closed, 1);
 }
 
 static void ports_are_given_once(void **state)
 {
 	struct fake_world *w = *state;
-	struct end e = {0};
+	struct end *e = end_new();
 
-	assert_int_equal(route_listen(w->node[0].route, PORT, &accepting, &e), 0);
-	assert_int_equal(route_listen(w->node[0].route, PORT, &accepting, &e), -EADDRINUSE);
+	assert_int_equal(route_listen(w->node[0].route, PORT, &accepting, e), 0);
+	assert_int_equal(route_listen(w->node[0].route, PORT, &accepting, e), -EADDRINUSE);
 	route_unlisten(w->node[0].route, PORT);
 	route_unlisten(w->node[0].route, PORT);
-	assert_int_equal(route_listen(w->node[0].route, PORT, &accepting, &e), 0);
+	assert_int_equal(route_listen(w->node[0].route, PORT, &accepting, e), 0);
 }
 
 static int refusing(void *arg, struct sg_stream *st)
@@ -619,17 +633,17 @@ static void a_listener_speaks_behind_the_answer(void **state)
 {
 	static const struct sg_listener_ops ops = {sizeof(ops), speaking_first};
 	struct fake_world *w = *state;
-	struct end a = {0}, b = {0};
+	struct end *a = end_new(), *b = end_new();
 
 	link_up(w);
-	assert_int_equal(route_listen(w->node[1].route, PORT, &ops, &b), 0);
-	assert_int_equal(route_dial(w->node[0].route, &w->node[1].pk, PORT, on_dialed, &a), 0);
+	assert_int_equal(route_listen(w->node[1].route, PORT, &ops, b), 0);
+	assert_int_equal(route_dial(w->node[0].route, &w->node[1].pk, PORT, on_dialed, a), 0);
 	world_settle(w);
-	assert_int_equal(b.writable, 1);
-	send_some(&b, 100, 100);
+	assert_int_equal(b->writable, 1);
+	send_some(b, 100, 100);
 	world_settle(w);
-	assert_int_equal(a.got, 100);
-	assert_true(a.in_order);
+	assert_int_equal(a->got, 100);
+	assert_true(a->in_order);
 }
 
 /* ---- limits ---- */
@@ -749,27 +763,27 @@ static void a_visor_of_2026_opens_a_stream(void **state)
 	struct fake_world *w = *state;
 	struct stranger *s = of_2026(w);
 	uint8_t hello[3] = {pattern(0), pattern(1), pattern(2)};
-	struct end e = {0};
+	struct end *e = end_new();
 	uint8_t flags;
 	int first;
 
-	assert_int_equal(route_listen(w->node[0].route, PORT, &accepting, &e), 0);
+	assert_int_equal(route_listen(w->node[0].route, PORT, &accepting, e), 0);
 	vstream(s, 3, &s->pk, SG_VSTREAM_SYN, NULL, 0);
 	vstream(s, 3, &s->pk, 0, "\0\x2c", 2);
 	assert_true(heard(s, 3, &flags, &first));
 	assert_int_equal(first, SG_VSTREAM_ACCEPTED);
 	vstream(s, 3, &s->pk, 0, hello, 3);
-	assert_int_equal(e.got, 3);
-	assert_true(e.in_order);
+	assert_int_equal(e->got, 3);
+	assert_true(e->in_order);
 	vstream(s, 3, &s->pk, SG_VSTREAM_FIN, NULL, 0);
-	assert_int_equal(e.closed, 1);
+	assert_int_equal(e->closed, 1);
 	/* A port cut in two, with the first bytes behind it in one packet. */
 	vstream(s, 5, &s->pk, SG_VSTREAM_SYN, NULL, 0);
 	vstream(s, 5, &s->pk, 0, "\0", 1);
 	vstream(s, 5, &s->pk, 0, "\x2c\0", 2);
 	assert_true(heard(s, 5, &flags, &first));
 	assert_int_equal(first, SG_VSTREAM_ACCEPTED);
-	assert_int_equal(e.got, 4);
+	assert_int_equal(e->got, 4);
 	stranger_free(s);
 }
 
@@ -778,10 +792,10 @@ static void a_visor_of_2026_answers_ours(void **state)
 	struct fake_world *w = *state;
 	struct stranger *s = of_2026(w);
 	struct sg_vstream_msg m;
-	struct end e = {0};
+	struct end *e = end_new();
 	struct sg_packet p;
 
-	assert_int_equal(route_dial(w->node[0].route, &s->pk, 3, on_dialed, &e), 0);
+	assert_int_equal(route_dial(w->node[0].route, &s->pk, 3, on_dialed, e), 0);
 	world_settle(w);
 	assert_true(stranger_got(s, &p));
 	assert_int_equal(sg_vstream_decode(p.payload, &m), 0);
@@ -793,7 +807,7 @@ static void a_visor_of_2026_answers_ours(void **state)
 	assert_int_equal(m.data.len, 2);
 	assert_memory_equal(m.data.p, "\0\3", 2);
 	vstream(s, m.id, &s->pk, 0, "\0", 1);
-	assert_non_null(e.st);
+	assert_non_null(e->st);
 	stranger_free(s);
 }
 
@@ -801,11 +815,11 @@ static void headers_that_lie_are_dropped_by_name(void **state)
 {
 	struct fake_world *w = *state;
 	struct stranger *s = of_2026(w);
-	struct end e = {0};
+	struct end *e = end_new();
 	uint8_t flags;
 	int first;
 
-	assert_int_equal(route_listen(w->node[0].route, PORT, &accepting, &e), 0);
+	assert_int_equal(route_listen(w->node[0].route, PORT, &accepting, e), 0);
 	vstream(s, 3, &w->node[3].pk, SG_VSTREAM_SYN, NULL, 0);
 	assert_int_equal(world_counter(w, 0, "route.drop.sender"), 1);
 	vstream(s, 4, &s->pk, SG_VSTREAM_SYN, NULL, 0); /* even ids are ours to give */
@@ -824,8 +838,8 @@ static void headers_that_lie_are_dropped_by_name(void **state)
 	assert_int_equal(world_counter(w, 0, "route.drop.stream"), 1);
 	stranger_packet(s, SG_PACKET_CREDIT, 0, "0123456789abcdef", 16); /* no credits with it */
 	assert_int_equal(world_counter(w, 0, "route.drop.type"), 1);
-	assert_int_equal(e.got, 0);
-	assert_null(e.st);
+	assert_int_equal(e->got, 0);
+	assert_null(e->st);
 	stranger_free(s);
 }
 
@@ -833,18 +847,18 @@ static void a_syn_twice_does_not_disturb_the_stream(void **state)
 {
 	struct fake_world *w = *state;
 	struct stranger *s = of_2026(w);
-	struct end e = {0};
+	struct end *e = end_new();
 	uint8_t flags;
 	int first;
 
-	assert_int_equal(route_listen(w->node[0].route, PORT, &accepting, &e), 0);
+	assert_int_equal(route_listen(w->node[0].route, PORT, &accepting, e), 0);
 	vstream(s, 3, &s->pk, SG_VSTREAM_SYN, NULL, 0);
 	vstream(s, 3, &s->pk, 0, "\0\x2c", 2);
 	assert_true(heard(s, 3, &flags, &first));
 	vstream(s, 3, &s->pk, SG_VSTREAM_SYN, NULL, 0);
 	assert_false(heard(s, 3, &flags, &first));
 	vstream(s, 3, &s->pk, 0, "\0", 1);
-	assert_int_equal(e.got, 1);
+	assert_int_equal(e->got, 1);
 	stranger_free(s);
 }
 
@@ -881,39 +895,39 @@ static void without_credits_a_full_queue_stops_the_link_for_a_while(void **state
 	struct fake_world *w = *state;
 	struct stranger *s = of_2026(w);
 	uint8_t data[1000];
-	struct end e = {0};
+	struct end *e = end_new();
 	uint64_t id = 3, sent = 0;
 	uint8_t flags;
 	int first;
 
-	assert_int_equal(route_listen(w->node[0].route, PORT, &accepting, &e), 0);
+	assert_int_equal(route_listen(w->node[0].route, PORT, &accepting, e), 0);
 	vstream(s, id, &s->pk, SG_VSTREAM_SYN, NULL, 0);
 	vstream(s, id, &s->pk, 0, "\0\x2c", 2);
 	assert_true(heard(s, id, &flags, &first));
-	e.st->ops->want(e.st, false);
+	e->st->ops->want(e->st, false);
 	for (int i = 0; i < 264; i++) {
 		for (size_t k = 0; k < sizeof(data); k++)
 			data[k] = pattern(sent + k);
 		vstream(s, id, &s->pk, 0, data, sizeof(data));
 		sent += sizeof(data);
 	}
-	assert_int_equal(e.got, 0);
+	assert_int_equal(e->got, 0);
 	vstream(s, 99, &s->pk, SG_VSTREAM_SYN | SG_VSTREAM_RELAY, NULL, 0);
 	assert_int_equal(world_counter(w, 0, "route.refused.relay"), 0); /* not read any more */
 	/* It reads again: all of it, in order, and what waited behind it. */
-	e.st->ops->want(e.st, true);
+	e->st->ops->want(e->st, true);
 	world_settle(w);
-	assert_int_equal(e.got, sent);
-	assert_true(e.in_order);
+	assert_int_equal(e->got, sent);
+	assert_true(e->in_order);
 	assert_int_equal(world_counter(w, 0, "route.refused.relay"), 1);
 	/* And once more, for too long. */
-	e.st->ops->want(e.st, false);
+	e->st->ops->want(e->st, false);
 	for (int i = 0; i < 264; i++)
 		vstream(s, id, &s->pk, 0, data, sizeof(data));
 	world_pass(w, SG_VSTREAM_STALL_MS - 100);
-	assert_int_equal(e.closed, 0);
+	assert_int_equal(e->closed, 0);
 	world_pass(w, 200);
-	assert_int_equal(e.closed, 1);
+	assert_int_equal(e->closed, 1);
 	assert_int_equal(world_counter(w, 0, "route.drop.stall"), 1);
 	assert_true(world_counter(w, 0, "link.down") == 0);
 	vstream(s, 99, &s->pk, SG_VSTREAM_SYN | SG_VSTREAM_RELAY, NULL, 0);
