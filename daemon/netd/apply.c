@@ -168,7 +168,8 @@ static int apply_nft(struct applier *a, const char *text)
 static bool same_rule(const struct k_rule *a, const struct k_rule *b)
 {
 	return a->family == b->family && a->prio == b->prio && a->table == b->table && a->by_uid == b->by_uid &&
-	       a->uid == b->uid && strcmp(a->iif, b->iif) == 0 && k_prefix_equal(&a->to, &b->to);
+	       a->uid == b->uid && a->verdict == b->verdict && a->go_on == b->go_on && strcmp(a->iif, b->iif) == 0 &&
+	       k_prefix_equal(&a->from, &b->from) && k_prefix_equal(&a->to, &b->to);
 }
 
 static bool same_route(const struct k_route *a, const struct k_route *b)

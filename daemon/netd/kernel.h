@@ -17,6 +17,8 @@
 #define NETD_TABLE       5100 /* routing table */
 #define NETD_PRIO_CORE   5100 /* rules: core by its uid → main */
 #define NETD_PRIO_LAN    5105 /* toward the LAN's own prefixes, from anywhere → NETD_TABLE */
+#define NETD_PRIO_OWN    5107 /* from the LAN, with a source of its prefixes → go on at NETD_PRIO_STEER */
+#define NETD_PRIO_FORGED 5108 /* from the LAN, with another source → nowhere, silently */
 #define NETD_PRIO_STEER  5110 /* from the LAN and from the TUN → NETD_TABLE */
 #define NETD_PROTO       98   /* route protocol: these are ours */
 #define NETD_TUN_CLIENT  "sky0"
@@ -45,13 +47,16 @@ struct k_addr {
 	struct k_prefix p; /* the address; bits is its prefix's length */
 };
 
+enum k_verdict { K_LOOKUP = 0, K_GO_ON = 1, K_NOWHERE = 2 }; /* in @table; at rule @go_on; dropped without a word */
+
 struct k_rule {
-	uint8_t family;
-	uint32_t prio, table;
+	uint8_t family; /* besides the two: RTNL_FAMILY_IPMR, RTNL_FAMILY_IP6MR, where multicast is forwarded */
+	enum k_verdict verdict;
+	uint32_t prio, table, go_on;
 	char iif[IFNAMSIZ]; /* "": any */
 	bool by_uid;
 	uint32_t uid;
-	struct k_prefix to; /* family 0: anywhere */
+	struct k_prefix from, to; /* family 0: any */
 };
 
 /* Of NETD_TABLE. */
@@ -70,6 +75,7 @@ struct k_view {
 	struct k_rule *rules; /* those with our protocol */
 	struct k_route *routes;
 	size_t n_links, n_addrs, n_rules, n_routes;
+	bool multicast[2]; /* whether rules about forwarded multicast exist here: IPv4, IPv6 */
 };
 
 enum k_changed { K_LINKS = 1, K_ADDRS = 2, K_ROUTES = 4, K_NFT = 8 };

@@ -108,7 +108,7 @@ static int on_rule(const struct nlmsghdr *nlh, void *arg)
 	const struct fib_rule_hdr *m = mnl_nlmsg_get_payload(nlh);
 	struct k_view *v = arg;
 	struct k_rule r = {.family = m->family, .table = m->table};
-	const struct nlattr *a, *dst = NULL;
+	const struct nlattr *a, *dst = NULL, *src = NULL;
 	uint8_t proto = 0;
 
 	mnl_attr_for_each(a, nlh, sizeof(*m))
@@ -125,8 +125,14 @@ static int on_rule(const struct nlmsghdr *nlh, void *arg)
 		case FRA_IIFNAME:
 			read_name(a, r.iif);
 			break;
+		case FRA_SRC:
+			src = a;
+			break;
 		case FRA_DST:
 			dst = a;
+			break;
+		case FRA_GOTO:
+			r.go_on = mnl_attr_get_u32(a);
 			break;
 		case FRA_PROTOCOL:
 			proto = mnl_attr_get_u8(a);
@@ -140,10 +146,12 @@ static int on_rule(const struct nlmsghdr *nlh, void *arg)
 			break;
 		}
 	}
-	if (proto != NETD_PROTO || (m->family != AF_INET && m->family != AF_INET6))
+	if (proto != NETD_PROTO)
 		return MNL_CB_OK;
-	if (dst && !read_address(dst, m->family, m->dst_len, &r.to))
+	if ((dst && !read_address(dst, m->family, m->dst_len, &r.to)) ||
+		(src && !read_address(src, m->family, m->src_len, &r.from)))
 		return MNL_CB_OK;
+	r.verdict = m->action == FR_ACT_GOTO ? K_GO_ON : m->action == FR_ACT_BLACKHOLE ? K_NOWHERE : K_LOOKUP;
 	return verdict(k_push(&v->rules, &v->n_rules, sizeof(r), &r));
 }
 
@@ -215,6 +223,15 @@ static int dump(struct kernel *k, uint16_t type, uint8_t family, mnl_cb_t cb, st
 	return type == RTM_GETROUTE && err == -ENOENT ? 0 : err;
 }
 
+/* Not every kernel has such rules. */
+static int read_multicast_rules(struct kernel *k, uint8_t family, struct k_view *out, bool *have)
+{
+	int err = dump(k, RTM_GETRULE, family, on_rule, out);
+
+	*have = err == 0;
+	return err == -EAFNOSUPPORT || err == -EOPNOTSUPP ? 0 : err;
+}
+
 int kernel_read(struct kernel *k, struct k_view *out)
 {
 	static const uint8_t families[] = {AF_INET, AF_INET6};
@@ -232,6 +249,10 @@ int kernel_read(struct kernel *k, struct k_view *out)
 		if (families[i] == AF_INET6 && (err == -EAFNOSUPPORT || err == -EOPNOTSUPP))
 			err = 0;
 	}
+	if (err == 0)
+		err = read_multicast_rules(k, RTNL_FAMILY_IPMR, out, &out->multicast[0]);
+	if (err == 0)
+		err = read_multicast_rules(k, RTNL_FAMILY_IP6MR, out, &out->multicast[1]);
 	if (err < 0)
 		k_view_fini(out);
 	return err;
@@ -278,13 +299,18 @@ static int index_of(const char *dev, uint32_t *index)
 
 int kernel_rule(struct kernel *k, bool add, const struct k_rule *rule)
 {
+	static const uint8_t actions[] = {FR_ACT_TO_TBL, FR_ACT_GOTO, FR_ACT_BLACKHOLE};
 	struct request q;
 	struct fib_rule_hdr *m = request_start(&q, add ? RTM_NEWRULE : RTM_DELRULE, add, sizeof(*m));
 
 	m->family = rule->family;
-	m->action = FR_ACT_TO_TBL;
-	m->table = rule->table < 256 ? (uint8_t)rule->table : RT_TABLE_UNSPEC;
-	mnl_attr_put_u32(q.nlh, FRA_TABLE, rule->table);
+	m->action = actions[rule->verdict];
+	if (rule->verdict == K_LOOKUP) {
+		m->table = rule->table < 256 ? (uint8_t)rule->table : RT_TABLE_UNSPEC;
+		mnl_attr_put_u32(q.nlh, FRA_TABLE, rule->table);
+	}
+	if (rule->verdict == K_GO_ON)
+		mnl_attr_put_u32(q.nlh, FRA_GOTO, rule->go_on);
 	mnl_attr_put_u32(q.nlh, FRA_PRIORITY, rule->prio);
 	mnl_attr_put_u8(q.nlh, FRA_PROTOCOL, NETD_PROTO);
 	if (rule->iif[0])
@@ -293,6 +319,10 @@ int kernel_rule(struct kernel *k, bool add, const struct k_rule *rule)
 		struct fib_rule_uid_range range = {.start = rule->uid, .end = rule->uid};
 
 		mnl_attr_put(q.nlh, FRA_UID_RANGE, sizeof(range), &range);
+	}
+	if (rule->from.family) {
+		m->src_len = rule->from.bits;
+		put_prefix(&q, FRA_SRC, &rule->from);
 	}
 	if (rule->to.family) {
 		m->dst_len = rule->to.bits;

@@ -3,6 +3,10 @@
  *
  *	5100  from core (by uid)                 → main
  *	5105  toward a prefix of the LAN         → 5100   so that no pushed route takes our answers to the LAN elsewhere
+ *	5107  from a LAN interface, its own prefix → 5110
+ *	5108  from a LAN interface               → nowhere: should the ruleset be lost for a moment, the unreachable route
+ *	                                           must not answer a forged source, for that answer would leave on the WAN
+ *	                                           (the same of forwarded multicast, of which 5110 knows nothing)
  *	5110  from a LAN interface, from sky0    → 5100   (mode host: what the machine itself sends, and from sky0)
  *	table 5100: the LAN's own prefixes, default via sky0 while there is a lease, unreachable last
  */
@@ -83,7 +87,41 @@ static int add_steer(struct want *w, uint8_t family, const char *iif)
 	return add_rule(w, r);
 }
 
-static int want_rules(const struct netd_conf *conf, struct want *w)
+/* What the ruleset does to forged sources first of all, once more for the moment in which somebody flushed it. */
+static int add_source_check(struct want *w, uint8_t family, const char *lan, const struct nets *own)
+{
+	struct k_rule r = {.family = family, .verdict = K_GO_ON, .prio = NETD_PRIO_OWN, .go_on = NETD_PRIO_STEER};
+	int err = 0;
+
+	snprintf(r.iif, sizeof(r.iif), "%s", lan);
+	for (size_t i = 0; i < own->n && err == 0; i++) {
+		if (own->p[i].family != family)
+			continue;
+		r.from = own->p[i];
+		err = add_rule(w, r);
+	}
+	r = (struct k_rule){.family = family, .verdict = K_NOWHERE, .prio = NETD_PRIO_FORGED};
+	snprintf(r.iif, sizeof(r.iif), "%s", lan);
+	return err == 0 ? add_rule(w, r) : err;
+}
+
+/* An IGMP proxy may forward multicast; while steered it must not, and no rule of the two families governs that. */
+static int add_multicast(struct want *w, const struct k_view *view, const char *lan)
+{
+	static const uint8_t families_of_multicast[] = {RTNL_FAMILY_IPMR, RTNL_FAMILY_IP6MR};
+	struct k_rule r = {.verdict = K_NOWHERE, .prio = NETD_PRIO_FORGED};
+	int err = 0;
+
+	snprintf(r.iif, sizeof(r.iif), "%s", lan);
+	for (size_t i = 0; i < SG_ARRAY_LEN(families_of_multicast) && err == 0; i++) {
+		r.family = families_of_multicast[i];
+		if (view->multicast[i])
+			err = add_rule(w, r);
+	}
+	return err;
+}
+
+static int want_rules(const struct netd_conf *conf, const struct k_view *view, struct want *w)
 {
 	int err = 0;
 
@@ -92,14 +130,19 @@ static int want_rules(const struct netd_conf *conf, struct want *w)
 					  .prio = NETD_PRIO_LAN,
 					  .table = NETD_TABLE,
 					  .to = w->lans.p[i]});
+	for (size_t i = 0; conf->mode == NETD_VPN && i < conf->n_lans && err == 0; i++)
+		err = add_multicast(w, view, conf->lan[i]);
 	for (size_t f = 0; f < SG_ARRAY_LEN(families) && err == 0; f++) {
 		err = add_rule(w, (struct k_rule){.family = families[f],
 					  .prio = NETD_PRIO_CORE,
 					  .table = RT_TABLE_MAIN,
 					  .by_uid = true,
 					  .uid = conf->uid});
-		for (size_t i = 0; conf->mode == NETD_VPN && i < conf->n_lans && err == 0; i++)
-			err = add_steer(w, families[f], conf->lan[i]);
+		for (size_t i = 0; conf->mode == NETD_VPN && i < conf->n_lans && err == 0; i++) {
+			err = add_source_check(w, families[f], conf->lan[i], &w->lan[i]);
+			if (err == 0)
+				err = add_steer(w, families[f], conf->lan[i]);
+		}
 		if (conf->mode == NETD_HOST && err == 0)
 			err = add_steer(w, families[f], "lo");
 		if (err == 0)
@@ -218,6 +261,8 @@ static int want_sysctls(
 		if (!k_view_link(view, conf->lan[l]))
 			continue;
 		err = want_hardened(w, conf->lan[l]);
+		if (err == 0)
+			err = add_sysctl(w, "ipv4", conf->lan[l], "bc_forwarding", "0");
 		if (conf->mode == NETD_VPN && err == 0)
 			err = add_sysctl(w, "ipv4", conf->lan[l], "forwarding", "1");
 	}
@@ -234,7 +279,7 @@ int want_build(const struct netd_conf *conf, const struct netd_gate *gate, const
 	memset(out, 0, sizeof(*out));
 	err = collect_nets(conf, view, out);
 	if (err == 0 && gate->word != NETD_IS_OFF)
-		err = want_rules(conf, out);
+		err = want_rules(conf, view, out);
 	if (err == 0 && gate->word != NETD_IS_OFF)
 		err = want_routes(conf, gate, view, out);
 	if (err == 0)

@@ -212,6 +212,7 @@ int kernel_read(struct kernel *k, struct k_view *out)
 	int err;
 
 	memset(out, 0, sizeof(*out));
+	memcpy(out->multicast, v->multicast, sizeof(out->multicast));
 	err = copy(&out->links, &out->n_links, v->links, v->n_links, sizeof(*v->links));
 	if (err == 0)
 		err = copy(&out->addrs, &out->n_addrs, v->addrs, v->n_addrs, sizeof(*v->addrs));
@@ -236,7 +237,8 @@ int kernel_rule(struct kernel *k, bool add, const struct k_rule *rule)
 		const struct k_rule *r = &k->view.rules[i];
 
 		if (r->family == rule->family && r->prio == rule->prio && strcmp(r->iif, rule->iif) == 0 &&
-			r->uid == rule->uid && k_prefix_equal(&r->to, &rule->to)) {
+			r->uid == rule->uid && r->verdict == rule->verdict && k_prefix_equal(&r->from, &rule->from) &&
+			k_prefix_equal(&r->to, &rule->to)) {
 			cut(k->view.rules, &k->view.n_rules, sizeof(*r), i);
 			return 0;
 		}

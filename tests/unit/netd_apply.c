@@ -149,8 +149,13 @@ static char *picture(const struct kernel *k)
 	for (size_t i = 0; i < k->view.n_rules; i++) {
 		const struct k_rule *r = &k->view.rules[i];
 
-		sg_text_addf(&t, "rule %u family %u iif %s uid %u to %s\n", r->prio, r->family, r->iif, r->uid,
+		sg_text_addf(&t, "rule %u family %u iif %s uid %u to %s", r->prio, r->family, r->iif, r->uid,
 			r->to.family ? k_prefix_str(&r->to, buf) : "any");
+		if (r->from.family)
+			sg_text_addf(&t, " from %s", k_prefix_str(&r->from, buf));
+		if (r->verdict == K_GO_ON)
+			sg_text_addf(&t, " go on at %u", r->go_on);
+		sg_text_add(&t, r->verdict == K_NOWHERE ? " nowhere\n" : "\n");
 	}
 	for (size_t i = 0; i < k->view.n_routes; i++) {
 		const struct k_route *r = &k->view.routes[i];
@@ -176,16 +181,24 @@ static void has(const struct kernel *k, const char *line)
 static void test_arm_twice_and_disarm(void **state)
 {
 	struct world *w = *state;
-	char *before = picture(w->k), *armed, *after;
+	char *before = picture(w->k), *armed, *after, *p;
 	unsigned changes;
 
 	assert_false(applier_found(w->k));
+	w->k->view.multicast[0] = true; /* a kernel that has such rules for IPv4 only */
 	assert_int_equal(apply(w, NETD_IS_ARMED, 0), 0);
+	p = picture(w->k);
+	assert_null(strstr(p, "family 129"));
+	free(p);
 	assert_true(applier_found(w->k));
 	has(w->k, "rule 5100 family 2 iif  uid 64011 to any\n");
 	has(w->k, "rule 5100 family 10 iif  uid 64011 to any\n");
 	has(w->k, "rule 5105 family 2 iif  uid 0 to 192.168.77.0/24\n");
 	has(w->k, "rule 5105 family 10 iif  uid 0 to 2001:db8:77::/64\n");
+	has(w->k, "rule 5107 family 2 iif br-lan uid 0 to any from 192.168.77.0/24 go on at 5110\n");
+	has(w->k, "rule 5108 family 2 iif br-lan uid 0 to any nowhere\n");
+	has(w->k, "rule 5108 family 10 iif eth1 uid 0 to any nowhere\n");
+	has(w->k, "rule 5108 family 128 iif br-lan uid 0 to any nowhere\n");
 	has(w->k, "rule 5110 family 2 iif br-lan uid 0 to any\n");
 	has(w->k, "rule 5110 family 10 iif eth1 uid 0 to any\n");
 	has(w->k, "rule 5110 family 2 iif sky0 uid 0 to any\n");

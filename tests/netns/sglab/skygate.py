@@ -202,6 +202,7 @@ def kernel_state(space):
     words = {
         "ruleset": ["nft", "-s", "list", "ruleset"],
         "rules": ["ip", "rule"], "rules6": ["ip", "-6", "rule"],
+        "multicast rules": ["ip", "mrule"], "multicast rules6": ["ip", "-6", "mrule"],
         "routes": ["ip", "route", "show", "table", "all"], "routes6": ["ip", "-6", "route", "show", "table", "all"],
         "sysctls": ["sh", "-c", "sysctl -a 2>/dev/null | grep -E '^net\\.(ipv4|ipv6)\\.(ip_forward|conf)' "
                                 "| grep -vE 'mtu|stable_secret'"],
