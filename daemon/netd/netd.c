@@ -13,6 +13,7 @@ SG_LOG_TOPIC("netd");
 
 #define RETRY_MS  1000
 #define SETTLE_MS 100 /* between two looks because of events: a storm of routes is looked at ten times a second */
+#define NFT_MS    10  /* the same for the ruleset: while our table is gone, only the policy rules keep what they can */
 
 static int spawn(void *arg, pid_t *pid)
 {
@@ -60,6 +61,8 @@ static void look(struct netd *n)
 	unsigned changed = n->changed;
 
 	n->changed = 0;
+	if (changed & K_NFT)
+		n->nft_looked = sg_loop_now(n->loop);
 	(void)netd_reconcile(n);
 	if (changed & ~(unsigned)K_NFT)
 		session_changed(n, changed & ~(unsigned)K_NFT);
@@ -69,13 +72,15 @@ static void look(struct netd *n)
 static void on_event(void *arg, int fd, unsigned events)
 {
 	struct netd *n = arg;
+	bool urgent;
 
 	(void)events;
 	for (size_t i = 0; i < K_EVENT_FDS; i++) {
 		if (kernel_event_fd(n->kernel, i) == fd)
 			n->changed |= kernel_events(n->kernel, i);
 	}
-	if (!n->changed || sg_timer_active(&n->settle))
+	urgent = (n->changed & K_NFT) && sg_mono_ms_since(sg_loop_now(n->loop), n->nft_looked) >= NFT_MS;
+	if (!n->changed || (sg_timer_active(&n->settle) && !urgent))
 		return;
 	look(n);
 	(void)sg_timer_start(&n->settle, SETTLE_MS);

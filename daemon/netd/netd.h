@@ -43,9 +43,10 @@ struct netd {
 	int tun[2]; /* by role: our duplicate, -1: none */
 	bool tun_offload[2];
 	struct sg_watch *events[K_EVENT_FDS];
-	struct sg_timer again;  /* refusals, a failed apply */
-	struct sg_timer settle; /* events are looked at together */
-	unsigned changed;       /* enum k_changed, since the last look */
+	struct sg_timer again;     /* refusals, a failed apply */
+	struct sg_timer settle;    /* events are looked at together */
+	unsigned changed;          /* enum k_changed, since the last look */
+	struct sg_mono nft_looked; /* when the ruleset was last looked at because of an event */
 };
 
 /* netd.c */

@@ -20,7 +20,7 @@ static const struct saved_entry *find(const struct saved *s, const char *key)
 static bool key_ok(const char *key)
 {
 	static const char *const names[] = {"accept_redirects", "secure_redirects", "send_redirects",
-		"accept_source_route", "rp_filter", "forwarding"};
+		"accept_source_route", "rp_filter", "forwarding", "bc_forwarding"};
 	static const char head[] = "net/ipv4/conf/";
 	const char *dev, *slash;
 	char name[IFNAMSIZ];
