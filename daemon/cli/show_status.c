@@ -64,9 +64,10 @@ static void show_client(const json_t *vpn)
 	term_word(state, WORD, mood_of(state));
 	if (is(state, "connected"))
 		show_connected(vpn);
+	else if (get_bool(vpn, "open"))
+		puts("the VPN is not asked for, and the LAN may leave without it");
 	else if (is(state, "armed"))
-		puts(get_bool(vpn, "open") ? "the VPN is not asked for, and the LAN may leave without it"
-					   : "the VPN is not asked for");
+		puts("the VPN is not asked for");
 	else if (is(state, "blocking"))
 		show_waiting(vpn);
 	else
