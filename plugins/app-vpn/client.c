@@ -269,6 +269,11 @@ static void packet_in(struct client *c, const struct sg_vpn_record *r, struct sg
 		count->probes_answered++;
 		return;
 	}
+	/* An exit that sends to other addresses tries to get into the LAN past its translation. */
+	if (packet.p[0] >> 4 != 4 || sg_get_u32(packet.p + 16) != c->lease) {
+		count->drop_dest++;
+		return;
+	}
 	probe_traffic(&c->probe, packet, now);
 	if (c->phase != UP) {
 		count->drop_unproven++;
@@ -504,7 +509,6 @@ static int hello_send(struct client *c)
 {
 	struct sg_vpn_client_hello h = {.rec = true};
 	char text[1024];
-	struct iovec iov = {text, 0};
 	int len;
 
 	for (size_t i = 0; i < c->n_avoid; i++)
@@ -517,10 +521,12 @@ static int hello_send(struct client *c)
 	h.null_ips = h.n_ips == 0;
 	memcpy(h.passcode, c->conf.passcode, sizeof(h.passcode));
 	len = sg_vpn_client_hello_encode(&h, text, sizeof(text));
+	sg_wipe(h.passcode, sizeof(h.passcode));
 	if (len < 0)
 		return len;
-	iov.iov_len = (size_t)len;
-	return c->stream->ops->send(c->stream, &iov, 1);
+	len = out_bytes(&c->out, text, (size_t)len);
+	sg_wipe(text, sizeof(text));
+	return len == -EAGAIN ? 0 : len;
 }
 
 static void on_dialed(void *arg, struct sg_stream *stream, int err, const char *why)
@@ -738,12 +744,17 @@ int client_reload(struct client *c, const struct sg_uci_section *s)
 {
 	struct client_conf conf;
 	char why[128];
+	bool same;
 
 	if (conf_read(&conf, s, why, sizeof(why)) < 0)
 		return -ENOTSUP; /* the start that follows says it */
-	for (size_t i = 0; i < conf.n_exits && i < c->conf.n_exits; i++)
-		conf.exits[i].was_linked = c->conf.exits[i].was_linked;
-	return memcmp(&conf, &c->conf, sizeof(conf)) == 0 ? 0 : -ENOTSUP;
+	same = conf.mode == c->conf.mode && conf.kill_switch == c->conf.kill_switch &&
+	       conf.n_exits == c->conf.n_exits && conf.n_targets == c->conf.n_targets &&
+	       strcmp(conf.passcode, c->conf.passcode) == 0 &&
+	       memcmp(conf.targets, c->conf.targets, sizeof(conf.targets)) == 0;
+	for (size_t i = 0; i < conf.n_exits && same; i++)
+		same = strcmp(conf.exits[i].name, c->conf.exits[i].name) == 0;
+	return same ? 0 : -ENOTSUP;
 }
 
 bool client_stop(struct client *c)

@@ -99,6 +99,13 @@ int out_packet(struct out *o, const struct sg_vpn_record *r, uint8_t *packet)
 	return cut.result;
 }
 
+int out_bytes(struct out *o, const void *bytes, size_t len)
+{
+	struct iovec iov = {(void *)(uintptr_t)bytes, len};
+
+	return send_or_wait(o, &iov, 1);
+}
+
 int out_control(struct out *o, enum sg_vpn_record_kind kind, struct sg_view body)
 {
 	struct sg_vpn_record r = {.kind = (uint8_t)kind, .len = (uint32_t)body.len};

@@ -23,6 +23,8 @@ struct out {
  * 0; -EAGAIN: taken, but now the stream is full; -ENOBUFS: all or part of it was dropped; SG_ECLOSED.
  */
 int out_packet(struct out *o, const struct sg_vpn_record *r, uint8_t *packet);
+/** out_bytes - as they are: a hello. As out_packet. */
+int out_bytes(struct out *o, const void *bytes, size_t len);
 /** out_control - a record without a packet, only toward ends that have records. As out_packet. */
 int out_control(struct out *o, enum sg_vpn_record_kind kind, struct sg_view body);
 /** out_writable - the stream takes again: sends what waited. True when nothing waits any more. */

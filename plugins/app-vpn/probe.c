@@ -37,23 +37,23 @@ static uint16_t csum(const uint8_t *b, size_t len)
 	return (uint16_t) ~((sum & 0xffff) + (sum >> 16));
 }
 
-void probe_echo(const struct probe *p, size_t target, uint8_t b[PROBE_ICMP])
+void probe_echo(const struct probe *p, size_t target, uint8_t packet[PROBE_ICMP])
 {
-	memset(b, 0, PROBE_ICMP);
-	b[0] = 0x45;
-	sg_put_u16(b + 2, PROBE_ICMP);
-	sg_put_u16(b + 4, (uint16_t)p->number);
-	b[8] = 64;
-	b[9] = IPPROTO_ICMP;
-	sg_put_u32(b + 12, p->lease);
-	sg_put_u32(b + 16, p->targets[target]);
-	sg_put_u16(b + 10, csum(b, 20));
-	b[20] = ICMP_ECHO_REQUEST;
-	sg_put_u16(b + 24, (uint16_t)(p->nonce >> 16));
-	sg_put_u16(b + 26, (uint16_t)p->number);
-	sg_put_u32(b + 28, p->nonce);
-	sg_put_u32(b + 32, p->number);
-	sg_put_u16(b + 22, csum(b + 20, PROBE_ICMP - 20));
+	memset(packet, 0, PROBE_ICMP);
+	packet[0] = 0x45;
+	sg_put_u16(packet + 2, PROBE_ICMP);
+	sg_put_u16(packet + 4, (uint16_t)p->number);
+	packet[8] = 64;
+	packet[9] = IPPROTO_ICMP;
+	sg_put_u32(packet + 12, p->lease);
+	sg_put_u32(packet + 16, p->targets[target]);
+	sg_put_u16(packet + 10, csum(packet, 20));
+	packet[20] = ICMP_ECHO_REQUEST;
+	sg_put_u16(packet + 24, (uint16_t)(p->nonce >> 16));
+	sg_put_u16(packet + 26, (uint16_t)p->number);
+	sg_put_u32(packet + 28, p->nonce);
+	sg_put_u32(packet + 32, p->number);
+	sg_put_u16(packet + 22, csum(packet + 20, PROBE_ICMP - 20));
 }
 
 /* Nonce and number of a round that is not long ago. */

@@ -315,7 +315,6 @@ static bool hello_done(struct peer *p)
 	struct sg_vpn_server_hello answer = {0};
 	struct sg_view in = {p->hello->b, p->hello->len};
 	char text[1024], pk[SG_PK_SHORT], ip[SG_IP4_TEXT];
-	struct iovec iov = {text, 0};
 	int used = sg_vpn_client_hello_decode(in, &h), len;
 
 	if (used <= 0) {
@@ -332,20 +331,17 @@ static bool hello_done(struct peer *p)
 		answer.rec = p->in.rec = h.rec;
 	}
 	len = sg_vpn_server_hello_encode(&answer, text, sizeof(text));
-	iov.iov_len = (size_t)SG_MAX(len, 0);
-	if (len < 0 || p->stream->ops->send(p->stream, &iov, 1) < 0 || answer.status != SG_VPN_OK) {
+	if (len > 0)
+		len = out_bytes(&p->out, text, (size_t)len);
+	if ((len < 0 && len != -EAGAIN) || answer.status != SG_VPN_OK) {
 		log_info_rl(&s->rl_refused, "client %s: refused with status %d", sg_pk_short(&p->via.remote, pk),
 			answer.status);
 		s->v->count.refused++;
 		peer_free(p, true);
 		return false;
 	}
-	p->in.bad = &s->v->count.drop_record;
-	p->out = (struct out){.stream = p->stream,
-		.rec = h.rec,
-		.max = CLIENT_WAITING,
-		.scratch = tun_scratch(s->tun),
-		.dropped = &s->v->count.drop_queue};
+	p->out.rec = h.rec;
+	p->out.scratch = tun_scratch(s->tun);
 	sg_timer_stop(&p->deadline);
 	sg_free(p->hello);
 	p->hello = NULL;
@@ -438,6 +434,8 @@ static int on_stream(void *arg, struct sg_stream *stream)
 	}
 	p->s = s;
 	p->stream = stream;
+	p->in.bad = &s->v->count.drop_record;
+	p->out = (struct out){.stream = stream, .max = CLIENT_WAITING, .dropped = &s->v->count.drop_queue};
 	p->since_ms = now_ms(s);
 	stream->ops->info(stream, &p->via);
 	stream->user = &stream_user;
@@ -496,10 +494,10 @@ static int conf_read(struct server_conf *conf, const struct sg_uci_section *s, c
 	return 0;
 }
 
-int server_start(struct vpn *v, const struct sg_uci_section *conf, char *why, size_t why_cap)
+int server_start(struct vpn *v, const struct sg_uci_section *section, char *why, size_t why_cap)
 {
 	struct server *s = sg_calloc(1, sizeof(*s));
-	int err = s ? conf_read(&s->conf, conf, why, why_cap) : -ENOMEM;
+	int err = s ? conf_read(&s->conf, section, why, why_cap) : -ENOMEM;
 
 	if (err < 0) {
 		sg_free(s);

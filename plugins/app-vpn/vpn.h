@@ -22,7 +22,7 @@
 	X(refused, "vpn.refused", "clients that were refused")                                                         \
 	X(drop_record, "vpn.drop.record", "records dropped: a field contradicts the packet")                           \
 	X(drop_source, "vpn.drop.source", "packets dropped: the inner source is not the leased address")               \
-	X(drop_dest, "vpn.drop.dest", "packets dropped: multicast, broadcast, loopback or the pool as destination")    \
+	X(drop_dest, "vpn.drop.dest", "packets dropped: the inner destination is not allowed")                         \
 	X(drop_no_client, "vpn.drop.no_client", "packets dropped: no client has that address")                         \
 	X(drop_queue, "vpn.drop.queue", "packets dropped: the client's queue is full")                                 \
 	X(drop_unproven, "vpn.drop.unproven", "packets dropped: the path is not proven")                               \
@@ -59,8 +59,8 @@ int client_want(struct client *c, enum sg_want want);
 int client_status(const struct client *c, json_t *out);
 
 /* server.c, likewise. */
-int server_start(struct vpn *v, const struct sg_uci_section *s, char *why, size_t why_cap);
-int server_reload(struct server *s, const struct sg_uci_section *conf);
+int server_start(struct vpn *v, const struct sg_uci_section *section, char *why, size_t why_cap);
+int server_reload(struct server *s, const struct sg_uci_section *section);
 bool server_stop(struct server *s);
 void server_free(struct server *s);
 /** server_status - returns new; NULL when memory is out. */

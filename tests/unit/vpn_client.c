@@ -226,14 +226,15 @@ static void a_reply_to_somebody_elses_ping_proves_nothing(void **state)
 	struct fake_stream *s = dialled(h);
 	size_t at = s->tx_len;
 	uint8_t reply[PROBE_ICMP], good[PROBE_ICMP];
-	const uint8_t *body;
-	struct sg_vpn_record r;
+	const uint8_t *body = NULL;
+	struct sg_vpn_record r = {0};
 
 	(void)state;
 	fake_deliver(s, OK, strlen(OK));
 	answer(s, at, true, false);
 	while (sent(s, &at, &r, &body) && r.kind != SG_VPN_PACKET)
 		;
+	assert_true(body && r.len == PROBE_ICMP);
 	echo(body, good);
 	for (size_t i = 12; i < PROBE_ICMP; i++) {
 		bool checked = i < 20 || i == 20 || (i >= 28 && i != 35);
@@ -546,6 +547,14 @@ static void packets_pass_both_ways_and_only_ours(void **state)
 	assert_int_equal(lan_gets(h, got, sizeof(got)), 1400);
 	assert_memory_equal(got, p, 1400);
 	assert_int_equal(fake_counter(h, "vpn.down.bytes"), 1400);
+	/* The exit tries to reach the LAN behind us. */
+	deliver_record(s, SG_VPN_PACKET, p, udp(p, BEYOND, 0xc0a84d02, 1400));
+	assert_int_equal(lan_gets(h, got, sizeof(got)), 0);
+	memset(p, 0, 40);
+	p[0] = 0x60;
+	deliver_record(s, SG_VPN_PACKET, p, 40);
+	assert_int_equal(lan_gets(h, got, sizeof(got)), 0);
+	assert_int_equal(fake_counter(h, "vpn.drop.dest"), 2);
 	end(h);
 	fake_stream_free(s);
 }
