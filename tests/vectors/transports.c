@@ -178,6 +178,8 @@ static void expect_frame(struct run *r, const struct value *frames, size_t i, co
 
 	expect_text(r, names[i], value_text(frame, "ascii"), got);
 	expect_hex_of(r, frame, "hex", got, strlen(got));
+	if (value_get(frame, "from"))
+		expect_text(r, "from", value_text(frame, "from"), i % 2 ? "responder" : "initiator");
 	if (value_u64(frame, "len", &len))
 		expect_number(r, "len", len, strlen(got));
 }

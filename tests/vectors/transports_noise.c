@@ -137,8 +137,14 @@ static void handshake_frames(struct run *r, const struct value *v, const struct 
 
 	expect_true(r, "handshake_frames", list && list->count == 2, "two of them", "another number");
 	for (int i = 0; i < 2 && !r->failed; i++) {
+		const struct value *frame = &list->items[i].value;
+		uint64_t len;
+
 		memcpy(framed + 2, s[i].msg, SG_NOISE_MSG_MIN);
-		expect_hex(r, "handshake_frames", value_text(&list->items[i].value, "hex"), framed, sizeof(framed));
+		expect_hex(r, "handshake_frames", value_text(frame, "hex"), framed, sizeof(framed));
+		expect_text(r, "from", value_text(frame, "from"), roles[i]);
+		if (value_u64(frame, "len", &len))
+			expect_number(r, "len", len, sizeof(framed));
 	}
 }
 
@@ -259,12 +265,15 @@ static void stream_join(
 	*out = (struct stream){0};
 	for (size_t i = 0; list && i < list->count && !r->failed; i++) {
 		const struct value *item = &list->items[i].value;
+		uint64_t told;
 		size_t len;
 		uint8_t *part;
 
 		if (!value_text(item, "from") || strcmp(value_text(item, "from"), from) != 0)
 			continue;
 		part = hex_bytes(r, item, field, &len);
+		if (value_u64(item, "len", &told))
+			expect_number(r, "len", told, len);
 		out->bytes = realloc(out->bytes, out->len + len + 1);
 		if (!out->bytes)
 			abort();
