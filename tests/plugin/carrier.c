@@ -1,0 +1,675 @@
+/*
+ * The contract of a carrier, one suite for each of them, over loopback: what it brings carries links (connect, echo,
+ * order, close), it follows its configuration (reload), and strangers (garbage) and failures cost one connection or one
+ * sentence. Two visors, each a plugin under a host table whose links are the real ones.
+ */
+#include "base/common.h"
+#include "base/err.h"
+#include "base/text.h"
+#include "crypto/keys.h"
+#include "fake/host.h"
+#include "link/link.h"
+#include "route/route.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+extern const struct sg_plugin sg_plugin_transport_tcp;
+
+static const struct carrier {
+	const char *name;
+	const struct sg_plugin *plugin;
+} carriers[] = {{"stcp", &sg_plugin_transport_tcp}};
+
+enum tune { TUNE_NONE, TUNE_OK, TUNE_HOLD };
+
+struct visor {
+	struct fake_host *h;
+	struct sg_crypto *crypto;
+	struct sg_sk sk;
+	struct sg_pk pk;
+	struct sg_links *links;
+	struct sg_route *route;
+	uint16_t port;
+	bool running;
+	enum tune tune;
+	sg_done_fn *tune_fn; /* the last question, not answered */
+	void *tune_arg;
+	unsigned tuned;
+	struct sg_stream *st;
+	uint64_t got;
+	bool in_order, echo, ended;
+};
+
+static const struct carrier *carrier;
+static struct visor visors[2];
+
+static struct visor *visor_of(const struct sg_inst *inst)
+{
+	return &visors[inst->host == visors[1].h];
+}
+
+/* ---- the host table's part that carriers use ---- */
+
+static void host_accepted(struct sg_inst *inst, const char *name, int fd, const struct sg_addr *from)
+{
+	assert_string_equal(name, carrier->name);
+	assert_true(from->len > 0);
+	links_accepted(visor_of(inst)->links, name, fd, from);
+}
+
+static int host_tune_socket(struct sg_inst *inst, int fd, sg_done_fn *done, void *arg)
+{
+	struct visor *v = visor_of(inst);
+
+	assert_true(fd >= 0);
+	v->tuned++;
+	if (v->tune == TUNE_NONE)
+		return -ENOTSUP;
+	if (v->tune == TUNE_OK) {
+		done(arg, v->tuned % 2 ? 0 : -EPERM);
+		return 0;
+	}
+	v->tune_fn = done;
+	v->tune_arg = arg;
+	return 0;
+}
+
+static void tune_answer(struct visor *v, int err)
+{
+	sg_done_fn *fn = v->tune_fn;
+
+	assert_non_null(fn);
+	v->tune_fn = NULL;
+	fn(v->tune_arg, err);
+}
+
+static int links_dial(void *arg, const char *name, const struct sg_addr *to, struct sg_dial *dial)
+{
+	struct visor *v = arg;
+	const struct sg_carrier_ops *ops = carrier->plugin->provides->ops;
+
+	return v->running ? ops->dial(v->h->ctx, name, to, dial) : -ENOTSUP;
+}
+
+static void links_dial_cancel(void *arg, const char *name, struct sg_dial *dial)
+{
+	struct visor *v = arg;
+	const struct sg_carrier_ops *ops = carrier->plugin->provides->ops;
+
+	(void)name;
+	ops->cancel(v->h->ctx, dial);
+}
+
+static const struct sg_links_host links_host = {.dial = links_dial, .dial_cancel = links_dial_cancel};
+
+/* ---- visors ---- */
+
+static uint16_t free_port(void)
+{
+	struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	socklen_t len = sizeof(a);
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	assert_int_equal(bind(fd, (struct sockaddr *)&a, sizeof(a)), 0);
+	assert_int_equal(getsockname(fd, (struct sockaddr *)&a, &len), 0);
+	close(fd);
+	return ntohs(a.sin_port);
+}
+
+static void conf_listen(struct visor *v, const char *more)
+{
+	char text[512];
+
+	snprintf(text, sizeof(text), "config carrier '%s'\n\tlist listen '127.0.0.1:%u'\n%s", carrier->name, v->port,
+		more);
+	fake_conf(v->h, text);
+}
+
+static int start(struct visor *v)
+{
+	int ret = fake_start(v->h, carrier->plugin);
+
+	v->running = ret == 0;
+	return ret;
+}
+
+static void stop(struct visor *v)
+{
+	v->running = false;
+	links_carrier_stop(v->links, carrier->name);
+	fake_stop(v->h);
+}
+
+static void net_new(struct visor *v)
+{
+	v->links = links_new(&(struct sg_links_conf){
+		.loop = v->h->loop, .crypto = v->crypto, .sk = v->sk, .pk = v->pk, .host = &links_host, .host_arg = v});
+	v->route = route_new(v->links);
+}
+
+static void net_free(struct visor *v)
+{
+	route_free(v->route);
+	links_free(v->links);
+}
+
+static void visor_new(struct visor *v)
+{
+	memset(v, 0, sizeof(*v));
+	v->h = fake_host_new("");
+	v->h->table.accepted = host_accepted;
+	v->h->table.dial_done = links_dial_done;
+	v->h->table.tune_socket = host_tune_socket;
+	v->crypto = sg_crypto_new(sg_random_system());
+	sg_sk_generate(v->crypto, &v->sk);
+	assert_int_equal(sg_pk_of(v->crypto, &v->sk, &v->pk), 0);
+	net_new(v);
+	v->port = free_port();
+	v->in_order = true;
+	conf_listen(v, "");
+}
+
+static void visor_free(struct visor *v)
+{
+	if (v->running)
+		stop(v);
+	net_free(v);
+	fake_host_free(v->h);
+	sg_crypto_free(v->crypto);
+}
+
+static int setup(void **state)
+{
+	(void)state;
+	visor_new(&visors[0]);
+	visor_new(&visors[1]);
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	visor_free(&visors[0]);
+	visor_free(&visors[1]);
+	return 0;
+}
+
+/* Real sockets need real time; the deadline is for a test that would fail. */
+static bool turn_until(bool (*is)(void))
+{
+	for (int i = 0; i < 5000; i++) {
+		if (is())
+			return true;
+		sg_loop_step(visors[0].h->loop, 0);
+		sg_loop_step(visors[1].h->loop, 1);
+	}
+	return false;
+}
+
+static void dial_peer(struct visor *v, const struct visor *to)
+{
+	char url[64];
+	const char *urls[] = {url};
+	const struct sg_peer_conf conf = {"other", to->pk, urls, 1};
+
+	snprintf(url, sizeof(url), "%s://127.0.0.1:%u", carrier->name, to->port);
+	assert_int_equal(links_peers_set(v->links, &conf, 1), 0);
+}
+
+static struct sg_peer_state state_of(const struct visor *v, const struct visor *other)
+{
+	struct sg_peer_state st = {0};
+
+	(void)links_peer_state(v->links, &other->pk, &st);
+	return st;
+}
+
+static bool both_linked(void)
+{
+	return state_of(&visors[0], &visors[1]).linked && state_of(&visors[1], &visors[0]).linked;
+}
+
+static bool none_linked(void)
+{
+	return !state_of(&visors[0], &visors[1]).linked && !state_of(&visors[1], &visors[0]).linked;
+}
+
+static bool failed_once(void)
+{
+	return state_of(&visors[0], &visors[1]).attempts > 0;
+}
+
+static void link_up(void)
+{
+	for (int i = 0; i < 2; i++) {
+		if (!visors[i].running)
+			assert_int_equal(start(&visors[i]), 0);
+	}
+	dial_peer(&visors[0], &visors[1]);
+	assert_true(turn_until(both_linked));
+}
+
+/* ---- connect, echo, order, close ---- */
+
+static uint8_t pattern(uint64_t at)
+{
+	return (uint8_t)(at * 11 + (at >> 9));
+}
+
+static void on_data(void *arg, struct sg_view in)
+{
+	struct visor *v = arg;
+
+	for (size_t i = 0; i < in.len; i++)
+		v->in_order = v->in_order && in.p[i] == pattern(v->got + i);
+	v->got += in.len;
+}
+
+static void on_writable(void *arg)
+{
+	(void)arg;
+}
+
+static void on_close(void *arg, int err, const char *why)
+{
+	struct visor *v = arg;
+
+	(void)err;
+	(void)why;
+	v->st = NULL;
+	v->ended = true;
+}
+
+static const struct sg_stream_user user = {sizeof(user), on_data, on_writable, on_close, NULL};
+
+static int on_stream(void *arg, struct sg_stream *st)
+{
+	struct visor *v = arg;
+
+	v->st = st;
+	st->user = &user;
+	st->user_arg = arg;
+	return 0;
+}
+
+static const struct sg_listener_ops listener = {sizeof(listener), on_stream};
+
+static void on_dialed(void *arg, struct sg_stream *st, int err, const char *why)
+{
+	(void)why;
+	assert_int_equal(err, 0);
+	on_stream(arg, st);
+}
+
+static bool both_have_streams(void)
+{
+	return visors[0].st && visors[1].st;
+}
+
+#define TOTAL (3 * 1024 * 1024)
+
+static bool all_arrived(void)
+{
+	static uint8_t buf[50000];
+
+	for (int i = 0; i < 2; i++) {
+		struct visor *v = &visors[i];
+		static uint64_t sent[2];
+
+		if (v->got == 0 && visors[!i].got == 0)
+			sent[i] = 0;
+		while (sent[i] < TOTAL) {
+			size_t n = SG_MIN(sizeof(buf), (size_t)(TOTAL - sent[i]));
+
+			for (size_t k = 0; k < n; k++)
+				buf[k] = pattern(sent[i] + k);
+			if (v->st->ops->send(v->st, &(struct iovec){buf, n}, 1) < 0)
+				break;
+			sent[i] += n;
+		}
+	}
+	return visors[0].got == TOTAL && visors[1].got == TOTAL;
+}
+
+static bool one_ended(void)
+{
+	return visors[1].ended;
+}
+
+static void what_it_brings_carries_bytes_in_order_both_ways(void **state)
+{
+	(void)state;
+	link_up();
+	assert_int_equal(route_listen(visors[1].route, 44, &listener, &visors[1]), 0);
+	assert_int_equal(route_dial(visors[0].route, &visors[1].pk, 44, on_dialed, &visors[0]), 0);
+	assert_true(turn_until(both_have_streams));
+	assert_true(turn_until(all_arrived));
+	assert_true(visors[0].in_order && visors[1].in_order);
+	visors[0].st->ops->close(visors[0].st);
+	visors[0].st = NULL;
+	assert_true(turn_until(one_ended));
+}
+
+static bool address_is_ours(void *arg, const struct sg_link_info *info)
+{
+	char want[SG_ADDR_TEXT];
+
+	(void)arg;
+	if (info->dialled) {
+		snprintf(want, sizeof(want), "127.0.0.1:%u", visors[1].port);
+		assert_string_equal(info->address, want);
+	} else {
+		assert_memory_equal(info->address, "127.0.0.1:", 10);
+	}
+	return true;
+}
+
+static void both_ends_know_the_others_address(void **state)
+{
+	(void)state;
+	link_up();
+	links_each(visors[0].links, address_is_ours, NULL);
+	links_each(visors[1].links, address_is_ours, NULL);
+}
+
+static void an_end_that_goes_away_is_noticed_and_redialled(void **state)
+{
+	(void)state;
+	link_up();
+	net_free(&visors[1]);
+	net_new(&visors[1]);
+	assert_true(turn_until(none_linked));
+	fake_pass(visors[0].h, 1000);
+	assert_true(turn_until(both_linked));
+}
+
+/* ---- configuration ---- */
+
+static bool connects(uint16_t port)
+{
+	struct sockaddr_in a = {
+		.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK), .sin_port = htons(port)};
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	bool ok = connect(fd, (struct sockaddr *)&a, sizeof(a)) == 0;
+
+	close(fd);
+	return ok;
+}
+
+static void a_reload_moves_listeners_and_leaves_links_alone(void **state)
+{
+	uint16_t old = visors[1].port;
+	char both[64];
+
+	(void)state;
+	link_up();
+	/* The same again, then one more, then only the new one. */
+	assert_int_equal(visors[1].h->plugin->reload(visors[1].h->ctx), 0);
+	assert_true(connects(old));
+	visors[1].port = free_port();
+	snprintf(both, sizeof(both), "\tlist listen '127.0.0.1:%u'\n", old);
+	conf_listen(&visors[1], both);
+	assert_int_equal(visors[1].h->plugin->reload(visors[1].h->ctx), 0);
+	assert_true(connects(old));
+	assert_true(connects(visors[1].port));
+	conf_listen(&visors[1], "");
+	assert_int_equal(visors[1].h->plugin->reload(visors[1].h->ctx), 0);
+	assert_false(connects(old));
+	assert_true(connects(visors[1].port));
+	assert_true(both_linked());
+	fake_conf(visors[1].h, "");
+	assert_int_equal(visors[1].h->plugin->reload(visors[1].h->ctx), 0);
+	assert_false(connects(visors[1].port));
+	assert_true(both_linked());
+}
+
+static int occupy(uint16_t port)
+{
+	struct sockaddr_in a = {
+		.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK), .sin_port = htons(port)};
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	assert_int_equal(bind(fd, (struct sockaddr *)&a, sizeof(a)), 0);
+	assert_int_equal(listen(fd, 1), 0);
+	return fd;
+}
+
+static void an_occupied_port_is_a_sentence_with_its_cure(void **state)
+{
+	uint16_t old = visors[0].port;
+	char want[128];
+	int fd = occupy(old);
+
+	(void)state;
+	assert_int_equal(start(&visors[0]), -EADDRINUSE);
+	snprintf(want, sizeof(want),
+		"127.0.0.1:%u: another program listens on port %u. Find it:  ss -ltnp 'sport = :%u'", old, old, old);
+	assert_string_equal(visors[0].h->why, want);
+	close(fd);
+	assert_int_equal(start(&visors[0]), 0);
+	/* A reload that cannot have the new port changes nothing. */
+	visors[0].port = free_port();
+	fd = occupy(visors[0].port);
+	conf_listen(&visors[0], "");
+	assert_int_equal(visors[0].h->plugin->reload(visors[0].h->ctx), -EADDRINUSE);
+	assert_true(connects(old));
+	close(fd);
+}
+
+static void an_address_of_another_machine_is_a_sentence(void **state)
+{
+	char conf[128];
+
+	(void)state;
+	snprintf(conf, sizeof(conf), "config carrier '%s'\n\tlist listen '192.0.2.77:7777'\n", carrier->name);
+	fake_conf(visors[0].h, conf);
+	assert_int_equal(start(&visors[0]), -EADDRNOTAVAIL);
+	assert_string_equal(
+		visors[0].h->why, "192.0.2.77:7777: this machine does not have that address. See:  ip -br address");
+}
+
+static void both_families_may_have_the_same_port(void **state)
+{
+	char conf[160];
+	int probe = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	(void)state;
+	if (probe < 0)
+		skip();
+	close(probe);
+	snprintf(conf, sizeof(conf), "config carrier '%s'\n\tlist listen '0.0.0.0:%u'\n\tlist listen '[::]:%u'\n",
+		carrier->name, visors[0].port, visors[0].port);
+	fake_conf(visors[0].h, conf);
+	assert_int_equal(start(&visors[0]), 0);
+	assert_true(connects(visors[0].port));
+}
+
+/* ---- dialling ---- */
+
+static void a_refused_dial_is_a_sentence(void **state)
+{
+	char want[128];
+
+	(void)state;
+	assert_int_equal(start(&visors[0]), 0);
+	dial_peer(&visors[0], &visors[1]);
+	assert_true(turn_until(failed_once));
+	snprintf(want, sizeof(want), "127.0.0.1:%u refuses connections. Is skygated running there?", visors[1].port);
+	assert_string_equal(state_of(&visors[0], &visors[1]).why, want);
+}
+
+static bool asked(void)
+{
+	return visors[0].tune_fn != NULL;
+}
+
+static void a_dial_has_one_deadline_for_all_of_it(void **state)
+{
+	(void)state;
+	fake_conf(visors[0].h, "");
+	visors[0].tune = TUNE_HOLD; /* netd does not answer */
+	assert_int_equal(start(&visors[0]), 0);
+	assert_int_equal(start(&visors[1]), 0);
+	dial_peer(&visors[0], &visors[1]);
+	assert_true(turn_until(asked));
+	fake_pass(visors[0].h, 4900);
+	assert_false(failed_once());
+	fake_pass(visors[0].h, 200);
+	assert_true(failed_once());
+	assert_non_null(strstr(state_of(&visors[0], &visors[1]).why, "does not answer"));
+	/* The answer that comes too late disturbs nothing. */
+	tune_answer(&visors[0], 0);
+	fake_pass(visors[0].h, 500);
+	assert_true(turn_until(asked));
+	tune_answer(&visors[0], 0);
+	assert_true(turn_until(both_linked));
+}
+
+static void sockets_are_tuned_before_they_are_used(void **state)
+{
+	(void)state;
+	for (int mode = TUNE_NONE; mode <= TUNE_OK; mode++) {
+		setup(state);
+		visors[0].tune = visors[1].tune = (enum tune)mode;
+		link_up();
+		assert_true(visors[0].tuned >= 2); /* the listener and the dial */
+		assert_int_equal(visors[1].tuned, 1);
+		assert_int_equal(fake_counter(visors[1].h, "tcp.untuned"), mode == TUNE_NONE);
+		assert_int_equal(fake_counter(visors[1].h, "tcp.accepted"), 1);
+		teardown(state);
+	}
+}
+
+static void nothing_is_accepted_before_the_listener_is_tuned(void **state)
+{
+	(void)state;
+	visors[1].tune = TUNE_HOLD;
+	assert_int_equal(start(&visors[0]), 0);
+	assert_int_equal(start(&visors[1]), 0);
+	dial_peer(&visors[0], &visors[1]);
+	for (int i = 0; i < 100; i++) {
+		sg_loop_step(visors[0].h->loop, 0);
+		sg_loop_step(visors[1].h->loop, 0);
+	}
+	assert_int_equal(fake_counter(visors[1].h, "tcp.accepted"), 0);
+	tune_answer(&visors[1], 0);
+	assert_true(turn_until(both_linked));
+}
+
+static void a_stop_waits_for_open_questions(void **state)
+{
+	(void)state;
+	visors[0].tune = TUNE_HOLD;
+	assert_int_equal(start(&visors[0]), 0);
+	stop(&visors[0]);
+	assert_false(visors[0].h->stopped);
+	assert_false(connects(visors[0].port));
+	tune_answer(&visors[0], 0);
+	assert_true(visors[0].h->stopped);
+
+	/* And the question of a dial. */
+	fake_conf(visors[0].h, "");
+	assert_int_equal(start(&visors[0]), 0);
+	dial_peer(&visors[0], &visors[1]);
+	assert_true(turn_until(asked));
+	stop(&visors[0]);
+	assert_false(visors[0].h->stopped);
+	tune_answer(&visors[0], -EPIPE);
+	assert_true(visors[0].h->stopped);
+}
+
+static void it_may_stop_and_start_again_and_links_stay(void **state)
+{
+	(void)state;
+	link_up();
+	for (int i = 0; i < 3; i++) {
+		stop(&visors[1]);
+		assert_true(visors[1].h->stopped);
+		assert_false(connects(visors[1].port));
+		assert_int_equal(start(&visors[1]), 0);
+		assert_true(connects(visors[1].port));
+	}
+	assert_true(both_linked());
+}
+
+/* ---- strangers ---- */
+
+static int stranger(const char *says, size_t len)
+{
+	struct sockaddr_in a = {
+		.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK), .sin_port = htons(visors[1].port)};
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	assert_int_equal(connect(fd, (struct sockaddr *)&a, sizeof(a)), 0);
+	if (len)
+		assert_int_equal(send(fd, says, len, MSG_NOSIGNAL), (ssize_t)len);
+	return fd;
+}
+
+static int stranger_fds[4];
+
+static bool strangers_are_cut(void)
+{
+	char c[64];
+
+	for (int i = 0; i < 4; i++) {
+		ssize_t n = recv(stranger_fds[i], c, sizeof(c), MSG_DONTWAIT);
+
+		if (n > 0 || (n < 0 && errno == EAGAIN))
+			return false;
+	}
+	return true;
+}
+
+static void garbage_costs_one_connection_each(void **state)
+{
+	static const char get[] = "GET / HTTP/1.1\r\n\r\n", zeros[512], almost[] = "get_noncX";
+
+	(void)state;
+	link_up();
+	stranger_fds[0] = stranger(get, sizeof(get));
+	stranger_fds[1] = stranger(zeros, sizeof(zeros));
+	stranger_fds[2] = stranger(almost, sizeof(almost));
+	stranger_fds[3] = stranger("\x16\x03\x01", 3);
+	assert_true(turn_until(strangers_are_cut));
+	for (int i = 0; i < 4; i++)
+		close(stranger_fds[i]);
+	assert_true(both_linked());
+	assert_int_equal(links_counters(visors[1].links)->handshake_failed, 4);
+	assert_int_equal(links_counters(visors[1].links)->down, 0);
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+	const struct CMUnitTest tests[] = {
+		TEST(what_it_brings_carries_bytes_in_order_both_ways),
+		TEST(both_ends_know_the_others_address),
+		TEST(an_end_that_goes_away_is_noticed_and_redialled),
+		TEST(a_reload_moves_listeners_and_leaves_links_alone),
+		TEST(an_occupied_port_is_a_sentence_with_its_cure),
+		TEST(an_address_of_another_machine_is_a_sentence),
+		TEST(both_families_may_have_the_same_port),
+		TEST(a_refused_dial_is_a_sentence),
+		TEST(a_dial_has_one_deadline_for_all_of_it),
+		cmocka_unit_test(sockets_are_tuned_before_they_are_used),
+		TEST(nothing_is_accepted_before_the_listener_is_tuned),
+		TEST(a_stop_waits_for_open_questions),
+		TEST(it_may_stop_and_start_again_and_links_stay),
+		TEST(garbage_costs_one_connection_each),
+	};
+	int failed = 0;
+
+	for (size_t i = 0; i < SG_ARRAY_LEN(carriers); i++) {
+		carrier = &carriers[i];
+		failed += cmocka_run_group_tests_name(carrier->name, tests, NULL, NULL);
+	}
+	return failed;
+}
