@@ -39,12 +39,14 @@ static bool read_bool(struct sg_reader *r)
 
 static void read_tun(struct sg_reader *r, struct sg_tun *t)
 {
+	struct sg_view name;
+
 	t->fd = -1;
-	sg_read_bytes(r, t->name, TUN_NAME_LEN);
-	if (!memchr(t->name, '\0', TUN_NAME_LEN)) {
+	name = sg_read_view(r, TUN_NAME_LEN);
+	if (name.len && memchr(name.p, '\0', name.len))
+		snprintf(t->name, sizeof(t->name), "%s", (const char *)name.p);
+	else
 		r->err = true;
-		t->name[0] = '\0';
-	}
 	t->mtu = sg_read_u16(r);
 	t->offload = read_bool(r);
 	t->n_busy = sg_read_u8(r);
