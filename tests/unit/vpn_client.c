@@ -234,8 +234,10 @@ static void a_reply_to_somebody_elses_ping_proves_nothing(void **state)
 	answer(s, at, true, false);
 	while (sent(s, &at, &r, &body) && r.kind != SG_VPN_PACKET)
 		;
-	assert_true(body && r.len == PROBE_ICMP);
-	echo(body, good);
+	if (!body || r.len != PROBE_ICMP)
+		fail_msg("no echo was sent");
+	else
+		echo(body, good);
 	for (size_t i = 12; i < PROBE_ICMP; i++) {
 		bool checked = i < 20 || i == 20 || (i >= 28 && i != 35);
 
