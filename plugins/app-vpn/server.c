@@ -4,17 +4,11 @@
  *
  *	stream → hello → white list, passcode → lease → records ⇄ TUN        packets of the TUN find their client by lease
  */
+#include "server.h"
 #include "base/alloc.h"
 #include "base/common.h"
 #include "base/cursor.h"
 #include "base/hex.h"
-#include "base/log.h"
-#include "lease.h"
-#include "loop/loop.h"
-#include "out.h"
-#include "records.h"
-#include "tun.h"
-#include "vpn.h"
 
 SG_LOG_TOPIC("vpn");
 
@@ -22,49 +16,6 @@ SG_LOG_TOPIC("vpn");
 #define CLIENT_WAITING (69 * 1024) /* bytes that may wait for a client whose stream is full: one super-packet, cut */
 #define TUN_RETRY_MS   5000
 #define PATIENCE_MS    10 /* how long the others wait for a client whose stream is full */
-
-struct peer {
-	struct sg_list node;
-	struct server *s;
-	struct sg_stream *stream;
-	struct sg_stream_info via;
-	struct sg_timer deadline;      /* of the hello */
-	struct sg_vpn_hello_in *hello; /* NULL once it is done */
-	struct lease *lease;           /* NULL before that */
-	struct records_in in;
-	struct out out;
-	bool stalled; /* nobody waits for it any more: what finds no place is dropped */
-	int64_t since_ms;
-	uint64_t up_bytes, down_bytes; /* from it, to it */
-};
-
-struct server_conf {
-	struct net4 pool;
-	size_t max_clients, n_allow;
-	struct sg_pk *allow;
-	char passcode[SG_VPN_PASSCODE_MAX + 1];
-};
-
-struct server {
-	struct vpn *v;
-	struct server_conf conf;
-	struct tun *tun; /* NULL: netd has not given one yet */
-	bool tun_asked;
-	struct sg_timer tun_retry;
-	struct peer *awaited; /* the TUN is not read until its stream takes again, or patience ends */
-	struct sg_timer patience;
-	char tun_why[160];
-	char tun_name[16];
-	struct leases leases; /* from when the TUN is there: it tells which networks are taken */
-	struct sg_list peers;
-	size_t n_pending, n_clients;
-	struct sg_log_limit rl_refused;
-};
-
-static int64_t now_ms(const struct server *s)
-{
-	return sg_loop_now(s->v->loop).ns / SG_NS_PER_MS;
-}
 
 /* Reads the TUN again. */
 static void await_end(struct server *s)
@@ -86,7 +37,7 @@ static void peer_free(struct peer *p, bool close)
 		await_end(s);
 	if (p->lease) {
 		s->n_clients--;
-		lease_leave(&s->leases, p->lease, now_ms(s));
+		lease_leave(&s->leases, p->lease, server_now_ms(s));
 	} else {
 		s->n_pending--;
 	}
@@ -298,7 +249,7 @@ static int judge(struct peer *p, const struct sg_vpn_client_hello *h)
 	if (l && l->holder)
 		peer_free(l->holder, true);
 	if (s->n_clients >= s->conf.max_clients ||
-		lease_get(&s->leases, &p->via.remote, h->ips, h->n_ips, now_ms(s), &p->lease) < 0)
+		lease_get(&s->leases, &p->via.remote, h->ips, h->n_ips, server_now_ms(s), &p->lease) < 0)
 		return SG_VPN_NO_FREE_IPS;
 	p->lease->holder = p;
 	s->n_pending--;
@@ -436,7 +387,7 @@ static int on_stream(void *arg, struct sg_stream *stream)
 	p->stream = stream;
 	p->in.bad = &s->v->count.drop_record;
 	p->out = (struct out){.stream = stream, .max = CLIENT_WAITING, .dropped = &s->v->count.drop_queue};
-	p->since_ms = now_ms(s);
+	p->since_ms = server_now_ms(s);
 	stream->ops->info(stream, &p->via);
 	stream->user = &stream_user;
 	stream->user_arg = p;
@@ -449,55 +400,10 @@ static const struct sg_listener_ops listener = {.size = sizeof(listener), .on_st
 
 /* ---- life --------------------------------------------------------------------------------------------------------- */
 
-static void conf_fini(struct server_conf *conf)
-{
-	sg_wipe(conf->passcode, sizeof(conf->passcode));
-	sg_free(conf->allow);
-}
-
-static int conf_read(struct server_conf *conf, const struct sg_uci_section *s, char *why, size_t why_cap)
-{
-	const struct sg_uci_option *allow = sg_uci_option(s, "allow_pk");
-	unsigned bits = 0;
-	size_t n = 0;
-
-	memset(conf, 0, sizeof(*conf));
-	if (sg_prefix4_parse(sg_uci_get(s, "pool", "172.16.0.0/12"), &conf->pool.net, &bits) < 0 || bits < 8 ||
-		bits > 29) {
-		snprintf(why, why_cap, "vpn_server '%s': option pool: a network between /8 and /29 is wanted", s->name);
-		return SG_ECONF;
-	}
-	conf->pool.bits = (uint8_t)bits;
-	conf->max_clients = (size_t)sg_uci_uint(s, "max_clients", 100);
-	if (snprintf(conf->passcode, sizeof(conf->passcode), "%s", sg_uci_get(s, "passcode", "")) >
-		SG_VPN_PASSCODE_MAX) {
-		snprintf(why, why_cap, "vpn_server '%s': option passcode: at most %d bytes", s->name,
-			SG_VPN_PASSCODE_MAX);
-		return SG_ECONF;
-	}
-	if (!allow)
-		return 0;
-	sg_list_for (it, &allow->values)
-		n++;
-	conf->allow = sg_calloc(n, sizeof(*conf->allow));
-	if (!conf->allow)
-		return -ENOMEM;
-	sg_list_for (it, &allow->values) {
-		const char *text = sg_container_of(it, struct sg_uci_value, node)->text;
-
-		if (sg_hex_parse(text, strlen(text), conf->allow[conf->n_allow++].b, SG_PK_LEN) < 0) {
-			snprintf(why, why_cap, "vpn_server '%s': allow_pk: '%s' is no key", s->name, text);
-			conf_fini(conf);
-			return SG_ECONF;
-		}
-	}
-	return 0;
-}
-
 int server_start(struct vpn *v, const struct sg_uci_section *section, char *why, size_t why_cap)
 {
 	struct server *s = sg_calloc(1, sizeof(*s));
-	int err = s ? conf_read(&s->conf, section, why, why_cap) : -ENOMEM;
+	int err = s ? server_conf_read(&s->conf, section, why, why_cap) : -ENOMEM;
 
 	if (err < 0) {
 		sg_free(s);
@@ -525,14 +431,14 @@ int server_reload(struct server *s, const struct sg_uci_section *section)
 	struct server_conf conf;
 	char why[128];
 
-	if (conf_read(&conf, section, why, sizeof(why)) < 0)
+	if (server_conf_read(&conf, section, why, sizeof(why)) < 0)
 		return -ENOTSUP; /* the start that follows says it */
 	if (conf.pool.net != s->conf.pool.net || conf.pool.bits != s->conf.pool.bits ||
 		conf.max_clients != s->conf.max_clients) {
-		conf_fini(&conf);
+		server_conf_fini(&conf);
 		return -ENOTSUP;
 	}
-	conf_fini(&s->conf);
+	server_conf_fini(&s->conf);
 	s->conf = conf;
 	sg_list_for_safe (it, &s->peers) {
 		struct peer *p = sg_container_of(it, struct peer, node);
@@ -554,30 +460,6 @@ void server_free(struct server *s)
 {
 	tun_close(s->tun);
 	leases_fini(&s->leases);
-	conf_fini(&s->conf);
+	server_conf_fini(&s->conf);
 	sg_free(s);
-}
-
-json_t *server_status(const struct server *s)
-{
-	char ip[SG_IP4_TEXT], pool[SG_IP4_TEXT + 4], pk[SG_PK_TEXT];
-	json_t *list = json_array(), *out;
-
-	snprintf(pool, sizeof(pool), "%s/%u", sg_ip4_str(s->conf.pool.net, ip), s->conf.pool.bits);
-	out = json_pack("{s:b,s:s,s:s,s:s,s:I,s:I,s:b,s:b,s:o}", "ready", s->tun != NULL, "why", s->tun_why, "device",
-		s->tun_name, "pool", pool, "clients", (json_int_t)s->n_clients, "max_clients",
-		(json_int_t)s->conf.max_clients, "open_to_all", s->conf.n_allow == 0 && !s->conf.passcode[0],
-		"white_list_open", s->conf.n_allow == 0, "list", list);
-	sg_list_for (it, &s->peers) {
-		const struct peer *p = sg_container_of(it, struct peer, node);
-
-		if (!out || !p->lease)
-			continue;
-		json_array_append_new(
-			list, json_pack("{s:s,s:s,s:s,s:b,s:I,s:I,s:I}", "pk", sg_pk_str(&p->via.remote, pk), "lease",
-				      sg_ip4_str(lease_client_ip(p->lease), ip), "carrier", p->via.carrier, "records",
-				      p->in.rec, "since_ms", (json_int_t)(now_ms(s) - p->since_ms), "up_bytes",
-				      (json_int_t)p->up_bytes, "down_bytes", (json_int_t)p->down_bytes));
-	}
-	return out;
 }

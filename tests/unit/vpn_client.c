@@ -646,6 +646,15 @@ static void a_lease_inside_our_own_network_is_given_back(void **state)
 	assert_int_equal(hello.ips[0], LEASE);
 	assert_int_equal(hello.ips[1], 0xac100000);
 	assert_int_equal(h->lease_sets, 0);
+	/* A network that came later only netd knows. */
+	h->lease_err = SG_EDUP;
+	fake_deliver(s, "{\"status\":0,\"tun_ip\":\"10.1.2.3\",\"tun_gateway\":\"10.1.2.4\"}", 58);
+	expect_state(h, "blocking", "10.1.2.3, which lies in a network of this machine");
+	fake_stream_free(s);
+	fake_pass(h, 500);
+	s = dialled(h);
+	assert_true(sg_vpn_client_hello_decode((struct sg_view){s->tx, s->tx_len}, &hello) > 0);
+	assert_int_equal(hello.ips[1], 0x0a010203);
 	end(h);
 	fake_stream_free(s);
 }

@@ -1,0 +1,62 @@
+/* The VPN server from inside: what its files share. */
+#ifndef VPN_SERVER_H
+#define VPN_SERVER_H
+
+#include "base/log.h"
+#include "lease.h"
+#include "loop/loop.h"
+#include "out.h"
+#include "records.h"
+#include "tun.h"
+#include "vpn.h"
+
+struct peer {
+	struct sg_list node;
+	struct server *s;
+	struct sg_stream *stream;
+	struct sg_stream_info via;
+	struct sg_timer deadline;      /* of the hello */
+	struct sg_vpn_hello_in *hello; /* NULL once it is done */
+	struct lease *lease;           /* NULL before that */
+	struct records_in in;
+	struct out out;
+	bool stalled; /* nobody waits for it any more: what finds no place is dropped */
+	int64_t since_ms;
+	uint64_t up_bytes, down_bytes; /* from it, to it */
+};
+
+struct server_conf {
+	struct net4 pool;
+	size_t max_clients, n_allow;
+	struct sg_pk *allow;
+	char passcode[SG_VPN_PASSCODE_MAX + 1];
+};
+
+struct server {
+	struct vpn *v;
+	struct server_conf conf;
+	struct tun *tun; /* NULL: netd has not given one yet */
+	bool tun_asked;
+	struct sg_timer tun_retry;
+	struct peer *awaited; /* the TUN is not read until its stream takes again, or patience ends */
+	struct sg_timer patience;
+	char tun_why[160];
+	char tun_name[16];
+	struct leases leases; /* from when the TUN is there: it tells which networks are taken */
+	struct sg_list peers;
+	size_t n_pending, n_clients;
+	struct sg_log_limit rl_refused;
+};
+
+static inline int64_t server_now_ms(const struct server *s)
+{
+	return sg_loop_now(s->v->loop).ns / SG_NS_PER_MS;
+}
+
+/* settings.c */
+
+/** server_conf_read - 0, -ENOMEM, or SG_ECONF with a sentence. Free with server_conf_fini. */
+int server_conf_read(struct server_conf *conf, const struct sg_uci_section *s, char *why, size_t why_cap);
+void server_conf_fini(struct server_conf *conf);
+
+#endif
