@@ -44,23 +44,47 @@ static void show_connected(const json_t *vpn)
 
 static void show_waiting(const json_t *vpn)
 {
-	int64_t next_ms = get_int(vpn, "next_try_ms"), attempts = get_int(vpn, "attempts");
+	const json_t *next = json_object_get(vpn, "next_try_ms");
+	int64_t next_ms = json_integer_value(next), attempts = get_int(vpn, "attempts");
 	const char *reason = get_str(vpn, "reason");
-	char next[TERM_TEXT];
+	char text[TERM_TEXT];
 
 	fputs(*reason ? reason : "looking for the exit", stdout);
-	if (next_ms >= 0 && json_object_get(vpn, "next_try_ms"))
-		printf("; trying again in %s", term_duration(next_ms, next));
+	if (next && next_ms >= 1000)
+		printf("; trying again in %s", term_duration(next_ms, text));
+	else if (next && next_ms >= 0)
+		fputs("; trying now", stdout);
 	if (attempts > 1)
 		printf(" (attempt %lld)", (long long)attempts);
 	putchar('\n');
 }
 
-static void show_client(const json_t *vpn)
+/* Behind the state, for a machine that is an exit and nothing else too. */
+static void show_exit_of_others(const json_t *server)
+{
+	int64_t clients = get_int(server, "clients");
+
+	if (!get_bool(server, "ready")) {
+		puts(get_str(server, "why"));
+		return;
+	}
+	printf("an exit, with %lld client%s of %lld   pool %s%s\n", (long long)clients, clients == 1 ? "" : "s",
+		(long long)get_int(server, "max_clients"), get_str(server, "pool"),
+		get_bool(server, "open_to_all") ? "   open to everybody" : "");
+}
+
+static void show_state(const json_t *vpn)
 {
 	const char *state = get_str(vpn, "state");
+	const json_t *server = json_object_get(vpn, "server");
+	bool client = json_object_get(vpn, "mode") != NULL, ready = get_bool(server, "ready");
 
 	label("skygate");
+	if (!client && json_is_object(server)) {
+		term_word(ready ? "ready" : "closed", WORD, ready ? MOOD_GOOD : MOOD_BAD);
+		show_exit_of_others(server);
+		return;
+	}
 	term_word(state, WORD, mood_of(state));
 	if (is(state, "connected"))
 		show_connected(vpn);
@@ -70,8 +94,15 @@ static void show_client(const json_t *vpn)
 		puts("the VPN is not asked for");
 	else if (is(state, "blocking"))
 		show_waiting(vpn);
+	else if (get_bool(vpn, "open"))
+		puts("the VPN is not asked for, and the LAN may leave without it");
 	else
-		puts(json_object_get(vpn, "mode") ? "no VPN (mode 'off')" : "no VPN client is configured");
+		puts(client ? "no VPN (mode 'off')" : "no VPN is configured");
+	if (json_is_object(server)) {
+		label("server");
+		term_word(ready ? "ready" : "closed", WORD, ready ? MOOD_GOOD : MOOD_BAD);
+		show_exit_of_others(server);
+	}
 }
 
 static void show_proof(const json_t *vpn)
@@ -95,35 +126,16 @@ static void show_hints(const json_t *vpn)
 	if (is(state, "blocking") && link && !get_bool(link, "linked") && *why && !is(why, get_str(vpn, "reason")))
 		printf("  the way to the exit%s%s: %s\n", *get_str(link, "address") ? ", " : "",
 			get_str(link, "address"), why);
-	if (is(state, "armed"))
+	if (is(state, "armed") || (is(state, "off") && get_bool(vpn, "open")))
 		puts("  to start it:  skygate vpn start");
 	if (is(state, "blocking") && get_bool(vpn, "kill_switch"))
 		puts("  to let the LAN out without protection:  skygate vpn stop --open");
 }
 
-static void show_server(const json_t *server)
-{
-	int64_t clients = get_int(server, "clients");
-	bool ready = get_bool(server, "ready");
-
-	if (!json_is_object(server))
-		return;
-	label("server");
-	term_word(ready ? "ready" : "closed", WORD, ready ? MOOD_GOOD : MOOD_BAD);
-	if (!ready) {
-		puts(get_str(server, "why"));
-		return;
-	}
-	printf("%lld of %lld client%s   pool %s%s\n", (long long)clients, (long long)get_int(server, "max_clients"),
-		clients == 1 ? "" : "s", get_str(server, "pool"),
-		get_bool(server, "open_to_all") ? "   open to everybody" : "");
-}
-
 int show_vpn(const json_t *vpn)
 {
-	show_client(vpn);
+	show_state(vpn);
 	show_proof(vpn);
-	show_server(json_object_get(vpn, "server"));
 	show_hints(vpn);
 	return EXIT_DONE;
 }
@@ -222,7 +234,7 @@ int show_status(const json_t *status)
 	char key[TERM_TEXT], memory[TERM_TEXT], up[TERM_TEXT];
 
 	if (json_is_object(vpn)) {
-		show_client(vpn);
+		show_state(vpn);
 	} else {
 		label("skygate");
 		term_word("running", WORD, MOOD_PLAIN);
@@ -230,7 +242,6 @@ int show_status(const json_t *status)
 	}
 	show_traffic(status, get_str(vpn, "state"));
 	show_proof(vpn);
-	show_server(json_object_get(vpn, "server"));
 	label("visor");
 	printf("%s   %lld transport%s   memory %s   version %s   up %s\n", term_key(get_str(status, "pk"), key),
 		(long long)links, links == 1 ? "" : "s",
