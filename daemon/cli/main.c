@@ -269,7 +269,7 @@ static int json_status(const json_t *result)
 {
 	const json_t *ok = json_object_get(result, "ok");
 
-	return ok && json_is_false(ok) ? EXIT_FAILED : EXIT_DONE;
+	return json_is_false(ok) ? EXIT_FAILED : EXIT_DONE;
 }
 
 static int follow(struct client *c, bool json)

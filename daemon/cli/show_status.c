@@ -94,8 +94,6 @@ static void show_state(const json_t *vpn)
 		puts("the VPN is not asked for");
 	else if (is(state, "blocking"))
 		show_waiting(vpn);
-	else if (get_bool(vpn, "open"))
-		puts("the VPN is not asked for, and the LAN may leave without it");
 	else
 		puts(client ? "no VPN (mode 'off')" : "no VPN is configured");
 	if (json_is_object(server)) {
@@ -132,11 +130,11 @@ static void show_hints(const json_t *vpn)
 		puts("  to let the LAN out without protection:  skygate vpn stop --open");
 }
 
-int show_vpn(const json_t *vpn)
+int show_vpn(const json_t *result)
 {
-	show_state(vpn);
-	show_proof(vpn);
-	show_hints(vpn);
+	show_state(result);
+	show_proof(result);
+	show_hints(result);
 	return EXIT_DONE;
 }
 
@@ -227,10 +225,10 @@ static void show_traffic(const json_t *status, const char *state)
 		term_count((uint64_t)get_int(kernel, "blocked"), count));
 }
 
-int show_status(const json_t *status)
+int show_status(const json_t *result)
 {
-	const json_t *vpn = json_object_get(status, "vpn"), *sandbox = json_object_get(status, "sandbox");
-	int64_t links = get_int(status, "transports");
+	const json_t *vpn = json_object_get(result, "vpn"), *sandbox = json_object_get(result, "sandbox");
+	int64_t links = get_int(result, "transports");
 	char key[TERM_TEXT], memory[TERM_TEXT], up[TERM_TEXT];
 
 	if (json_is_object(vpn)) {
@@ -240,13 +238,13 @@ int show_status(const json_t *status)
 		term_word("running", WORD, MOOD_PLAIN);
 		puts("no VPN (the plugin app-vpn is not loaded)");
 	}
-	show_traffic(status, get_str(vpn, "state"));
+	show_traffic(result, get_str(vpn, "state"));
 	show_proof(vpn);
 	label("visor");
-	printf("%s   %lld transport%s   memory %s   version %s   up %s\n", term_key(get_str(status, "pk"), key),
+	printf("%s   %lld transport%s   memory %s   version %s   up %s\n", term_key(get_str(result, "pk"), key),
 		(long long)links, links == 1 ? "" : "s",
-		term_bytes((uint64_t)get_int(json_object_get(status, "memory"), "resident"), memory),
-		get_str(status, "version"), term_duration(get_int(status, "uptime_ms"), up));
+		term_bytes((uint64_t)get_int(json_object_get(result, "memory"), "resident"), memory),
+		get_str(result, "version"), term_duration(get_int(result, "uptime_ms"), up));
 	if (*get_str(sandbox, "why")) {
 		label("sandbox");
 		puts(get_str(sandbox, "why"));

@@ -41,7 +41,7 @@ static void page_done(struct page *p, struct call *call, const char *name)
 {
 	json_t *result = p->list ? json_pack("{s:o}", name, p->list) : NULL;
 
-	if (result && p->more && json_object_set_new(result, "next", json_integer((json_int_t)(p->from + PAGE))) < 0) {
+	if (result && p->more && json_object_set_new(result, "next", json_integer((json_int_t)p->from + PAGE)) < 0) {
 		json_decref(result);
 		result = NULL;
 	}

@@ -5,21 +5,23 @@
 #include "core/core.h"
 #include "wire/jsonrpc.h"
 
-#include <stdio.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 /* Resident bytes, from the kernel; 0 where /proc is not mounted. */
 static uint64_t resident_bytes(void)
 {
 	FILE *f = fopen("/proc/self/statm", "re");
-	unsigned long long size, resident = 0;
+	char line[128] = "", *second;
+	uint64_t pages = 0;
 
 	if (!f)
 		return 0;
-	if (fscanf(f, "%llu %llu", &size, &resident) != 2)
-		resident = 0;
+	/* "size resident shared …", in pages */
+	if (fgets(line, sizeof(line), f) && (second = strchr(line, ' ')))
+		pages = strtoull(second, NULL, 10);
 	fclose(f);
-	return resident * (uint64_t)sysconf(_SC_PAGESIZE);
+	return pages * (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
 static const struct sg_method *plugin_method(const struct plugin *p, const char *name)
