@@ -100,6 +100,7 @@ class Lab:
     def __init__(self, suffix=""):
         self.suffix = suffix
         self.spaces = {}
+        self.at_end = []  # called when all went well, before anything is removed; may raise Failed
         read_end, write_end = os.pipe()
         self._guard_pid = os.fork()
         if self._guard_pid == 0:
@@ -125,8 +126,13 @@ class Lab:
     def __enter__(self):
         return self
 
-    def __exit__(self, *_):
-        self.close()
+    def __exit__(self, kind, *_):
+        try:
+            if kind is None:
+                for check in self.at_end:
+                    check()
+        finally:
+            self.close()
 
     def close(self):
         """Removes everything and returns when it is gone."""
