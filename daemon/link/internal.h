@@ -139,7 +139,7 @@ struct peer {
 	struct pending *pending; /* our dial in handshake */
 	struct sg_mono linked_at;
 	uint32_t attempts;
-	bool known_own; /* it bore our mark when last linked */
+	bool foreign; /* it is no visor of ours: it called without our mark, or never sent a hello */
 	char why[160];
 };
 
@@ -187,6 +187,8 @@ void peer_retry(struct peer *p, int64_t ms);
 void peer_linked(struct peer *p, const struct sg_link *l);
 void peer_unlinked(struct peer *p, const struct sg_link *l, const char *why);
 void peer_dial_cancel(struct peer *p);
+/* What the link @l shows about its peer. */
+void peer_kind(struct peer *p, const struct sg_link *l);
 
 /* ---- link/life.c ---- */
 struct sg_link *link_new(struct sg_links *ls, const struct pending *p, int fd, struct link_hs_result *hs);

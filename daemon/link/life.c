@@ -158,7 +158,7 @@ static void became_own(struct sg_link *l)
 
 	l->own = l->newer = true;
 	if (peer)
-		peer->known_own = true;
+		peer_kind(peer, l);
 	alive_kind_changed(l);
 }
 

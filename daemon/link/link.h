@@ -53,6 +53,12 @@ struct sg_links_host {
 	/* A link came up, or ended: @why is a sentence. May be NULL. */
 	void (*up)(void *arg, const struct sg_link_info *info);
 	void (*down)(void *arg, const struct sg_link_info *info, const char *why);
+	/*
+	 * Which configured peers turned out to be no visors of ours, kept beyond the end of this process (quiet_ms says why).
+	 * set_foreign comes when that changes. May be NULL.
+	 */
+	bool (*is_foreign)(void *arg, const struct sg_pk *pk);
+	void (*set_foreign)(void *arg, const struct sg_pk *pk, bool foreign);
 };
 
 struct sg_links_conf {
@@ -63,9 +69,9 @@ struct sg_links_conf {
 	const struct sg_links_host *host; /* kept */
 	void *host_arg;
 	/*
-	 * No dial is carried beyond the stream handshake for so long: SG_LINK_QUIET_MS when an earlier process of ours may
-	 * have ended just now, 0 at a first start. A visor of 2024 keeps a transport that it has seen closed for up to a
-	 * second, and when the same transport is settled meanwhile, it stops accepting for good.
+	 * No dial of a foreign peer is carried beyond the stream handshake for so long (SG_LINK_QUIET_MS): an earlier process
+	 * of ours may have ended just now. A visor of 2024 keeps a transport that it has seen closed for up to a second, and
+	 * when the same transport is settled meanwhile, it stops accepting for good.
 	 */
 	int64_t quiet_ms;
 };

@@ -257,7 +257,7 @@ int64_t links_may_go(struct sg_links *ls, struct pending *p)
 
 	if (links_find_carrier(ls, &p->hs.remote, p->carrier) || has_proven_caller(ls, p))
 		return -1;
-	return p->peer->known_own || quiet_ms <= 0 ? 0 : quiet_ms;
+	return p->peer->foreign && quiet_ms > 0 ? quiet_ms : 0;
 }
 
 static bool we_are_edge_0(const struct sg_links *ls, const struct pending *p)

@@ -19,6 +19,8 @@ SG_LOG_TOPIC("link");
 #define STABLE_MS 5000
 /* While there is nothing to do: whether that is still so. */
 #define LOOK_MS 60000
+/* A visor of ours that we called has sent its hello by then. */
+#define HELLO_MS 3000
 
 static void attempt(void *arg);
 
@@ -102,9 +104,9 @@ static void attempt_in(struct peer *p, int64_t ms)
 		(void)sg_timer_start(&p->timer, ms);
 }
 
-static void look_again_later(struct peer *p)
+static void look_again(struct peer *p, int64_t ms)
 {
-	attempt_in(p, LOOK_MS);
+	attempt_in(p, ms);
 	p->planned = false;
 }
 
@@ -145,12 +147,25 @@ void peer_failed(struct peer *p, const char *fmt, ...)
 	attempt_in(p, backoff_ms(p));
 }
 
+/* A caller shows by its mark what it is; whom we called, by its hello, or by having none when the link is looked at again. */
+void peer_kind(struct peer *p, const struct sg_link *l)
+{
+	const struct sg_links_host *host = p->ls->conf.host;
+
+	if (p->foreign == !l->own)
+		return;
+	p->foreign = !l->own;
+	if (host->set_foreign)
+		host->set_foreign(p->ls->conf.host_arg, &p->pk, p->foreign);
+}
+
 void peer_linked(struct peer *p, const struct sg_link *l)
 {
-	look_again_later(p);
+	look_again(p, HELLO_MS);
 	p->why[0] = 0;
 	p->linked_at = l->up_at;
-	p->known_own = l->own;
+	if (!l->dialled)
+		peer_kind(p, l);
 }
 
 /*
@@ -161,6 +176,8 @@ void peer_unlinked(struct peer *p, const struct sg_link *l, const char *why)
 {
 	int64_t ms;
 
+	if (l->own || sg_mono_ms_since(sg_loop_now(p->ls->conf.loop), l->up_at) >= HELLO_MS)
+		peer_kind(p, l);
 	if (links_find(p->ls, &p->pk))
 		return;
 	snprintf(p->why, sizeof(p->why), "the link is down: %s", why);
@@ -244,8 +261,12 @@ static void attempt(void *arg)
 {
 	struct peer *p = arg;
 
-	look_again_later(p);
-	if (links_find(p->ls, &p->pk) || p->dial.active || p->pending || p->resolving)
+	const struct sg_link *l = links_find(p->ls, &p->pk);
+
+	look_again(p, LOOK_MS);
+	if (l)
+		peer_kind(p, l);
+	if (l || p->dial.active || p->pending || p->resolving)
 		return;
 	if (p->at_resolved < p->n_resolved)
 		dial_resolved(p);
@@ -331,6 +352,7 @@ static struct peer *peer_new(struct sg_links *ls, const struct sg_peer_conf *con
 		if (ret == 0)
 			p->n_addrs++;
 	}
+	p->foreign = ls->conf.host->is_foreign && ls->conf.host->is_foreign(ls->conf.host_arg, &p->pk);
 	p->planned = p->n_addrs > 0;
 	if (p->planned && sg_timer_start(&p->timer, 0) < 0) {
 		peer_free(p);

@@ -98,11 +98,25 @@ static void host_down(void *arg, const struct sg_link_info *info, const char *wh
 	snprintf(n->down_why, sizeof(n->down_why), "%s", why);
 }
 
+static bool host_is_foreign(void *arg, const struct sg_pk *pk)
+{
+	return sg_pk_equal(&((struct fake_node *)arg)->foreign, pk);
+}
+
+static void host_set_foreign(void *arg, const struct sg_pk *pk, bool foreign)
+{
+	struct fake_node *n = arg;
+
+	n->foreign = foreign ? *pk : (struct sg_pk){0};
+}
+
 static const struct sg_links_host host = {
 	.dial = host_dial,
 	.dial_cancel = host_dial_cancel,
 	.up = host_up,
 	.down = host_down,
+	.is_foreign = host_is_foreign,
+	.set_foreign = host_set_foreign,
 };
 
 void world_release(struct fake_world *w, size_t i)

@@ -30,6 +30,7 @@ struct fake_node {
 	struct sg_defer dial_defer;
 	unsigned dials, cancels, ups, downs;
 	char down_why[160];
+	struct sg_pk foreign; /* what its host remembers: one such peer, or none */
 };
 
 struct fake_world {

@@ -457,23 +457,57 @@ static void a_visor_of_2024_is_not_dialled_within_a_second_of_a_close(void **sta
 	stranger_free(s);
 }
 
-static void after_a_restart_no_dial_commits_for_a_moment(void **state)
+/* A new process dials at once, but not whom an old process of ours had a link with: it may just have seen it close. */
+static void after_a_restart_no_dial_of_a_foreign_peer_commits_for_a_moment(void **state)
 {
 	struct fake_world *w = *state;
 	struct stranger *s = stranger_new(w, 2, 0);
 
 	w->quiet_ms = SG_LINK_QUIET_MS;
-	world_kill(w, 0);
-	assert_true(world_boot(w, 0));
+	for (int restart = 0; restart < 2; restart++) {
+		world_kill(w, 0);
+		assert_true(world_boot(w, 0));
+		stranger_expect(s);
+		world_peer(w, 0, 2, false);
+		world_settle(w);
+		assert_true(stranger_f1(s) && stranger_f3(s));
+		if (restart) {
+			world_pass(w, 1100);
+			assert_false(stranger_is_cut(s));
+			assert_int_equal(s->in_len, 0); /* no Noise yet */
+			world_pass(w, 200);
+		}
+		assert_true(stranger_msg2(s, 0) && stranger_settle(s, SG_SETTLE_OK));
+		world_pass(w, 4000);
+		assert_memory_equal(&w->node[0].foreign, &w->node[2].pk, sizeof(struct sg_pk));
+	}
+	stranger_free(s);
+}
+
+static void what_a_peer_is_may_change(void **state)
+{
+	struct fake_world *w = *state;
+	struct stranger *s = stranger_new(w, 2, 0);
+	static const struct sg_pk none;
+
+	world_peer(w, 0, 2, true);
+	stranger_call(s);
+	assert_int_equal(stranger_link(s, false, 0), SG_SETTLE_OK);
+	assert_memory_equal(&w->node[0].foreign, &w->node[2].pk, sizeof(none));
+	stranger_call(s);
+	assert_int_equal(stranger_link(s, true, 0), SG_SETTLE_OK);
+	assert_memory_equal(&w->node[0].foreign, &none, sizeof(none));
+	stranger_hang_up(s);
+	world_settle(w);
+	/* Called by us: its hello tells. */
 	stranger_expect(s);
 	world_peer(w, 0, 2, false);
 	world_settle(w);
-	assert_true(stranger_f1(s) && stranger_f3(s));
-	world_pass(w, 1100);
-	assert_false(stranger_is_cut(s));
-	assert_int_equal(s->in_len, 0); /* no Noise yet */
-	world_pass(w, 200);
-	assert_true(stranger_msg2(s, 0) && stranger_settle(s, SG_SETTLE_OK));
+	assert_true(stranger_serve(s));
+	world_pass(w, 4000);
+	assert_memory_equal(&w->node[0].foreign, &w->node[2].pk, sizeof(none));
+	stranger_packet(s, SG_PACKET_LINK_HELLO, 0, "\1\0\0\0\1", 5);
+	assert_memory_equal(&w->node[0].foreign, &none, sizeof(none));
 	stranger_free(s);
 }
 
@@ -630,7 +664,8 @@ int main(void)
 		TEST(a_dial_does_not_commit_beside_a_proven_caller),
 		TEST(a_late_simultaneous_caller_of_2024_is_refused),
 		TEST(a_visor_of_2024_is_not_dialled_within_a_second_of_a_close),
-		TEST(after_a_restart_no_dial_commits_for_a_moment),
+		TEST(after_a_restart_no_dial_of_a_foreign_peer_commits_for_a_moment),
+		TEST(what_a_peer_is_may_change),
 		TEST(silence_ends_at_the_deadline_of_each_phase),
 		TEST(a_trickle_does_not_move_the_deadline),
 		TEST(callers_in_handshake_are_limited_by_address),
