@@ -139,8 +139,12 @@ static void on_signal(void *arg, int signum)
 
 static int make_loop(struct core *core)
 {
-	struct sg_links_conf links = {
-		.crypto = core->crypto, .sk = core->sk, .pk = core->pk, .host = &core_links_host, .host_arg = core};
+	struct sg_links_conf links = {.crypto = core->crypto,
+		.sk = core->sk,
+		.pk = core->pk,
+		.host = &core_links_host,
+		.host_arg = core,
+		.quiet_ms = SG_LINK_QUIET_MS};
 
 	core->loop = links.loop = sg_loop_new(sg_clock_system());
 	if (!core->loop)
@@ -152,7 +156,8 @@ static int make_loop(struct core *core)
 		sg_signal_watch(core->loop, SIGINT, on_signal, core) < 0 ||
 		sg_signal_watch(core->loop, SIGHUP, on_signal, core) < 0)
 		return say("memory or descriptors are out");
-	core->links = links_new(&links);
+	core->foreign = foreign_new(core->opt.run_dir);
+	core->links = core->foreign ? links_new(&links) : NULL;
 	sg_wipe(&links.sk, sizeof(links.sk));
 	core->route = core->links ? route_new(core->links) : NULL;
 	return core->route ? 0 : say("memory is out");
@@ -281,6 +286,7 @@ void core_fini(struct core *core)
 	core->control = NULL;
 	route_free(core->route);
 	links_free(core->links);
+	foreign_free(core->foreign);
 	if (core->loop)
 		tell_leaks(core);
 	/* A wake of the log may be on its way through the loop. */

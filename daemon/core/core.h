@@ -9,6 +9,7 @@
  *	netd.c       client of the privileged parent                identity.c the key file
  *	control.c    JSON-RPC server                                methods*.c what it answers
  *	logs.c       the last lines, for those who follow           sandbox.c  seccomp and Landlock
+ *	foreign.c    which peers are not ours, over a restart
  */
 #ifndef SG_CORE_CORE_H
 #define SG_CORE_CORE_H
@@ -165,6 +166,16 @@ int netd_ask(struct netd *n, struct sg_netd_msg *m, int pass, const void *owner,
 /** netd_forget - the call-backs of this owner do not follow. Returns how many would have. */
 size_t netd_forget(struct netd *n, const void *owner);
 
+/* ---- peers that are not ours, over a restart --------------------------------------------------------------------------- */
+
+struct foreign;
+
+/** foreign_new - reads what an older process left in @run_dir. NULL when memory is out. */
+struct foreign *foreign_new(const char *run_dir);
+void foreign_free(struct foreign *f);
+bool foreign_is(const struct foreign *f, const struct sg_pk *pk);
+void foreign_set(struct foreign *f, const struct sg_pk *pk, bool foreign);
+
 /* ---- log lines that can be followed ---------------------------------------------------------------------------------- */
 
 struct logs;
@@ -241,6 +252,7 @@ struct core {
 	struct conf *conf; /* in force; NULL until the first was valid */
 	struct sg_sk sk;
 	struct sg_pk pk;
+	struct foreign *foreign;
 	struct sg_links *links;
 	struct sg_route *route;
 	struct netd *netd; /* NULL: none */

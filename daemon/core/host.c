@@ -130,9 +130,21 @@ static void on_link_dial_cancel(void *arg, const char *carrier, struct sg_dial *
 	}
 }
 
+static bool on_link_is_foreign(void *arg, const struct sg_pk *pk)
+{
+	return foreign_is(((struct core *)arg)->foreign, pk);
+}
+
+static void on_link_set_foreign(void *arg, const struct sg_pk *pk, bool foreign)
+{
+	foreign_set(((struct core *)arg)->foreign, pk, foreign);
+}
+
 const struct sg_links_host core_links_host = {
 	.dial = on_link_dial,
 	.dial_cancel = on_link_dial_cancel,
+	.is_foreign = on_link_is_foreign,
+	.set_foreign = on_link_set_foreign,
 };
 
 /* ---- streams ----------------------------------------------------------------------------------------------------- */

@@ -119,10 +119,13 @@ static int setup(void **state)
 static int teardown(void **state)
 {
 	struct place *p = *state;
+	char left[sizeof(p->dir) + 20];
 
 	sg_loop_free(p->loop);
 	sg_crypto_free(p->crypto);
 	unlink(p->config);
+	snprintf(left, sizeof(left), "%s/skygated.foreign", p->dir);
+	unlink(left);
 	rmdir(p->dir);
 	free(p);
 	return 0;
@@ -196,7 +199,8 @@ static bool make_links(struct core *core)
 	if (sg_pk_of(core->crypto, &conf.sk, &conf.pk) < 0)
 		return false;
 	core->pk = conf.pk;
-	core->links = links_new(&conf);
+	core->foreign = foreign_new(core->opt.run_dir);
+	core->links = core->foreign ? links_new(&conf) : NULL;
 	core->route = core->links ? route_new(core->links) : NULL;
 	return core->route != NULL;
 }
