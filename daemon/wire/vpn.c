@@ -331,7 +331,7 @@ int sg_vpn_record_check(const struct sg_vpn_record *r, struct sg_view packet)
 {
 	size_t ip_hlen;
 
-	if (packet.len != r->len || sg_ip_length(packet) != (int)packet.len)
+	if (!packet.len || packet.len != r->len || sg_ip_length(packet) != (int)packet.len)
 		return SG_EMALF;
 	ip_hlen = packet.p[0] >> 4 == 6 ? 40 : (size_t)(packet.p[0] & 15) * 4;
 	if (r->gso != SG_GSO_NONE)

@@ -307,6 +307,9 @@ static void every_field_is_checked_against_the_packet(void **state)
 	assert_int_equal(sg_vpn_record_check(&plain, v), SG_EMALF);
 	plain.flags = 0;
 	assert_int_equal(sg_vpn_record_check(&plain, v), 0);
+	/* An empty packet: its length is "more bytes are needed", which is no length. */
+	plain = (struct sg_vpn_record){0};
+	assert_int_equal(sg_vpn_record_check(&plain, (struct sg_view){p, 0}), SG_EMALF);
 	/* TCP header longer than the packet. */
 	p[32] = 0xf0;
 	sg_put_u16(p + 2, 44);
