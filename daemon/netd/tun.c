@@ -3,11 +3,14 @@
 #include "base/alloc.h"
 #include "base/err.h"
 #include "base/limits.h"
+#include "base/log.h"
 #include "base/text.h"
 
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <unistd.h>
+
+SG_LOG_TOPIC("netd");
 
 static const char *const names[] = {NETD_TUN_CLIENT, NETD_TUN_SERVER};
 
@@ -173,4 +176,21 @@ int netd_lease_ok(struct netd *n, uint32_t address, char *why, size_t cap)
 	}
 	sg_free(busy.p);
 	return err;
+}
+
+void netd_tun_ahead(struct netd *n)
+{
+	const bool wanted[] = {n->conf.mode != NETD_OFF, n->conf.server};
+	char why[NETD_WHY] = "";
+	struct sg_tun tun;
+	int pass;
+
+	for (uint8_t role = 0; role < SG_ARRAY_LEN(wanted); role++) {
+		if (!wanted[role] || n->tun[role] >= 0)
+			continue;
+		if (netd_tun_open(n, role, &tun, &pass, why, sizeof(why)) < 0)
+			log_error("%s", why);
+		else
+			close(pass);
+	}
 }
