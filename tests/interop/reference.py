@@ -180,7 +180,7 @@ class GoVisor:
         return None
 
     def drop(self, tp_id):
-        self.cli("tp", "rm", tp_id, check=False)
+        self.cli("tp", "rm", "-i", tp_id)
 
     def text(self):
         with open(self.log, errors="replace") as f:
