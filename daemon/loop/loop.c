@@ -47,9 +47,10 @@ static void on_prepare(uv_prepare_t *p)
 	loop_timers_run(loop);
 	run_defers(loop);
 	loop_timers_arm(loop);
+	loop->now_known = false; /* the events that end the sleep come before on_check */
 }
 
-/* After the sleep: time has passed. */
+/* The events may have taken their time. */
 static void on_check(uv_check_t *c)
 {
 	struct sg_loop *loop = c->data;

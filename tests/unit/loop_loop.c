@@ -264,6 +264,59 @@ static void workers_and_names(void **state)
 	sg_loop_free(loop);
 }
 
+struct sleeper {
+	struct hand_clock clock;
+	struct sg_loop *loop;
+	int fd;
+	int64_t seen_ms;
+};
+
+/* While the loop sleeps: five seconds pass, then a byte arrives. */
+static void *ring_later(void *arg)
+{
+	struct sleeper *s = arg;
+
+	usleep(50000);
+	s->clock.ms += 5000;
+	return (void *)(uintptr_t)(write(s->fd, "x", 1) == 1);
+}
+
+static void on_ring(void *arg, int fd, unsigned events)
+{
+	struct sleeper *s = arg;
+	char byte;
+
+	(void)events;
+	assert_int_equal(read(fd, &byte, 1), 1);
+	s->seen_ms = sg_loop_now(s->loop).ns / SG_NS_PER_MS;
+	sg_loop_stop(s->loop);
+}
+
+static void an_event_after_a_long_sleep_knows_what_time_it_is(void **state)
+{
+	struct sleeper s = {.clock = {{hand_now}, 1000}};
+	struct sg_watch *w;
+	pthread_t thread;
+	void *rang;
+	int sv[2];
+
+	(void)state;
+	s.loop = sg_loop_new(&s.clock.clock);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, sv), 0);
+	s.fd = sv[1];
+	assert_int_equal(sg_watch_new(s.loop, sv[0], on_ring, &s, &w), 0);
+	sg_watch_set(w, SG_READABLE);
+	assert_int_equal(pthread_create(&thread, NULL, ring_later, &s), 0);
+	sg_loop_run(s.loop);
+	assert_int_equal(pthread_join(thread, &rang), 0);
+	assert_non_null(rang);
+	assert_int_equal(s.seen_ms, 6000);
+	sg_watch_free(w);
+	sg_loop_free(s.loop);
+	close(sv[0]);
+	close(sv[1]);
+}
+
 static void nothing_is_left_behind(void **state)
 {
 	size_t before = sg_alloc_live();
@@ -289,6 +342,7 @@ int main(void)
 		cmocka_unit_test(a_deferred_call_runs_once_after_the_events),
 		cmocka_unit_test(messages_of_another_thread_arrive_in_order),
 		cmocka_unit_test(workers_and_names),
+		cmocka_unit_test(an_event_after_a_long_sleep_knows_what_time_it_is),
 		cmocka_unit_test(nothing_is_left_behind),
 	};
 
