@@ -143,6 +143,8 @@ struct peer {
 	char why[160];
 };
 
+#define CLOSED_KEPT 16
+
 struct sg_links {
 	struct sg_links_conf conf;
 	const struct sg_links_user *user;
@@ -150,6 +152,12 @@ struct sg_links {
 	struct sg_list links, pendings, peers;
 	size_t n_links, n_pendings;
 	struct sg_mono quiet_until;
+	/* Visors of 2024 whose links ended last, also of peers that were let go and may be added again at once. */
+	struct closed {
+		struct sg_pk pk;
+		struct sg_mono quiet_until;
+	} closed[CLOSED_KEPT];
+	size_t closed_at; /* the next to be overwritten */
 	uint16_t next_port;
 	struct sg_list spare_chunks;
 	size_t n_spare_chunks;
@@ -165,6 +173,10 @@ void links_drop(struct sg_links *ls, enum link_drop reason, const char *who);
 struct sg_link *links_find_carrier(struct sg_links *ls, const struct sg_pk *pk, const char *carrier);
 /* The answer to an entry of @p, whose caller is proven. */
 enum sg_settle_answer links_decide(struct sg_links *ls, struct pending *p);
+/* A link has ended: unless its other end is one of ours, that must not be called for SG_LINK_QUIET_MS. */
+void links_closed(struct sg_links *ls, const struct sg_link *l);
+/* Milliseconds for which a key must not be called, or 0. */
+int64_t links_quiet_ms(const struct sg_links *ls, const struct sg_pk *pk);
 /* Whether our dial @p may pass its point of no return: 0 now, >0 milliseconds to wait, <0 call it off. */
 int64_t links_may_go(struct sg_links *ls, struct pending *p);
 /* A settled connection becomes a link. Takes fd, watch excluded, in any case. */

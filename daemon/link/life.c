@@ -139,6 +139,7 @@ void link_close(struct sg_link *l, const char *why)
 	ls->user->on_down(ls->user_arg, l, why);
 	if (ls->conf.host->down)
 		ls->conf.host->down(ls->conf.host_arg, &info, why);
+	links_closed(ls, l);
 	if (!ls->stopping) {
 		struct peer *peer = peer_find(ls, &l->remote);
 

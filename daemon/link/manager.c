@@ -251,6 +251,29 @@ static bool has_proven_caller(const struct sg_links *ls, const struct pending *d
 	return false;
 }
 
+void links_closed(struct sg_links *ls, const struct sg_link *l)
+{
+	for (size_t i = 0; i < CLOSED_KEPT; i++) {
+		if (sg_pk_equal(&ls->closed[i].pk, &l->remote))
+			ls->closed[i] = (struct closed){0};
+	}
+	if (l->own)
+		return;
+	ls->closed[ls->closed_at].pk = l->remote;
+	ls->closed[ls->closed_at].quiet_until = sg_mono_add_ms(sg_loop_now(ls->conf.loop), SG_LINK_QUIET_MS);
+	ls->closed_at = (ls->closed_at + 1) % CLOSED_KEPT;
+}
+
+int64_t links_quiet_ms(const struct sg_links *ls, const struct sg_pk *pk)
+{
+	for (size_t i = 0; i < CLOSED_KEPT; i++) {
+		if (sg_pk_equal(&ls->closed[i].pk, pk))
+			return SG_MAX(
+				sg_mono_ms_since(ls->closed[i].quiet_until, sg_loop_now(ls->conf.loop)), (int64_t)0);
+	}
+	return 0;
+}
+
 int64_t links_may_go(struct sg_links *ls, struct pending *p)
 {
 	int64_t quiet_ms = -sg_mono_ms_since(sg_loop_now(ls->conf.loop), ls->quiet_until);

@@ -260,6 +260,7 @@ static void resolve(struct peer *p)
 static void attempt(void *arg)
 {
 	struct peer *p = arg;
+	int64_t quiet_ms = links_quiet_ms(p->ls, &p->pk);
 
 	const struct sg_link *l = links_find(p->ls, &p->pk);
 
@@ -268,7 +269,9 @@ static void attempt(void *arg)
 		peer_kind(p, l);
 	if (l || p->dial.active || p->pending || p->resolving)
 		return;
-	if (p->at_resolved < p->n_resolved)
+	if (quiet_ms > 0)
+		attempt_in(p, quiet_ms);
+	else if (p->at_resolved < p->n_resolved)
 		dial_resolved(p);
 	else
 		resolve(p);

@@ -457,6 +457,25 @@ static void a_visor_of_2024_is_not_dialled_within_a_second_of_a_close(void **sta
 	stranger_free(s);
 }
 
+static void nor_when_its_owner_removes_it_and_adds_it_again(void **state)
+{
+	struct fake_world *w = *state;
+	struct stranger *s = stranger_new(w, 2, 0);
+
+	stranger_expect(s);
+	world_peer(w, 0, 2, false);
+	world_settle(w);
+	assert_true(stranger_serve(s));
+	world_pass(w, 10000);
+	assert_int_equal(links_peers_set(w->node[0].links, NULL, 0), 0);
+	world_peer(w, 0, 2, false);
+	world_pass(w, 1100);
+	assert_int_equal(w->node[0].dials, 1);
+	world_pass(w, 150);
+	assert_int_equal(w->node[0].dials, 2);
+	stranger_free(s);
+}
+
 /* A new process dials at once, but not whom an old process of ours had a link with: it may just have seen it close. */
 static void after_a_restart_no_dial_of_a_foreign_peer_commits_for_a_moment(void **state)
 {
@@ -664,6 +683,7 @@ int main(void)
 		TEST(a_dial_does_not_commit_beside_a_proven_caller),
 		TEST(a_late_simultaneous_caller_of_2024_is_refused),
 		TEST(a_visor_of_2024_is_not_dialled_within_a_second_of_a_close),
+		TEST(nor_when_its_owner_removes_it_and_adds_it_again),
 		TEST(after_a_restart_no_dial_of_a_foreign_peer_commits_for_a_moment),
 		TEST(what_a_peer_is_may_change),
 		TEST(silence_ends_at_the_deadline_of_each_phase),
