@@ -3,20 +3,28 @@
 #include "base/common.h"
 #include "base/cursor.h"
 
+#include <arpa/inet.h>
 #include <netinet/in.h>
 
 enum { TCP_FIN = 0x01, TCP_PSH = 0x08, TCP_CWR = 0x80 };
 
-/* One's complement sum as 16-bit words in network order; folded by csum_end. */
+/*
+ * One's complement sum in the byte order of the machine: the sum does not depend on it, only the place of its bytes
+ * (RFC 1071), and those are stored as they are. Four bytes at a time, without a call: this runs over every byte.
+ */
 static uint64_t csum_add(uint64_t sum, const uint8_t *p, size_t len)
 {
-	for (; len >= 4; p += 4, len -= 4)
-		sum += sg_get_u32(p);
-	if (len >= 2)
-		sum += sg_get_u16(p);
-	if (len & 1)
-		sum += (uint64_t)p[len - 1] << 8;
-	return sum;
+	uint32_t word;
+	uint8_t last[4] = {0};
+
+	for (; len >= sizeof(word); p += sizeof(word), len -= sizeof(word)) {
+		memcpy(&word, p, sizeof(word));
+		sum += word;
+	}
+	for (size_t i = 0; i < len; i++)
+		last[i] = p[i];
+	memcpy(&word, last, sizeof(word));
+	return sum + word;
 }
 
 static uint16_t csum_end(uint64_t sum)
@@ -26,6 +34,11 @@ static uint16_t csum_end(uint64_t sum)
 	return (uint16_t)~sum;
 }
 
+static void csum_put(uint8_t *field, uint16_t sum)
+{
+	memcpy(field, &sum, sizeof(sum));
+}
+
 void gso_csum(const struct sg_vpn_record *r, uint8_t *packet, size_t len)
 {
 	uint8_t *field = packet + r->csum_start + r->csum_offset;
@@ -33,7 +46,7 @@ void gso_csum(const struct sg_vpn_record *r, uint8_t *packet, size_t len)
 	uint16_t sum = csum_end(csum_add(0, packet + r->csum_start, len - r->csum_start));
 
 	/* Zero means "no checksum" in UDP and is the same number as 0xffff everywhere. */
-	sg_put_u16(field, sum ? sum : 0xffff);
+	csum_put(field, sum ? sum : 0xffff);
 }
 
 static void ip_finish(uint8_t *p, size_t len, size_t ip_hlen, unsigned index)
@@ -45,16 +58,16 @@ static void ip_finish(uint8_t *p, size_t len, size_t ip_hlen, unsigned index)
 	sg_put_u16(p + 2, (uint16_t)len);
 	sg_put_u16(p + 4, (uint16_t)(sg_get_u16(p + 4) + index));
 	sg_put_u16(p + 10, 0);
-	sg_put_u16(p + 10, csum_end(csum_add(0, p, ip_hlen)));
+	csum_put(p + 10, csum_end(csum_add(0, p, ip_hlen)));
 }
 
 static void tcp_finish(uint8_t *p, size_t len, size_t ip_hlen)
 {
-	uint64_t sum = (uint64_t)IPPROTO_TCP + (len - ip_hlen);
+	uint64_t sum = (uint64_t)htons(IPPROTO_TCP) + htons((uint16_t)(len - ip_hlen));
 
 	sum = p[0] >> 4 == 6 ? csum_add(sum, p + 8, 32) : csum_add(sum, p + 12, 8);
 	sg_put_u16(p + ip_hlen + 16, 0);
-	sg_put_u16(p + ip_hlen + 16, csum_end(csum_add(sum, p + ip_hlen, len - ip_hlen)));
+	csum_put(p + ip_hlen + 16, csum_end(csum_add(sum, p + ip_hlen, len - ip_hlen)));
 }
 
 int gso_cut(const struct sg_vpn_record *r, struct sg_view packet, uint8_t *scratch, gso_fn *fn, void *arg)
