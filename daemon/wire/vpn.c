@@ -65,31 +65,26 @@ static bool is_space(uint8_t c)
 }
 
 /*
- * Where the JSON object at the front ends: Jansson alone cannot tell a malformed value from one
- * that is not whole yet. Only braces outside strings count here; whether the rest is JSON is the
- * parser's question.
+ * Where the JSON object at the front ends: Jansson alone cannot tell a malformed value from one that is not whole yet.
+ * Only braces outside strings count here; whether the rest is JSON is the parser's question. Goes on where @s stands.
  */
-static int object_end(struct sg_view in)
+static int object_end(struct sg_vpn_scan *s, struct sg_view in)
 {
-	size_t i = 0;
-	unsigned depth = 0;
-	bool quoted = false;
+	for (; s->at < in.len && s->at < SG_VPN_HELLO_MAX; s->at++) {
+		uint8_t c = in.p[s->at];
 
-	while (i < in.len && is_space(in.p[i]))
-		i++;
-	if (i < in.len && in.p[i] != '{')
-		return SG_EMALF;
-	for (; i < in.len && i < SG_VPN_HELLO_MAX; i++) {
-		uint8_t c = in.p[i];
-
-		if (quoted && c == '\\')
-			i++;
-		else if (c == '"')
-			quoted = !quoted;
-		else if (!quoted && c == '{')
-			depth++;
-		else if (!quoted && c == '}' && --depth == 0)
-			return (int)i + 1;
+		if (s->escaped)
+			s->escaped = false;
+		else if (s->quoted && c == '\\')
+			s->escaped = true;
+		else if (s->depth && c == '"')
+			s->quoted = !s->quoted;
+		else if (!s->quoted && c == '{')
+			s->depth++;
+		else if (!s->depth && !is_space(c))
+			return SG_EMALF;
+		else if (!s->quoted && c == '}' && --s->depth == 0)
+			return (int)s->at + 1;
 	}
 	return in.len >= SG_VPN_HELLO_MAX ? SG_ELONG : 0;
 }
@@ -97,7 +92,8 @@ static int object_end(struct sg_view in)
 /* The object at the front as JSON, and its length with the white space behind. */
 static int hello_parse(struct sg_view in, json_t **root)
 {
-	int end = object_end(in);
+	struct sg_vpn_scan scan = {0};
+	int end = object_end(&scan, in);
 
 	if (end <= 0)
 		return end;
@@ -255,7 +251,7 @@ int sg_vpn_hello_take(struct sg_vpn_hello_in *h, bool records, struct sg_view in
 	if (records && in.len % GO_READ == 0)
 		return 0;
 	all = (struct sg_view){h->b, h->len};
-	end = object_end(all);
+	end = object_end(&h->scan, all);
 	if (end < 0)
 		return end;
 	if (end == 0)

@@ -39,6 +39,12 @@ struct sg_vpn_server_hello {
 struct sg_vpn_hello_in {
 	size_t len;
 	uint8_t b[SG_VPN_HELLO_MAX];
+	/* How far the end of the JSON object was looked for, so that no byte is looked at twice. */
+	struct sg_vpn_scan {
+		size_t at;
+		unsigned depth;
+		bool quoted, escaped;
+	} scan;
 };
 
 enum sg_vpn_record_kind { SG_VPN_PACKET = 0, SG_VPN_PROBE = 1, SG_VPN_ANSWER = 2, SG_VPN_BYE = 3 };

@@ -359,4 +359,5 @@ void session_end(struct client *c, bool bye)
 	memset(&c->in, 0, sizeof(c->in));
 	memset(&c->out, 0, sizeof(c->out));
 	c->hello.len = 0;
+	memset(&c->hello.scan, 0, sizeof(c->hello.scan));
 }
