@@ -27,6 +27,7 @@ static inline void sg_list_add_tail(struct sg_list *head, struct sg_list *node)
 {
 	node->prev = head->prev;
 	node->next = head;
+	/* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): taken for possible after sg_container_of(head->prev) */
 	head->prev->next = node;
 	head->prev = node;
 }
