@@ -28,7 +28,6 @@ if(SG_HARDEN)
 	target_compile_options(sg_flags INTERFACE -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2 -fstack-protector-strong
 		-fstack-clash-protection)
 	target_link_options(sg_flags INTERFACE -Wl,-z,relro,-z,now -Wl,-z,noexecstack -Wl,--as-needed)
-	set(CMAKE_INTERPROCEDURAL_OPTIMIZATION ON)
 endif()
 if(SG_SANITIZE)
 	target_compile_options(sg_flags INTERFACE -fsanitize=${SG_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
