@@ -296,8 +296,11 @@ static int call(const struct args *a, const struct sg_method_row *m, json_t *par
 
 	snprintf(path, sizeof(path), "%s/control.sock", a->run_dir);
 	c = client_open(a->socket ? a->socket : path, &status);
-	if (!c)
+	if (!c) {
+		if (status == EXIT_NOT_RUNNING && strcmp(m->name, "config.check") == 0)
+			fputs("  to look at the file without it:  skygated --check\n", stderr);
 		return status;
+	}
 	result = client_call(c, m->name, params, &status);
 	if (result && a->json) {
 		print_json(result, JSON_INDENT(2));

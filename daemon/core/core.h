@@ -9,6 +9,7 @@
  *	netd.c       client of the privileged parent                identity.c the key file
  *	control.c    JSON-RPC server                                methods*.c what it answers
  *	logs.c       the last lines, for those who follow           sandbox.c  seccomp and Landlock
+ *	findings.c   what a check found                         user.c     who root becomes for --check
  *	foreign.c    which peers are not ours, over a restart
  */
 #ifndef SG_CORE_CORE_H
@@ -146,6 +147,9 @@ void reload_free(struct core *core);
 
 /** identity_read - a file that only we can read. 0, or a negative code with a sentence. */
 int identity_read(const struct sg_crypto *c, const char *path, struct sg_sk *sk, char *why, size_t cap);
+
+/** user_of_configuration - root becomes visor.user, for --check. 0, or a negative code after it said why. */
+int user_of_configuration(const char *config);
 
 /* ---- netd ----------------------------------------------------------------------------------------------------------- */
 

@@ -26,6 +26,12 @@ static const char usage[] =
 	"\n"
 	"Exit status: 0 ended as told, 1 something failed, 2 the command was wrong.\n";
 
+static const char no_root[] =
+	"skygated: refuses to run as root: the kernel takes forwarded packets for those of root, so what exempts\n"
+	"  skygated from the kill switch would exempt the whole LAN\n"
+	"  start it with skygate-netd, or as its own user:  setpriv --reuid skygate --regid skygate --init-groups"
+	" skygated …\n";
+
 enum { OPT_CONFIG = 256, OPT_RUN, OPT_STATE, OPT_PLUGINS, OPT_CHECK, OPT_NETD_FD, OPT_VERSION, OPT_HELP };
 
 static const struct option options[] = {
@@ -103,19 +109,15 @@ int main(int argc, char **argv)
 
 	if (status >= 0)
 		return status;
+	json_set_alloc_funcs(sg_malloc, sg_free);
+	if (check && geteuid() == 0 && user_of_configuration(opt.config) < 0)
+		return 1;
 	if (getuid() == 0 || geteuid() == 0) {
-		fputs("skygated: refuses to run as root: the kernel takes forwarded packets for those of root, so what "
-		      "exempts\n"
-		      "  skygated from the kill switch would exempt the whole LAN\n"
-		      "  start it with skygate-netd, or as its own user:  setpriv --reuid skygate --regid skygate "
-		      "--init-groups"
-		      " skygated …\n",
-			stderr);
+		fputs(no_root, stderr);
 		return 1;
 	}
 	umask(027);
 	signal(SIGPIPE, SIG_IGN);
-	json_set_alloc_funcs(sg_malloc, sg_free);
 	core_init(&core, &opt);
 	status = check ? core_check(&core) : core_run(&core);
 	core_fini(&core);

@@ -76,8 +76,8 @@ static void allow_dir_of(const struct landlock *l, const char *path)
 static void allow_paths(const struct landlock *l, const struct core *core)
 {
 	/* Resolver, user names, libraries of plugins; own figures. Programs that write resolv.conf replace it, so its directory. */
-	static const char *const readable[] = {"/etc", "/usr", "/lib", "/lib64", "/proc", "/dev/urandom", "/dev/random",
-		"/run/systemd/resolve", "/run/resolvconf", "/run/NetworkManager", "/tmp/resolv.conf.d"};
+	static const char *const readable[] = {"/etc", "/usr", "/lib", "/lib64", "/proc/self", "/dev/urandom",
+		"/dev/random", "/run/systemd/resolve", "/run/resolvconf", "/run/NetworkManager", "/tmp/resolv.conf.d"};
 
 	for (size_t i = 0; i < SG_ARRAY_LEN(readable); i++)
 		allow(l, readable[i], FS_READ);
