@@ -106,7 +106,7 @@ static int show_counters(const json_t *result)
 	}
 	term_table_print(t);
 	if (zeros)
-		printf("%zu more are zero; all of them:  skygate counter ls --json\n", zeros);
+		printf("%zu more %s zero; all of them:  skygate counter ls --json\n", zeros, zeros == 1 ? "is" : "are");
 	return EXIT_DONE;
 }
 

@@ -119,11 +119,14 @@ static void show_proof(const json_t *vpn)
 static void show_hints(const json_t *vpn)
 {
 	const json_t *link = json_object_get(vpn, "link");
-	const char *state = get_str(vpn, "state"), *why = get_str(link, "why");
+	const char *state = get_str(vpn, "state"), *why = get_str(link, "why"), *address = get_str(link, "address");
 
-	if (is(state, "blocking") && link && !get_bool(link, "linked") && *why && !is(why, get_str(vpn, "reason")))
-		printf("  the way to the exit%s%s: %s\n", *get_str(link, "address") ? ", " : "",
-			get_str(link, "address"), why);
+	if (is(state, "blocking") && link && !get_bool(link, "linked") && *why && !is(why, get_str(vpn, "reason"))) {
+		/* Sentences of carriers begin with the address. */
+		bool named = *address && strncmp(why, address, strlen(address)) == 0;
+
+		printf("  the way to the exit%s%s: %s\n", *address && !named ? ", " : "", named ? "" : address, why);
+	}
 	if (is(state, "armed") || (is(state, "off") && get_bool(vpn, "open")))
 		puts("  to start it:  skygate vpn start");
 	if (is(state, "blocking") && get_bool(vpn, "kill_switch"))
@@ -198,7 +201,8 @@ static struct verdict judge(const json_t *kernel, const char *state)
 			"open", MOOD_BAD, "leaves without protection, as asked for; to end that:  skygate vpn start"};
 	if (!get_bool(kernel, "rules_in_place"))
 		return (struct verdict){"unsafe", MOOD_BAD, "the rules are not in the kernel; see:  skygate log"};
-	if (is(state, "connected"))
+	/* Both must say so: the proof that came back, and netd of what it lets through. */
+	if (is(state, "connected") && is(get_str(kernel, "path"), "up"))
 		return (struct verdict){"protected", MOOD_GOOD, NULL};
 	if (!get_bool(kernel, "kill_switch"))
 		return (struct verdict){"open", MOOD_BAD, "leaves without protection: the kill switch is off"};
