@@ -10,7 +10,6 @@ import os
 import pwd
 import re
 import signal
-import subprocess
 import urllib.error
 import urllib.request
 

@@ -135,7 +135,8 @@ def table(result, args):
     for name, row in result.items():
         if row["disturbed"]:
             kept = "left out" if row["disturbed"] < row["rounds"] else "kept, for no round was quiet"
-            print(f"{name}: {row['disturbed']} of {row['rounds']} rounds disturbed (others took over {args.disturbed} % of the machine), {kept}")
+            print(f"{name}: {row['disturbed']} of {row['rounds']} rounds disturbed, "
+                  f"others took over {args.disturbed} % of the machine; {kept}")
 
 
 def ahead_of_others():

@@ -5,7 +5,7 @@ import os
 import re
 import time
 
-from boxes import Failed, call, wait_for
+from boxes import wait_for
 
 TICK = os.sysconf("SC_CLK_TCK")
 
@@ -122,8 +122,8 @@ class Meter:
 
     def start_iperf(self, *options):
         log = f"/mnt/iperf-client.{time.monotonic_ns()}"
-        return self.net.lan.start("iperf3", "timeout", str(self.seconds + 15), "iperf3", "-J", "-Z", "-C", "cubic", "-c", self.net.SERVER, "-t",
-                                  str(self.seconds), *options, log=log)
+        return self.net.lan.start("iperf3", "timeout", str(self.seconds + 15), "iperf3", "-J", "-Z", "-C", "cubic", "-c",
+                                  self.net.SERVER, "-t", str(self.seconds), *options, log=log)
 
     def end_iperf(self, program):
         """(Mbit/s, GB) that arrived; a failure is 0."""
@@ -141,7 +141,8 @@ class Meter:
 
     def start_pings(self, count, interval):
         log = f"/mnt/ping.{time.monotonic_ns()}"
-        return self.net.lan.start("ping", "ping", "-n", "-i", str(interval), "-c", str(count), "-W", "2", self.net.SERVER, log=log)
+        return self.net.lan.start("ping", "ping", "-n", "-i", str(interval), "-c", str(count), "-W", "2", self.net.SERVER,
+                                  log=log)
 
     def end_pings(self, f, name, program):
         program.process.wait()

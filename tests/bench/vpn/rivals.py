@@ -8,7 +8,7 @@ import os
 import re
 import shutil
 
-from boxes import SCRATCH, Failed, call, wait_for
+from boxes import SCRATCH, call, wait_for
 
 MTU = 1420
 
