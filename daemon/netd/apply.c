@@ -86,7 +86,8 @@ static bool nft_in_place(struct applier *a, const char *text)
 	if (same)
 		a->gen = gen;
 	else if (a->settled)
-		log_warn("table inet skygate: changed by somebody else (nft flush ruleset?): put back");
+		log_warn_rl(
+			&a->rl_table, "table inet skygate: changed by somebody else (nft flush ruleset?): put back");
 	return same;
 }
 
@@ -340,7 +341,8 @@ int applier_apply(struct applier *a, const struct netd_conf *conf, const struct 
 	}
 	rundir_apply_unlock(lock);
 	if (p.mended && a->settled && a->gate.word == gate->word && a->gate.lease == gate->lease)
-		log_info("rules: %u rules and routes were not as they should be: put in order", p.mended);
+		log_info_rl(
+			&a->rl_rules, "rules: %u rules and routes were not as they should be: put in order", p.mended);
 	a->gate = *gate;
 	if (p.err < 0 && a->settled)
 		log_error("rules: not as they should be: %s; trying again every second", sg_strerror(p.err));

@@ -6,16 +6,18 @@
 #ifndef SG_NETD_APPLY_H
 #define SG_NETD_APPLY_H
 
+#include "base/log.h"
 #include "netd/saved.h"
 
 struct applier {
-	struct kernel *kernel;      /* borrowed */
-	struct rundir *run;         /* borrowed */
-	char *text;                 /* the ruleset as handed over last, NULL: none */
-	char *seen;                 /* as the kernel listed it afterwards */
-	uint32_t gen;               /* of the kernel's ruleset when it was as in @seen */
-	struct netd_gate gate;      /* of the last call */
-	bool settled;               /* the last call ended well: what differs next time was changed by somebody else */
+	struct kernel *kernel; /* borrowed */
+	struct rundir *run;    /* borrowed */
+	char *text;            /* the ruleset as handed over last, NULL: none */
+	char *seen;            /* as the kernel listed it afterwards */
+	uint32_t gen;          /* of the kernel's ruleset when it was as in @seen */
+	struct netd_gate gate; /* of the last call */
+	bool settled;          /* the last call ended well: what differs next time was changed by somebody else */
+	struct sg_log_limit rl_table, rl_rules;
 	struct k_counts base, last; /* of tables that are gone, of the one that is there */
 };
 

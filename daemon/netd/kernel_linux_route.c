@@ -10,7 +10,8 @@
 #include <linux/if_link.h>
 #include <linux/rtnetlink.h>
 
-#define MSG_ROOM 512 /* bytes of one request of ours */
+#define MSG_ROOM   512 /* bytes of one request of ours */
+#define READ_TRIES 10
 
 static uint8_t family_len(uint8_t family)
 {
@@ -232,7 +233,7 @@ static int read_multicast_rules(struct kernel *k, uint8_t family, struct k_view 
 	return err == -EAFNOSUPPORT || err == -EOPNOTSUPP ? 0 : err;
 }
 
-int kernel_read(struct kernel *k, struct k_view *out)
+static int read_once(struct kernel *k, struct k_view *out)
 {
 	static const uint8_t families[] = {AF_INET, AF_INET6};
 	int err;
@@ -255,6 +256,16 @@ int kernel_read(struct kernel *k, struct k_view *out)
 		err = read_multicast_rules(k, RTNL_FAMILY_IP6MR, out, &out->multicast[1]);
 	if (err < 0)
 		k_view_fini(out);
+	return err;
+}
+
+int kernel_read(struct kernel *k, struct k_view *out)
+{
+	int err = -EINTR;
+
+	/* Somebody's change came in between, and the picture may not be one: again. */
+	for (int i = 0; i < READ_TRIES && err == -EINTR; i++)
+		err = read_once(k, out);
 	return err;
 }
 

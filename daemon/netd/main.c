@@ -242,7 +242,7 @@ static int serve(struct kernel *k, struct rundir *run, const struct netd_options
 	if (err == 0) {
 		/* Closed before core is there; what fails is tried again. */
 		(void)netd_reconcile(&n);
-		netd_tun_ahead(&n);
+		netd_tun_settle(&n);
 		supervisor_start(&n.supervisor);
 		sg_loop_run(loop);
 	} else {

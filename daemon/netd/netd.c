@@ -208,7 +208,9 @@ int netd_reload(struct netd *n, char *why, size_t cap)
 					: "host",
 		conf.kill_switch ? "on" : "off", conf.n_lans, conf.server ? ", exit" : "");
 	n->conf = conf;
-	return netd_reconcile(n);
+	err = netd_reconcile(n);
+	netd_tun_settle(n);
+	return err;
 }
 
 void netd_look_again(struct netd *n)

@@ -72,10 +72,11 @@ void netd_stopping(struct netd *n);
 /** netd_tun_open - the device for a role, filled for the answer; *pass is a duplicate for core, to be closed. */
 int netd_tun_open(struct netd *n, uint8_t role, struct sg_tun *tun, int *pass, char *why, size_t cap);
 /**
- * netd_tun_ahead - opens the devices that the configuration will need before core asks: what is missing (a kernel
- * module, a right) is then said where the owner looks first. A failure is no end; core asks again.
+ * netd_tun_settle - opens the devices that the configuration needs before core asks: what is missing (a kernel module,
+ * a right) is then said where the owner looks first. A failure is no end; core asks again. Lets go of those that it
+ * does not need any more.
  */
-void netd_tun_ahead(struct netd *n);
+void netd_tun_settle(struct netd *n);
 /** netd_lease_ok - whether an address that an exit leased can be ours. */
 int netd_lease_ok(struct netd *n, uint32_t address, char *why, size_t cap);
 /** netd_pool_ok - whether the pool of leases clashes with a network of this machine. */

@@ -76,16 +76,25 @@ static void empty(int fd)
 	sg_free(room);
 }
 
-static int fill_busy(struct netd *n, const char *name, struct sg_tun *tun)
+/* At the exit only those within the pool: nothing else can overlap a lease, and there is room for 64. */
+static int fill_busy(struct netd *n, uint8_t role, struct sg_tun *tun)
 {
 	struct nets busy;
-	int err = busy_nets(n->kernel, name, &busy);
+	int err = busy_nets(n->kernel, names[role], &busy);
 
 	if (err < 0)
 		return err;
-	for (size_t i = 0; i < busy.n && tun->n_busy < SG_ARRAY_LEN(tun->busy); i++) {
+	for (size_t i = 0; i < busy.n; i++) {
 		uint32_t be;
 
+		if (role == SG_TUN_SERVER && !k_prefix_has(&n->conf.pool, &busy.p[i]))
+			continue;
+		if (tun->n_busy == SG_ARRAY_LEN(tun->busy)) {
+			log_warn("more than %zu networks of this machine lie where leases are to be: choose another "
+				 "pool",
+				tun->n_busy);
+			break;
+		}
 		memcpy(&be, busy.p[i].b, sizeof(be));
 		tun->busy[tun->n_busy].net = ntohl(be);
 		tun->busy[tun->n_busy++].bits = busy.p[i].bits;
@@ -138,7 +147,7 @@ int netd_tun_open(struct netd *n, uint8_t role, struct sg_tun *tun, int *pass, c
 	}
 	err = open_once(n, role, &tun->offload, why, cap);
 	if (err == 0)
-		err = fill_busy(n, names[role], tun);
+		err = fill_busy(n, role, tun);
 	if (err == 0) {
 		*pass = fcntl(n->tun[role], F_DUPFD_CLOEXEC, 0);
 		err = *pass < 0 ? -errno : 0;
@@ -178,14 +187,20 @@ int netd_lease_ok(struct netd *n, uint32_t address, char *why, size_t cap)
 	return err;
 }
 
-void netd_tun_ahead(struct netd *n)
+void netd_tun_settle(struct netd *n)
 {
 	const bool wanted[] = {n->conf.mode != NETD_OFF, n->conf.server};
 	char why[NETD_WHY] = "";
 	struct sg_tun tun;
 	int pass;
 
-	for (uint8_t role = 0; role < SG_ARRAY_LEN(wanted); role++) {
+	for (size_t i = 0; i < SG_ARRAY_LEN(wanted); i++) {
+		uint8_t role = (uint8_t)i;
+
+		if (!wanted[role] && n->tun[role] >= 0) {
+			close(n->tun[role]);
+			n->tun[role] = -1;
+		}
 		if (!wanted[role] || n->tun[role] >= 0)
 			continue;
 		if (netd_tun_open(n, role, &tun, &pass, why, sizeof(why)) < 0)

@@ -288,9 +288,25 @@ static void test_exit(void **state)
 	assert_int_equal(ask(w, lease(LEASE)).err, SG_ESTATE);
 	tun = open_tun(w, SG_TUN_SERVER, &a);
 	assert_string_equal(a.u.tun.name, "skyx0");
-	assert_int_equal(a.u.tun.n_busy, 2);
+	assert_int_equal(a.u.tun.n_busy, 0);
 	close(tun);
+	/* What lies in the pool is told, for leases to keep away from it; no more than there is room for. */
 	fake_link(w->k, "docker0");
+	fake_addr(w->k, "docker0", "172.17.0.1", 16);
+	close(open_tun(w, SG_TUN_SERVER, &a));
+	assert_int_equal(a.u.tun.n_busy, 1);
+	assert_int_equal(a.u.tun.busy[0].net, 0xac110000);
+	assert_int_equal(a.u.tun.busy[0].bits, 16);
+	for (unsigned i = 0; i < 80; i++) {
+		char address[32];
+
+		snprintf(address, sizeof(address), "172.18.%u.1", i);
+		fake_addr(w->k, "docker0", address, 24);
+	}
+	close(open_tun(w, SG_TUN_SERVER, &a));
+	assert_int_equal(a.err, 0);
+	assert_int_equal(a.u.tun.n_busy, 64);
+	assert_non_null(strstr(w->log, "more than 64 networks of this machine lie where leases are to be"));
 	fake_addr(w->k, "docker0", "172.16.0.1", 16);
 	tun = open_tun(w, SG_TUN_SERVER, &a);
 	assert_int_equal(tun, -1);
@@ -462,6 +478,12 @@ static void test_reload(void **state)
 	write_conf(w, VPN);
 	assert_int_equal(ask(w, q).err, 0);
 	assert_string_equal(w->k->nft, was);
+	/* The TUN is there as soon as the file asks for it, and is let go when it does not. */
+	assert_true(w->n.tun[0] >= 0);
+	write_conf(w, VISOR LAN);
+	assert_int_equal(ask(w, q).err, 0);
+	assert_int_equal(w->n.tun[0], -1);
+	assert_null(w->k->nft);
 	free(was);
 }
 

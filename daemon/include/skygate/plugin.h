@@ -107,7 +107,7 @@ struct sg_tun {
 	char name[16];
 	uint16_t mtu;
 	bool offload; /* the kernel takes TUNSETOFFLOAD with TSO */
-	/* Server only: every IPv4 network of this machine that a lease must not overlap. */
+	/* IPv4 networks of this machine that a lease must not overlap; server: those within the pool. */
 	size_t n_busy;
 	struct {
 		uint32_t net;
