@@ -136,7 +136,10 @@ static void deep_values(void **state)
 
 	(void)state;
 	memset(deep, '[', sizeof(deep));
-	memcpy(deep, "{\"a\":", 5);
+	deep[0] = '{';
+	memset(deep + 1, '"', 3);
+	deep[2] = 'a';
+	deep[4] = ':';
 	memset(deep + 5 + (sizeof(deep) - 5) / 2, ']', (sizeof(deep) - 5) / 2);
 	deep[sizeof(deep) - 1] = '}';
 	assert_int_equal(

@@ -91,7 +91,7 @@ static void virtual_streams(void **state)
 
 	(void)state;
 	sg_vstream_head(UINT64_MAX - 1, &pk, SG_VSTREAM_SYN | 0x80, out);
-	memcpy(out + SG_VSTREAM_HEAD, "abc", 3);
+	memset(out + SG_VSTREAM_HEAD, 'a', 3);
 	for (size_t len = 0; len < SG_VSTREAM_HEAD; len++)
 		assert_int_equal(sg_vstream_decode((struct sg_view){out, len}, &m), SG_EMALF);
 	assert_int_equal(sg_vstream_decode((struct sg_view){out, SG_VSTREAM_HEAD}, &m), 0);
@@ -101,7 +101,7 @@ static void virtual_streams(void **state)
 	assert_memory_equal(&m.sender, &pk, sizeof(pk));
 	assert_int_equal(m.flags, SG_VSTREAM_SYN | 0x80); /* unknown flags are kept */
 	assert_int_equal(m.data.len, 3);
-	assert_memory_equal(m.data.p, "abc", 3);
+	assert_memory_equal(m.data.p, "aaa", 3);
 	assert_int_equal(SG_VSTREAM_HEAD + SG_VSTREAM_DATA_MAX, SG_PACKET_PAYLOAD_MAX);
 }
 

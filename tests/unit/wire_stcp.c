@@ -10,6 +10,7 @@
 #include "fake/random.h"
 #include "wire/stcp.h"
 
+#include <ctype.h>
 #include <jansson.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -127,7 +128,7 @@ static void f2_in_other_words(void **state)
 	(void)state;
 	sg_hex_format(f2.sig.b, SG_SIG_LEN, sig, sizeof(sig));
 	for (size_t i = 0; sig[i]; i++)
-		sig[i] = sig[i] >= 'a' ? (char)(sig[i] - 'a' + 'A') : sig[i];
+		sig[i] = (char)toupper((unsigned char)sig[i]);
 	snprintf(text, sizeof(text),
 		"{\"SIG\" : \"%s\", \"unknown\":[{}], "
 		"\"nonce\":[1,0,255],\n\"dstaddr\":{\"PORT\":45,\"public_key\":\"%s\"},"

@@ -114,7 +114,7 @@ static void bad_seckey_item(struct run *r, const struct value *item)
 	int err;
 
 	expect_true(r, "seckey", text != NULL, "text", "nothing");
-	if (r->failed)
+	if (!text)
 		return;
 	err = sg_sk_parse(r->c, text, strlen(text), &sk);
 	if (err < 0)
@@ -138,7 +138,7 @@ static void bad_pubkey_item(struct run *r, const struct value *item)
 	int err;
 
 	expect_true(r, "pubkey", text != NULL, "text", "nothing");
-	if (r->failed)
+	if (!text)
 		return;
 	if (panics || value_get(item, "error_from_hex")) {
 		err = sg_pk_parse(r->c, text, strlen(text), &pk);
@@ -184,8 +184,10 @@ static struct sg_view payload_of(struct run *r, const struct value *item)
 {
 	const struct value *m = value_get(item, "payload_utf8");
 
-	expect_true(r, "payload_utf8", m && m->kind == VALUE_STRING, "text", "nothing");
-	return r->failed ? (struct sg_view){0} : (struct sg_view){(const uint8_t *)m->text, m->len};
+	if (m && m->kind == VALUE_STRING)
+		return (struct sg_view){(const uint8_t *)m->text, m->len};
+	expect_true(r, "payload_utf8", false, "text", "nothing");
+	return (struct sg_view){0};
 }
 
 static void signature_item(struct run *r, const struct value *item)
@@ -235,7 +237,7 @@ static void signature_negative_item(struct run *r, const struct value *item)
 	int err;
 
 	expect_true(r, "pubkey and sig", pk_text && sig_text, "text", "nothing");
-	if (r->failed)
+	if (r->failed || !pk_text || !sig_text)
 		return;
 	err = sg_hex_parse(pk_text, strlen(pk_text), pk.b, SG_PK_LEN);
 	if (err == 0)

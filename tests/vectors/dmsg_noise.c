@@ -113,7 +113,7 @@ static void kk_messages(struct run *r, const struct value *v, struct pair *p)
 		const struct value *want = &list->items[i].value;
 		int from = role_of(value_text(want, "writer")), len;
 		uint8_t msg[SG_NOISE_MSG_MIN] = {0};
-		uint64_t length;
+		uint64_t length = 0;
 
 		case_begin(r, i, value_text(want, "writer"));
 		len = pair_message(r, p, from, msg, sizeof(msg));
@@ -241,7 +241,7 @@ static uint8_t *write_pattern(struct sg_frame_key *tx, size_t len, size_t *wire_
 static void expect_listed(struct run *r, const struct value *v, const char *field, size_t i, uint64_t got)
 {
 	const struct value *list = value_list(v, field);
-	uint64_t want;
+	uint64_t want = 0;
 
 	if (!list)
 		return;
@@ -299,7 +299,7 @@ static void fragmentation_case(struct run *r, const struct value *v, const struc
 	struct sg_frame_key tx, rx;
 	struct pair p = {0};
 	uint8_t hash[32], *wire;
-	uint64_t len, want;
+	uint64_t len = 0, want;
 	size_t wire_len;
 
 	expect_true(r, "plaintext_len", value_u64(v, "plaintext_len", &len), "a number", "none");
@@ -376,9 +376,10 @@ static void feed_frames(struct run *r, const struct value *item, struct sg_frame
 		at += (size_t)used;
 		if (len == 0)
 			continue;
-		expect_true(r, "plaintexts", want && delivered < want->count, "no more of them", "another");
-		if (r->failed)
+		if (!want || delivered >= want->count) {
+			expect_true(r, "plaintexts", false, "no more of them", "another");
 			return;
+		}
 		expect_hex(r, "plaintexts", want->items[delivered].value.text, plain, len);
 		delivered++;
 	}

@@ -136,7 +136,7 @@ static void handshake_frames(struct run *r, const struct value *v, const struct 
 	uint8_t framed[2 + SG_NOISE_MSG_MIN] = {0, SG_NOISE_MSG_MIN};
 
 	expect_true(r, "handshake_frames", list && list->count == 2, "two of them", "another number");
-	for (int i = 0; i < 2 && !r->failed; i++) {
+	for (int i = 0; list && i < 2 && !r->failed; i++) {
 		const struct value *frame = &list->items[i].value;
 		uint64_t len;
 
