@@ -1,5 +1,11 @@
 # Test helpers. A test that cannot run here prints a line "SKIP: reason" and exits with 77.
 
+# Seconds: a test that takes two here may take sixty in an emulated machine.
+set(SG_TEST_TIMEOUT 240)
+if(CMAKE_CROSSCOMPILING)
+	set(SG_TEST_TIMEOUT 900)
+endif()
+
 # sg_unit_test(NAME SOURCES … [LINKS targets…] [WRAP symbols…] [LABEL unit]): a cmocka program. WRAP: symbols that the
 # test replaces at link time (-Wl,--wrap), such as sg_malloc for the allocation-failure loops.
 function(sg_unit_test name)
@@ -14,7 +20,7 @@ function(sg_unit_test name)
 	endforeach()
 	set_target_properties(test_${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
 	add_test(NAME ${A_LABEL}.${name} COMMAND test_${name} WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
-	set_tests_properties(${A_LABEL}.${name} PROPERTIES LABELS ${A_LABEL} SKIP_RETURN_CODE 77 TIMEOUT 120)
+	set_tests_properties(${A_LABEL}.${name} PROPERTIES LABELS ${A_LABEL} SKIP_RETURN_CODE 77 TIMEOUT ${SG_TEST_TIMEOUT})
 endfunction()
 
 # sg_script_test(NAME LABELS labels… COMMAND program arguments… [TIMEOUT seconds] [SERIAL]): a test that is a script. It
