@@ -70,7 +70,7 @@ const struct sg_counter link_counter_table[] = {
 void links_drop(struct sg_links *ls, enum link_drop reason, const char *who)
 {
 	static const char *const texts[] = {
-#define DROP_TEXT(reason, name, help) [reason] = help,
+#define DROP_TEXT(reason, name, help) [reason] = (help),
 		SG_LINK_DROPS(DROP_TEXT)};
 
 	ls->count.drop[reason]++;

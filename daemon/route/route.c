@@ -20,7 +20,7 @@ const struct sg_counter route_counter_table[] = {
 void route_drop(struct line *line, enum route_drop reason)
 {
 	static const char *const texts[] = {
-#define DROP_TEXT(reason, name, help) [reason] = help,
+#define DROP_TEXT(reason, name, help) [reason] = (help),
 		SG_ROUTE_DROPS(DROP_TEXT)};
 	struct sg_route *r = line->r;
 

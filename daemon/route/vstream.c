@@ -97,23 +97,35 @@ static void queue_put(struct vstream *s, struct rx_block *b, struct sg_view data
 	s->r->rx_queued += data.len;
 }
 
+/* The last block if it has room for @len bytes, else a new one; NULL when memory is out. */
+static struct rx_block *block_for(struct vstream *s, size_t len)
+{
+	size_t cap = SG_MAX(len, (size_t)BLOCK_MIN);
+	struct rx_block *b;
+
+	if (!sg_list_empty(&s->rxq)) {
+		b = sg_container_of(s->rxq.prev, struct rx_block, node);
+		if (b->cap - b->tail >= len)
+			return b;
+	}
+	b = sg_malloc(sizeof(*b) + cap);
+	if (!b)
+		return NULL;
+	b->head = b->tail = 0;
+	b->cap = cap;
+	sg_list_add_tail(&s->rxq, &b->node);
+	return b;
+}
+
 int vstream_queue(struct vstream *s, struct sg_view data)
 {
 	struct rx_block *b;
 
 	if (s->r->rx_queued + data.len > SG_ROUTE_RX_BYTES)
 		return SG_EFULL;
-	b = sg_list_empty(&s->rxq) ? NULL : sg_container_of(s->rxq.prev, struct rx_block, node);
-	if (!b || b->cap - b->tail < data.len) {
-		size_t cap = SG_MAX(data.len, (size_t)BLOCK_MIN);
-
-		b = sg_malloc(sizeof(*b) + cap);
-		if (!b)
-			return -ENOMEM;
-		b->head = b->tail = 0;
-		b->cap = cap;
-		sg_list_add_tail(&s->rxq, &b->node);
-	}
+	b = block_for(s, data.len);
+	if (!b)
+		return -ENOMEM;
 	queue_put(s, b, data);
 	if (!s->line->credits && !s->pausing && s->rxq_len >= SG_VSTREAM_RX_QUEUE_BYTES)
 		pause_link(s, true);

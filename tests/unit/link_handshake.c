@@ -94,11 +94,11 @@ static void assert_keys_fit(struct link_hs_result *a, struct link_hs_result *b)
 	size_t got;
 	int len;
 
-	memcpy(slot + SG_FRAME_HEAD, "hello", 5);
+	memcpy(slot + SG_FRAME_HEAD, (const uint8_t[]){1, 2, 3, 4, 5}, 5);
 	len = (int)sg_frame_seal(&a->tx, slot, 5);
 	assert_int_equal(sg_frame_open(&b->rx, (struct sg_view){slot, (size_t)len}, plain, &got), len);
 	assert_int_equal(got, 5);
-	assert_memory_equal(plain, "hello", 5);
+	assert_memory_equal(plain, "\1\2\3\4\5", 5);
 }
 
 static void finish(struct table *t)
@@ -416,7 +416,7 @@ static void every_answer_but_ok_ends_the_dial_with_its_meaning(void **state)
 		"it refuses the transport", NULL, "it could not sign", "entry is invalid", "unknown"};
 
 	(void)state;
-	for (uint8_t answer = 0; answer < SG_ARRAY_LEN(whys); answer++) {
+	for (size_t answer = 0; answer < SG_ARRAY_LEN(whys); answer++) {
 		uint8_t slot[SG_FRAME_HEAD + 1 + SG_FRAME_TAG];
 		struct table *t;
 		void *own;
@@ -426,7 +426,7 @@ static void every_answer_but_ok_ends_the_dial_with_its_meaning(void **state)
 		setup(&own);
 		t = own;
 		talk_until(t, &t->b, LINK_HS_DECIDE);
-		slot[SG_FRAME_HEAD] = answer;
+		slot[SG_FRAME_HEAD] = (uint8_t)answer;
 		link_hs_feed(&t->a, (struct sg_view){slot, sg_frame_seal(&t->b.tx, slot, 1)});
 		assert_refused(&t->a, SG_EREFUSED, whys[answer]);
 		teardown(&own);
