@@ -135,7 +135,8 @@ void links_each(const struct sg_links *ls, bool (*fn)(void *arg, const struct sg
 
 /* Why something was dropped or refused: a counter and a rate-limited line each. X(reason, name, help) */
 #define SG_LINK_DROPS(X)                                                                                               \
-	X(LINK_DROP_PENDING, "link.refused.pending", "callers refused: too many in handshake")                         \
+	X(LINK_DROP_PENDING, "link.refused.pending",                                                                   \
+		"callers cut: too many in handshake, and they were silent for longest")                                \
 	X(LINK_DROP_PENDING_IP, "link.refused.pending_ip", "callers refused: too many in handshake from one address")  \
 	X(LINK_DROP_LINKS, "link.refused.links", "callers refused: too many links")                                    \
 	X(LINK_DROP_DOUBLE, "link.refused.double", "callers refused: our own dial to them stays")                      \

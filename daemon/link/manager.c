@@ -22,6 +22,7 @@
 #include "link/internal.h"
 #include "base/alloc.h"
 
+#include <netinet/in.h>
 #include <unistd.h>
 
 SG_LOG_TOPIC("link");
@@ -183,6 +184,16 @@ void links_each(const struct sg_links *ls, bool (*fn)(void *arg, const struct sg
 
 /* ---- connections from carriers ---- */
 
+/* One address of IPv4, or the /64 of IPv6 that one customer has. */
+static bool same_site(const struct sg_addr *a, const struct sg_addr *b)
+{
+	const struct sockaddr_in6 *a6 = (const void *)&a->ss, *b6 = (const void *)&b->ss;
+
+	if (a->ss.ss_family == AF_INET6 && b->ss.ss_family == AF_INET6)
+		return memcmp(&a6->sin6_addr, &b6->sin6_addr, 8) == 0;
+	return sg_addr_same_host(a, b);
+}
+
 static size_t pending_from(const struct sg_links *ls, const struct sg_addr *from)
 {
 	size_t n = 0;
@@ -190,10 +201,31 @@ static size_t pending_from(const struct sg_links *ls, const struct sg_addr *from
 	sg_list_for (it, &ls->pendings) {
 		const struct pending *p = sg_container_of(it, struct pending, node);
 
-		if (!p->peer && sg_addr_same_host(&p->addr, from))
+		if (!p->peer && same_site(&p->addr, from))
 			n++;
 	}
 	return n;
+}
+
+/*
+ * Room for one more in handshake. Whoever has been silent for longest makes it: a crowd of idle callers holds up nobody
+ * who speaks, for a handshake takes less time than the crowd needs to be replaced.
+ */
+static bool make_room(struct sg_links *ls)
+{
+	if (ls->n_pendings < SG_HS_PENDING_MAX)
+		return true;
+	sg_list_for (it, &ls->pendings) {
+		struct pending *p = sg_container_of(it, struct pending, node);
+		char addr[SG_ADDR_TEXT];
+
+		if (p->peer || p->hs.phase != LINK_HS_STREAM)
+			continue;
+		links_drop(ls, LINK_DROP_PENDING, sg_log_addr(sg_addr_str(&p->addr, addr)));
+		pending_cancel(p);
+		return true;
+	}
+	return false;
 }
 
 void links_accepted(struct sg_links *ls, const char *carrier, int fd, const struct sg_addr *from)
@@ -201,12 +233,12 @@ void links_accepted(struct sg_links *ls, const char *carrier, int fd, const stru
 	enum link_drop reason;
 	char addr[SG_ADDR_TEXT];
 
-	if (ls->n_pendings >= SG_HS_PENDING_MAX)
-		reason = LINK_DROP_PENDING;
-	else if (pending_from(ls, from) >= SG_HS_PENDING_PER_IP)
+	if (pending_from(ls, from) >= SG_HS_PENDING_PER_IP)
 		reason = LINK_DROP_PENDING_IP;
 	else if (ls->n_links >= SG_LINKS_MAX)
 		reason = LINK_DROP_LINKS;
+	else if (!make_room(ls))
+		reason = LINK_DROP_PENDING;
 	else {
 		pending_start(ls, NULL, carrier, fd, from);
 		return;
@@ -274,11 +306,23 @@ int64_t links_quiet_ms(const struct sg_links *ls, const struct sg_pk *pk)
 	return 0;
 }
 
+/* Two peers of the configuration may have the same key. */
+static bool has_committed_twin(const struct sg_links *ls, const struct pending *dial)
+{
+	sg_list_for (it, &ls->pendings) {
+		const struct pending *p = sg_container_of(it, struct pending, node);
+
+		if (p != dial && p->peer && is_committed(p) && same_transport(p, &dial->hs.remote, dial->carrier))
+			return true;
+	}
+	return false;
+}
+
 int64_t links_may_go(struct sg_links *ls, struct pending *p)
 {
 	int64_t quiet_ms = -sg_mono_ms_since(sg_loop_now(ls->conf.loop), ls->quiet_until);
 
-	if (links_find_carrier(ls, &p->hs.remote, p->carrier) || has_proven_caller(ls, p))
+	if (links_find_carrier(ls, &p->hs.remote, p->carrier) || has_proven_caller(ls, p) || has_committed_twin(ls, p))
 		return -1;
 	return p->peer->foreign && quiet_ms > 0 ? quiet_ms : 0;
 }

@@ -59,6 +59,8 @@ void world_release(struct fake_world *w, size_t i);
 bool world_linked(struct fake_world *w, size_t a, size_t b, struct sg_link_info *info);
 /** world_accept - gives node @i the other end of a new socket pair; returns ours, non-blocking. */
 int world_accept(struct fake_world *w, size_t i);
+/** world_accept_from - the same, from an address of its own. */
+int world_accept_from(struct fake_world *w, size_t i, const char *address);
 /** world_counter - of node @i, by the name that counter.list shows. */
 uint64_t world_counter(struct fake_world *w, size_t i, const char *name);
 

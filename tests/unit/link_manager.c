@@ -603,6 +603,78 @@ static void callers_in_handshake_are_limited_by_address(void **state)
 	}
 }
 
+static void an_ipv6_network_counts_as_one_address(void **state)
+{
+	struct fake_world *w = *state;
+	int fd[SG_HS_PENDING_PER_IP + 3];
+	char address[64];
+
+	for (size_t i = 0; i < SG_ARRAY_LEN(fd); i++) {
+		snprintf(address, sizeof(address), "[2001:db8:0:%x::%zx]:7777", i == 0, i + 1);
+		fd[i] = world_accept_from(w, 0, address);
+	}
+	assert_int_equal(world_counter(w, 0, "link.refused.pending_ip"), 2);
+	for (size_t i = 0; i < SG_ARRAY_LEN(fd); i++)
+		close(fd[i]);
+}
+
+/* More idle callers than there is room for, from everywhere: whoever speaks still gets through. */
+static void a_crowd_of_silent_callers_holds_up_nobody(void **state)
+{
+	int fd[SG_HS_PENDING_MAX + 40];
+	struct fake_world *w = *state;
+	struct sg_link_info info;
+	struct stranger *s = stranger_new(w, 2, 0);
+	char address[32];
+
+	stranger_call(s);
+	assert_true(stranger_f0(s) && stranger_f2(s) && stranger_msg1(s, 0));
+	for (size_t i = 0; i < SG_ARRAY_LEN(fd); i++) {
+		snprintf(address, sizeof(address), "198.51.%zu.%zu:7", i / 200, i % 200 + 1);
+		fd[i] = world_accept_from(w, 0, address);
+	}
+	assert_int_equal(world_counter(w, 0, "link.refused.pending"), 41);
+	world_peer(w, 1, 0, false);
+	world_settle(w);
+	assert_true(world_linked(w, 0, 1, &info));
+	/* And who had proven its key is not cut for them. */
+	stranger_entry(s, false);
+	assert_int_equal(stranger_answered(s), SG_SETTLE_OK);
+	for (size_t i = 0; i < SG_ARRAY_LEN(fd); i++)
+		close(fd[i]);
+	stranger_free(s);
+}
+
+/* Two sections with one key: one transport, and no settlement beside another. */
+static void two_peers_with_one_key_share_a_link(void **state)
+{
+	struct fake_world *w = *state;
+	struct stranger *s = stranger_new(w, 2, 0), *twin = stranger_new(w, 2, 0);
+	const struct sg_peer_conf conf[] = {{"one", w->node[2].pk, (const char *const[]){"stcp://192.0.2.3:7777"}, 1},
+		{"two", w->node[2].pk, (const char *const[]){"stcp://192.0.2.2:7777"}, 1}};
+	struct sg_link_info info;
+
+	/* The second address leads to the same visor. */
+	world_kill(w, 1);
+	stranger_expect(twin);
+	w->node[1].outside_fd = w->node[2].outside_fd;
+	w->node[2].outside_fd = -1;
+	stranger_expect(s);
+	assert_int_equal(links_peers_set(w->node[0].links, conf, 2), 0);
+	world_settle(w);
+	assert_true(stranger_f1(s) && stranger_f1(twin));
+	assert_true(stranger_f3(s) && stranger_f3(twin));
+	assert_true(stranger_msg2(s, 0));
+	assert_true(stranger_is_cut(twin));
+	assert_int_equal(twin->in_len, 0);
+	assert_true(stranger_settle(s, SG_SETTLE_OK));
+	assert_true(world_linked(w, 0, 2, &info));
+	world_pass(w, 30000);
+	assert_int_equal(w->node[0].dials, 2);
+	stranger_free(s);
+	stranger_free(twin);
+}
+
 static void our_own_key_is_refused(void **state)
 {
 	struct fake_world *w = *state;
@@ -689,6 +761,9 @@ int main(void)
 		TEST(silence_ends_at_the_deadline_of_each_phase),
 		TEST(a_trickle_does_not_move_the_deadline),
 		TEST(callers_in_handshake_are_limited_by_address),
+		TEST(an_ipv6_network_counts_as_one_address),
+		TEST(a_crowd_of_silent_callers_holds_up_nobody),
+		TEST(two_peers_with_one_key_share_a_link),
 		TEST(our_own_key_is_refused),
 		TEST(a_wrong_key_behind_an_address_is_named),
 		TEST(bytes_in_the_same_read_as_the_answer_are_not_lost),
