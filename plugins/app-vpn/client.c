@@ -30,11 +30,47 @@ int client_enter(struct client *c, enum phase phase, int64_t ms)
 	return 0;
 }
 
+static bool is_linked(const struct client *c, const struct exit *e)
+{
+	const struct sg_host *host = c->v->host;
+	struct sg_peer_state peer;
+	struct sg_pk pk;
+
+	return host->peer_find(c->v->inst, e->name, &pk) == 0 && host->peer_state(c->v->inst, &pk, &peer) == 0 &&
+	       peer.linked;
+}
+
+/* The next exit of this round: one that is linked, for a dial to another may take seconds. False: all were tried. */
+static bool next_exit(struct client *c)
+{
+	size_t from = c->at;
+
+	for (int linked = 1; linked >= 0; linked--) {
+		for (size_t i = 1; i <= c->conf.n_exits; i++) {
+			size_t at = (from + i) % c->conf.n_exits;
+
+			if (c->conf.exits[at].tried || (linked && !is_linked(c, &c->conf.exits[at])))
+				continue;
+			c->at = at;
+			return true;
+		}
+	}
+	return false;
+}
+
+/* 200 ms, doubled from round to round up to 5 s; up to a quarter less, so that many clients do not return as one. */
+static int64_t back_off(uint32_t rounds)
+{
+	int64_t pause = SG_MIN((int64_t)SG_DIAL_BACKOFF_MIN_MS << SG_MIN(rounds, 8U), SG_DIAL_BACKOFF_MAX_MS);
+	uint32_t jitter;
+
+	sg_random_system()->fill(sg_random_system(), &jitter, sizeof(jitter));
+	return pause - jitter % (pause / 4);
+}
+
 void client_fail(struct client *c, bool bye, const char *fmt, ...)
 {
-	struct sg_peer_state peer;
 	struct exit *e = &c->conf.exits[c->at];
-	uint32_t round = ++c->attempts / (uint32_t)c->conf.n_exits, jitter;
 	int64_t pause = 1;
 	va_list ap;
 
@@ -44,14 +80,15 @@ void client_fail(struct client *c, bool bye, const char *fmt, ...)
 	log_warn("%s", c->why);
 	c->v->count.dial_failed += c->phase != UP;
 	c->v->count.lost += c->phase == UP;
-	e->was_linked = c->v->host->peer_state(c->v->inst, &c->exit_pk, &peer) == 0 && peer.linked;
 	session_end(c, bye);
-	c->at = (c->at + 1) % c->conf.n_exits;
-	if (c->attempts % c->conf.n_exits == 0) {
-		/* Up to a quarter less, so that the clients of an exit that restarts do not return as one. */
-		sg_random_system()->fill(sg_random_system(), &jitter, sizeof(jitter));
-		pause = SG_MIN((int64_t)SG_DIAL_BACKOFF_MIN_MS << SG_MIN(round - 1, 8U), SG_DIAL_BACKOFF_MAX_MS);
-		pause -= jitter % (pause / 4);
+	c->attempts++;
+	e->was_linked = is_linked(c, e);
+	e->tried = true;
+	if (!next_exit(c)) {
+		pause = back_off(c->rounds++);
+		for (size_t i = 0; i < c->conf.n_exits; i++)
+			c->conf.exits[i].tried = false;
+		next_exit(c);
 	}
 	c->next_try_ms = client_now_ms(c) + pause;
 	client_enter(c, WAIT, SG_MIN(pause, WAIT_STEP_MS));
@@ -183,11 +220,8 @@ static bool link_came_up(struct client *c)
 {
 	for (size_t i = 0; i < c->conf.n_exits; i++) {
 		struct exit *e = &c->conf.exits[i];
-		struct sg_peer_state peer;
-		struct sg_pk pk;
 
-		if (e->was_linked || c->v->host->peer_find(c->v->inst, e->name, &pk) < 0 ||
-			c->v->host->peer_state(c->v->inst, &pk, &peer) < 0 || !peer.linked)
+		if (e->was_linked || !is_linked(c, e))
 			continue;
 		e->was_linked = true;
 		c->at = i;
@@ -239,22 +273,28 @@ int client_want(struct client *c, enum sg_want want)
 
 	if (c->conf.mode == MODE_OFF && want == SG_WANT_VPN)
 		return SG_ESTATE;
-	err = c->v->host->want_set(c->v->inst, want);
-	if (err == -ENOTSUP)
-		err = 0; /* no netd: nothing is blocked, and fail() says what is missing */
-	if (want == SG_WANT_VPN && c->phase == IDLE) {
-		c->attempts = 0;
-		c->next_try_ms = client_now_ms(c);
-		if (client_enter(c, WAIT, 1) < 0) {
-			client_enter(c, IDLE, 0);
-			return -ENOMEM;
-		}
-	} else if (want != SG_WANT_VPN && c->phase != IDLE) {
+	if (want == c->want)
+		return 0;
+	if (c->phase != IDLE) {
+		/* Before netd hears of it: for a path that goes down later it would take a VPN that is asked for. */
 		session_end(c, true);
 		client_enter(c, IDLE, 0);
 		if (c->lease_in_place && !c->lease_asked)
 			lease_put(c, 0, 0);
 	}
+	err = c->v->host->want_set(c->v->inst, want);
+	if (err == -ENOTSUP)
+		err = 0; /* no netd: nothing is blocked, and the first attempt says what is missing */
+	if (want == SG_WANT_VPN && err == 0) {
+		c->attempts = c->rounds = 0;
+		c->next_try_ms = client_now_ms(c);
+		err = client_enter(c, WAIT, 1);
+		if (err < 0)
+			client_enter(c, IDLE, 0);
+	}
+	if (err < 0 && want == SG_WANT_VPN)
+		return err;
+	log_info("%s", want == SG_WANT_VPN ? "asked for" : want == SG_WANT_OPEN ? "stopped, left open" : "stopped");
 	c->want = want;
 	return err;
 }

@@ -23,6 +23,7 @@ enum phase { IDLE, WAIT, TUN, DIAL, HELLO, LEASE, PROVE, UP };
 struct exit {
 	char name[64];
 	bool was_linked; /* when it failed last */
+	bool tried;      /* in this round through the list */
 };
 
 struct client_conf {
@@ -43,10 +44,10 @@ struct client {
 
 	size_t at; /* the exit in use or to be tried next */
 	struct sg_pk exit_pk;
-	uint32_t attempts;   /* failures since it was up */
-	int64_t next_try_ms; /* WAIT: on the loop's clock */
-	char why[256];       /* the last failure, a sentence */
-	int64_t changed_ms;  /* the state as people see it changed */
+	uint32_t attempts, rounds; /* failures since it was up; rounds through the list that ended */
+	int64_t next_try_ms;       /* WAIT: on the loop's clock */
+	char why[256];             /* the last failure, a sentence */
+	int64_t changed_ms;        /* the state as people see it changed */
 	time_t changed_at;
 
 	struct tun *tun;

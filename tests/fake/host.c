@@ -168,6 +168,7 @@ static int host_path_set(struct sg_inst *i, bool up)
 {
 	assert_true(i->host->path_up != up);
 	i->host->path_up = up;
+	i->host->blocking = !up;
 	i->host->path_changes++;
 	return 0;
 }
@@ -175,6 +176,7 @@ static int host_path_set(struct sg_inst *i, bool up)
 static int host_want_set(struct sg_inst *i, enum sg_want want)
 {
 	i->host->want = want;
+	i->host->blocking = want == SG_WANT_VPN;
 	return 0;
 }
 

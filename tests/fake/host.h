@@ -78,6 +78,7 @@ struct fake_host {
 	bool path_up;
 	unsigned path_changes;
 	enum sg_want want;
+	bool blocking; /* as netd has it: asked for, and the path is not up */
 	bool stopped;
 };
 

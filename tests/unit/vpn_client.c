@@ -485,6 +485,7 @@ static void the_owner_stops_and_starts(void **state)
 	assert_int_equal(r.kind, SG_VPN_BYE);
 	assert_int_equal(h->want, SG_WANT_NOT);
 	assert_false(h->path_up);
+	assert_false(h->blocking); /* armed: the path went down first */
 	assert_int_equal(h->lease, 0);
 	expect_state(h, "armed", NULL);
 	fake_pass(h, 60000);
@@ -499,8 +500,10 @@ static void the_owner_stops_and_starts(void **state)
 	s = connected(h);
 	assert_int_equal(h->tun_opens, 1);
 	assert_int_equal(h->lease, LEASE);
+	/* Asked for twice it stays what it is, at netd too. */
 	json_decref(fake_call(h, "vpn.start", "{}"));
 	expect_state(h, "connected", "");
+	assert_false(h->blocking);
 	end(h);
 	fake_stream_free(s);
 }

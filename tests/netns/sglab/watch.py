@@ -33,8 +33,10 @@ def tool(name):
 class Judge:
     """sg-judge at one interface. By default what the allow list allows is the carrier between router and exit."""
 
-    def __init__(self, space, interface, routers=(home.ROUTER4,), marker=None):
-        argv = [tool("sg-judge"), "--carrier", f"{home.EXIT4}:{home.CARRIER_PORT}"]
+    def __init__(self, space, interface, routers=(home.ROUTER4,), exits=(home.EXIT4,), marker=None):
+        argv = [tool("sg-judge")]
+        for one in exits:
+            argv += ["--carrier", f"{one}:{home.CARRIER_PORT}"]
         for one in routers:
             argv += ["--router", one]
         if marker:

@@ -63,6 +63,15 @@ static bool came_in(const struct classify *c, uint32_t src, uint32_t dst, uint32
 	       now_ns - c->seen[slot].at_ns < ANSWER_NS;
 }
 
+static bool is_carrier(const struct classify *c, uint32_t address, uint16_t port)
+{
+	for (size_t i = 0; i < c->carriers; i++) {
+		if (c->carrier[i] == address && c->carrier_port[i] == port)
+			return true;
+	}
+	return false;
+}
+
 static enum verdict judge_tcp4(
 	struct classify *c, uint32_t src, uint32_t dst, struct bytes tcp, bool from_router, uint64_t now_ns)
 {
@@ -71,8 +80,7 @@ static enum verdict judge_tcp4(
 	uint16_t sport = be16(tcp.p), dport = be16(tcp.p + 2);
 	uint32_t near = from_router ? src : dst, far = from_router ? dst : src;
 	uint16_t near_port = from_router ? sport : dport, far_port = from_router ? dport : sport;
-	if (c->carrier && far == c->carrier && far_port == c->carrier_port && is_router(c, near) &&
-		near_port < PROBE_PORT_MIN)
+	if (is_carrier(c, far, far_port) && is_router(c, near) && near_port < PROBE_PORT_MIN)
 		return V_CARRIER;
 	if (!from_router) {
 		remember(c, src, dst, (uint32_t)sport << 16 | dport, now_ns);

@@ -23,12 +23,14 @@ enum verdict {
 };
 extern const char *const verdict_names[V_COUNT];
 
-#define CLASSIFY_ROUTERS 8
-#define CLASSIFY_SEEN    4096
+#define CLASSIFY_ROUTERS  8
+#define CLASSIFY_CARRIERS 4
+#define CLASSIFY_SEEN     4096
 
 struct classify {
-	uint32_t carrier; /* address in host order, 0: none is allowed */
-	uint16_t carrier_port;
+	uint32_t carrier[CLASSIFY_CARRIERS]; /* addresses in host order of ends that are allowed */
+	uint16_t carrier_port[CLASSIFY_CARRIERS];
+	size_t carriers;
 	uint32_t router[CLASSIFY_ROUTERS];
 	unsigned routers;
 	struct {

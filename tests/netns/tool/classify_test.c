@@ -49,8 +49,9 @@ static struct classify *rules(void)
 	struct classify *c = calloc(1, sizeof(*c));
 
 	assert_non_null(c);
-	c->carrier = EXIT;
-	c->carrier_port = 7777;
+	c->carrier[0] = EXIT;
+	c->carrier_port[0] = 7777;
+	c->carriers = 1;
 	c->router[c->routers++] = ROUTER;
 	return c;
 }

@@ -215,7 +215,7 @@ static bool commands(struct judge *j)
 }
 
 static const char usage[] =
-	"usage: sg-judge [--carrier ADDRESS:PORT] [--router ADDRESS]... [--marker TEXT] INTERFACE\n";
+	"usage: sg-judge [--carrier ADDRESS:PORT]... [--router ADDRESS]... [--marker TEXT] INTERFACE\n";
 
 static uint32_t parse_address(const char *text)
 {
@@ -233,10 +233,10 @@ static void options(struct judge *j, int argc, char **argv)
 		{"router", required_argument, NULL, 'r'}, {"marker", required_argument, NULL, 'm'}, {0}};
 	for (int o; (o = getopt_long(argc, argv, "", table, NULL)) != -1;) {
 		char *colon = o == 'c' ? strrchr(optarg, ':') : NULL;
-		if (o == 'c' && colon) {
+		if (o == 'c' && colon && j->rules.carriers < CLASSIFY_CARRIERS) {
 			*colon = 0;
-			j->rules.carrier = parse_address(optarg);
-			j->rules.carrier_port = (uint16_t)atoi(colon + 1);
+			j->rules.carrier[j->rules.carriers] = parse_address(optarg);
+			j->rules.carrier_port[j->rules.carriers++] = (uint16_t)atoi(colon + 1);
 		} else if (o == 'r' && j->rules.routers < CLASSIFY_ROUTERS) {
 			j->rules.router[j->rules.routers++] = parse_address(optarg);
 		} else if (o == 'm') {
