@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #define TUN_NAME_LEN 16
+#define PASSED_MAX   253 /* SCM_MAX_FD: the kernel sends no more at once */
 #define BUSY_MAX     SG_ARRAY_LEN(((struct sg_tun *)0)->busy)
 
 static void write_tun(struct sg_writer *w, const struct sg_tun *t)
@@ -283,10 +284,10 @@ static int take_descriptors(struct msghdr *mh, int *pass)
 
 int sg_netd_recv(int fd, bool from_core, struct sg_netd_msg *out, int *pass)
 {
-	/* Room for one byte too many and two descriptors, so that either excess is seen. */
+	/* Room for one byte too many, and for all descriptors that one message can carry: each is seen and closed here. */
 	uint8_t bytes[SG_NETD_MSG_MAX + 1];
 	union {
-		char room[CMSG_SPACE(2 * sizeof(int))];
+		char room[CMSG_SPACE(PASSED_MAX * sizeof(int))];
 		struct cmsghdr align;
 	} ctl;
 	struct iovec iov = {.iov_base = bytes, .iov_len = sizeof(bytes)};
