@@ -14,6 +14,7 @@
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include <cmocka.h>
 
@@ -409,6 +410,49 @@ static void test_every_allocation_fails(void **state)
 	free(good);
 }
 
+static void no_report(void *arg, unsigned line, const char *message)
+{
+	(void)arg;
+	(void)line;
+	(void)message;
+}
+
+static void test_every_allocation_of_the_configuration_fails(void **state)
+{
+	static const char text[] = "config visor 'main'\n\toption user '64011'\n"
+				   "config interface 'home'\n\toption role 'lan'\n\tlist device 'br-lan'\n"
+				   "config vpn_client 'vpn'\n\toption mode 'vpn'\n"
+				   "config vpn_server 'exit'\n\toption uplink 'wan0'\n\tlist allow_net '10.3.0.0/16'\n";
+	struct world *w = *state;
+	struct netd_conf conf;
+	char file[64];
+	unsigned long n = 1;
+	size_t live = sg_alloc_live();
+	FILE *f;
+	int err;
+
+	snprintf(file, sizeof(file), "%s/conf", w->dir);
+	f = fopen(file, "w");
+	assert_non_null(f);
+	fputs(text, f);
+	fclose(f);
+	assert_int_equal(chmod(file, 0644), 0);
+	for (alloc_failed = 0;; n++) {
+		unsigned long had = alloc_failed;
+
+		alloc_fail_at = n;
+		err = netd_conf_load(file, no_report, NULL, &conf);
+		alloc_fail_at = 0;
+		assert_int_equal(sg_alloc_live(), live);
+		if (alloc_failed == had)
+			break;
+		assert_true(err < 0);
+	}
+	assert_int_equal(err, 0);
+	print_message("%lu failed allocations of the configuration, each refused whole\n", alloc_failed);
+	assert_true(alloc_failed > 20);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -420,6 +464,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_every_step_fails, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_refused_ruleset_stays_closed, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_every_allocation_fails, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_every_allocation_of_the_configuration_fails, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
