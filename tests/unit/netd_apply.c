@@ -51,6 +51,21 @@ void *__wrap_sg_realloc(void *p, size_t size)
 	return alloc_fails() ? NULL : __real_sg_realloc(p, size);
 }
 
+char *__wrap_sg_strdup(const char *s);
+char *__wrap_sg_strndup(const char *s, size_t n);
+char *__real_sg_strdup(const char *s);
+char *__real_sg_strndup(const char *s, size_t n);
+
+char *__wrap_sg_strdup(const char *s)
+{
+	return alloc_fails() ? NULL : __real_sg_strdup(s);
+}
+
+char *__wrap_sg_strndup(const char *s, size_t n)
+{
+	return alloc_fails() ? NULL : __real_sg_strndup(s, n);
+}
+
 struct world {
 	char dir[32];
 	struct rundir run;
