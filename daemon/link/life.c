@@ -4,6 +4,7 @@
 #include "wire/linkhello.h"
 #include "wire/tpid.h"
 
+#include <sys/socket.h>
 #include <unistd.h>
 
 SG_LOG_TOPIC("link");
@@ -112,9 +113,17 @@ void link_free(struct sg_link *l)
 }
 
 /*
- * Closing without a farewell: the kernel sends FIN, or RST when bytes were left unread, and a peer that can be reached
- * sees either at once. What was queued before is given to the socket first, as far as it takes it.
+ * Bytes left unread would make the kernel send RST instead of FIN, and throw away what is still to be sent: the last
+ * words of a stream, for example. Those that are there are read for nothing; whoever sends on and on is cut.
  */
+static void hang_up(struct sg_link *l)
+{
+	for (int i = 0; i < 8 && recv(l->fd, l->ls->scratch, SG_LINK_RX_READ, MSG_DONTWAIT) > 0; i++)
+		;
+	close(l->fd);
+}
+
+/* Without a farewell of our own: a peer that can be reached sees the end of the connection at once. */
 void link_close(struct sg_link *l, const char *why)
 {
 	struct sg_links *ls = l->ls;
@@ -134,7 +143,7 @@ void link_close(struct sg_link *l, const char *why)
 	sg_defer_stop(&l->end);
 	sg_defer_stop(&l->rx.resume);
 	sg_watch_free(l->watch);
-	close(l->fd);
+	hang_up(l);
 	log_info("%s: %s to %s is down: %s", l->name, l->carrier, sg_log_addr(l->address), why);
 	ls->user->on_down(ls->user_arg, l, why);
 	if (ls->conf.host->down)

@@ -390,6 +390,32 @@ static void an_end_that_goes_away_is_noticed_and_redialled(void **state)
 	assert_true(turn_until(both_linked));
 }
 
+static bool first_lost_it(void)
+{
+	return !state_of(&visors[0], &visors[1]).linked;
+}
+
+/* Bytes that it leaves unread must not turn its end into a reset, which would throw away its own last words. */
+static void an_end_that_stops_while_the_other_talks_ends_in_order(void **state)
+{
+	static uint8_t talk[100000];
+
+	(void)state;
+	link_up();
+	assert_int_equal(route_listen(visors[1].route, 44, &listener, &visors[1]), 0);
+	assert_int_equal(route_dial(visors[0].route, &visors[1].pk, 44, on_dialed, &visors[0]), 0);
+	assert_true(turn_until(both_have_streams));
+	assert_int_equal(visors[0].st->ops->send(visors[0].st, &(struct iovec){talk, sizeof(talk)}, 1), 0);
+	for (int i = 0; i < 20; i++)
+		sg_loop_step(visors[0].h->loop, 1);
+	assert_int_equal(visors[1].got, 0);
+	net_free(&visors[1]);
+	net_new(&visors[1]);
+	assert_true(turn_until(first_lost_it));
+	assert_string_equal(
+		state_of(&visors[0], &visors[1]).why, "the link is down: the other end closed the connection");
+}
+
 /* ---- configuration ---- */
 
 static bool connects(uint16_t port)
@@ -653,6 +679,7 @@ int main(void)
 		TEST(what_it_brings_carries_bytes_in_order_both_ways),
 		TEST(both_ends_know_the_others_address),
 		TEST(an_end_that_goes_away_is_noticed_and_redialled),
+		TEST(an_end_that_stops_while_the_other_talks_ends_in_order),
 		TEST(a_reload_moves_listeners_and_leaves_links_alone),
 		TEST(an_occupied_port_is_a_sentence_with_its_cure),
 		TEST(an_address_of_another_machine_is_a_sentence),
