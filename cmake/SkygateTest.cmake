@@ -6,6 +6,9 @@ if(CMAKE_CROSSCOMPILING)
 	set(SG_TEST_TIMEOUT 900)
 endif()
 
+# What the label unit needs, for builds that run nothing else.
+add_custom_target(unit-tests)
+
 # sg_unit_test(NAME SOURCES … [LINKS targets…] [WRAP symbols…] [LABEL unit]): a cmocka program. WRAP: symbols that the
 # test replaces at link time (-Wl,--wrap), such as sg_malloc for the allocation-failure loops.
 function(sg_unit_test name)
@@ -19,6 +22,7 @@ function(sg_unit_test name)
 		target_link_options(test_${name} PRIVATE -Wl,--wrap=${symbol})
 	endforeach()
 	set_target_properties(test_${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
+	add_dependencies(unit-tests test_${name})
 	add_test(NAME ${A_LABEL}.${name} COMMAND test_${name} WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
 	set_tests_properties(${A_LABEL}.${name} PROPERTIES LABELS ${A_LABEL} SKIP_RETURN_CODE 77 TIMEOUT ${SG_TEST_TIMEOUT})
 endfunction()
