@@ -46,8 +46,8 @@ json_t *client_next(struct client *c);
 
 /** show - the result of a method for people. Exit status. */
 int show(const char *method, const json_t *result);
-int show_status(const json_t *status);
-int show_vpn(const json_t *vpn);
+int show_status(const json_t *result);
+int show_vpn(const json_t *result);
 void show_log_line(const json_t *notification);
 
 int keygen(const char *path);

@@ -4,6 +4,7 @@
 #include "base/common.h"
 #include "base/err.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <setjmp.h>
@@ -243,18 +244,18 @@ int fixture_stop(struct fixture *f)
 
 void fixture_free(struct fixture *f)
 {
-	static const char *const files[] = {"conf", "id.key", "skygated.lock", "control.sock"};
-	char path[128];
+	DIR *dir = opendir(f->dir);
+	struct dirent *e;
 
 	if (f->pid) {
 		kill(f->pid, SIGKILL);
 		waitpid(f->pid, NULL, 0);
 	}
-	for (size_t i = 0; i < SG_ARRAY_LEN(files); i++) {
-		snprintf(path, sizeof(path), "%s/%s", f->dir, files[i]);
-		unlink(path);
-	}
-	rmdir(f->dir);
+	assert_non_null(dir);
+	while ((e = readdir(dir)))
+		unlinkat(dirfd(dir), e->d_name, 0);
+	closedir(dir);
+	assert_int_equal(rmdir(f->dir), 0);
 	free(f);
 }
 
