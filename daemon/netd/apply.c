@@ -176,7 +176,7 @@ static bool same_rule(const struct k_rule *a, const struct k_rule *b)
 static bool same_route(const struct k_route *a, const struct k_route *b)
 {
 	return k_prefix_equal(&a->dst, &b->dst) && a->unreachable == b->unreachable && a->foreign == b->foreign &&
-	       a->metric == b->metric && strcmp(a->dev, b->dev) == 0;
+	       a->metric == b->metric && a->table == b->table && strcmp(a->dev, b->dev) == 0;
 }
 
 static bool same_addr(const struct k_addr *a, const struct k_addr *b)
@@ -251,7 +251,7 @@ static void add_routes(struct pass *p, const struct want *w, const struct k_view
 			continue;
 		p->mended++;
 		note(p, kernel_route(p->a->kernel, true, &w->routes[n]), w->routes[n].dst.family,
-			"a route could not be added to table 5100");
+			"a route could not be added to our table");
 	}
 }
 
@@ -267,7 +267,7 @@ static void remove_routes(struct pass *p, const struct want *w, const struct k_v
 			continue;
 		p->mended++;
 		note(p, kernel_route(p->a->kernel, false, &v->routes[i]), v->routes[i].dst.family,
-			"a route could not be removed from table 5100");
+			"a route could not be removed from our table");
 	}
 }
 
@@ -281,7 +281,7 @@ static void add_rules(struct pass *p, const struct want *w, const struct k_view 
 		if (there)
 			continue;
 		p->mended++;
-		p->steered = p->steered || w->rules[n].prio == NETD_PRIO_STEER;
+		p->steered = p->steered || w->rules[n].prio == w->steer;
 		note(p, kernel_rule(p->a->kernel, true, &w->rules[n]), w->rules[n].family,
 			"a policy rule could not be added");
 	}
@@ -330,7 +330,7 @@ int applier_apply(struct applier *a, const struct netd_conf *conf, const struct 
 	struct want want;
 	int lock = rundir_apply_lock(a->run);
 
-	p.err = kernel_read(a->kernel, &view);
+	p.err = kernel_read(a->kernel, conf->table, &view);
 	if (p.err == 0) {
 		p.err = want_build(conf, gate, &view, &want);
 		if (p.err == 0) {

@@ -261,6 +261,32 @@ static void read_server(struct reading *r, const struct sg_uci *doc)
 	read_allowed(r, s);
 }
 
+static void read_number(struct reading *r, const struct sg_uci_section *s, const char *option, uint32_t min,
+	uint32_t max, uint32_t *out)
+{
+	const char *text = sg_uci_get(s, option, NULL);
+	uint64_t v;
+
+	if (!text)
+		return;
+	if (sg_parse_u64(text, max, &v) < 0 || v < min)
+		finding(r, line_of(s, option), "kernel '%s': option %s: '%s' is not possible\n  accepted: %u to %u",
+			s->name, option, text, min, max);
+	else
+		*out = (uint32_t)v;
+}
+
+/* Numbers that another program on the machine may have taken. */
+static void read_kernel(struct reading *r, const struct sg_uci *doc)
+{
+	const struct sg_uci_section *s = only_section(r, doc, "kernel");
+
+	if (!s)
+		return;
+	read_number(r, s, "table", NETD_TABLE_MIN, UINT32_MAX - 1, &r->conf->table);
+	read_number(r, s, "priority", 1, NETD_PRIORITY_MAX, &r->conf->priority);
+}
+
 /* Whoever can write the file decides what is blocked: that must not be core, nor everybody. */
 static void check_owner(struct reading *r)
 {
@@ -275,20 +301,25 @@ static void check_owner(struct reading *r)
 			(st.st_mode & S_IWOTH) ? "everybody" : "core's user", r->path, r->path);
 }
 
+void netd_conf_init(struct netd_conf *c)
+{
+	*c = (struct netd_conf){.gid = (gid_t)-1, .kill_switch = true, .table = NETD_TABLE, .priority = NETD_PRIORITY};
+}
+
 int netd_conf_load(const char *path, sg_uci_report_fn *report, void *arg, struct netd_conf *out)
 {
 	struct reading r = {.path = path, .report = report, .arg = arg, .conf = out};
 	struct sg_uci *doc = NULL;
 	int err;
 
-	memset(out, 0, sizeof(*out));
-	out->kill_switch = true;
+	netd_conf_init(out);
 	err = sg_uci_load(path, report, arg, &doc);
 	if (err < 0)
 		return err == -ENOMEM ? err : SG_ECONF;
 	read_user(&r, only_section(&r, doc, "visor"));
 	read_interfaces(&r, doc);
 	read_client(&r, doc);
+	read_kernel(&r, doc);
 	read_server(&r, doc);
 	if (r.findings == 0)
 		check_owner(&r);

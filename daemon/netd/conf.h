@@ -12,6 +12,9 @@
 
 #define NETD_LANS_MAX  16
 #define NETD_ALLOW_MAX 32
+/* Tables below are the system's own; rules must come before those of main, 32766. */
+#define NETD_TABLE_MIN    256
+#define NETD_PRIORITY_MAX 32000
 
 enum netd_mode { NETD_OFF = 0, NETD_VPN = 1, NETD_HOST = 2 };
 
@@ -22,6 +25,7 @@ struct netd_conf {
 	bool kill_switch;
 	char lan[NETD_LANS_MAX][IFNAMSIZ];
 	size_t n_lans;
+	uint32_t table, priority; /* our routing table, the first of our rules */
 
 	bool server;
 	char uplink[IFNAMSIZ];
@@ -30,6 +34,8 @@ struct netd_conf {
 	size_t n_allow;
 };
 
+/** netd_conf_init - the defaults: nothing steered, no exit. */
+void netd_conf_init(struct netd_conf *c);
 /** netd_conf_load - 0; SG_ECONF after each finding went to @report, or -ENOMEM. *out is then not to be used. */
 int netd_conf_load(const char *path, sg_uci_report_fn *report, void *arg, struct netd_conf *out);
 /** netd_conf_is_lan - whether the device is steered. */

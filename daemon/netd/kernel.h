@@ -14,12 +14,13 @@
 #include <sys/socket.h>
 
 /* Our marks in the kernel (contracts). */
-#define NETD_TABLE       5100 /* routing table */
-#define NETD_PRIO_CORE   5100 /* rules: core by its uid → main */
-#define NETD_PRIO_LAN    5105 /* toward the LAN's own prefixes, from anywhere → NETD_TABLE */
-#define NETD_PRIO_OWN    5107 /* from the LAN, with a source of its prefixes → go on at NETD_PRIO_STEER */
-#define NETD_PRIO_FORGED 5108 /* from the LAN, with another source → nowhere, silently */
-#define NETD_PRIO_STEER  5110 /* from the LAN and from the TUN → NETD_TABLE */
+#define NETD_TABLE       5100 /* routing table, unless configured otherwise */
+#define NETD_PRIORITY    5100 /* of the first of our rules, likewise; these are added to it: */
+#define NETD_PRIO_CORE   0    /* core by its uid → main */
+#define NETD_PRIO_LAN    5    /* toward the LAN's own prefixes, from anywhere → our table */
+#define NETD_PRIO_OWN    7    /* from the LAN, with a source of its prefixes → go on at NETD_PRIO_STEER */
+#define NETD_PRIO_FORGED 8    /* from the LAN, with another source → nowhere, silently */
+#define NETD_PRIO_STEER  10   /* from the LAN and from the TUN → our table */
 #define NETD_PROTO       98   /* route protocol: these are ours */
 #define NETD_TUN_CLIENT  "sky0"
 #define NETD_TUN_SERVER  "skyx0"
@@ -59,8 +60,9 @@ struct k_rule {
 	struct k_prefix from, to; /* family 0: any */
 };
 
-/* Of NETD_TABLE. */
+/* Of our table, or of one that rules of ours still name. */
 struct k_route {
+	uint32_t table;
 	struct k_prefix dst; /* its family is the route's */
 	bool unreachable;
 	char dev[IFNAMSIZ]; /* "" when unreachable */
@@ -119,8 +121,11 @@ int kernel_tune(struct kernel *k, int fd);
 
 /* kernel_linux_route.c */
 
-/** kernel_read - links, addresses, our rules, our table. On an error *out is empty. */
-int kernel_read(struct kernel *k, struct k_view *out);
+/**
+ * kernel_read - links, addresses, our rules, and the routes of @table (0: none) and of those that our rules name. On
+ * an error *out is empty.
+ */
+int kernel_read(struct kernel *k, uint32_t table, struct k_view *out);
 int kernel_rule(struct kernel *k, bool add, const struct k_rule *rule);
 int kernel_route(struct kernel *k, bool add, const struct k_route *route);
 int kernel_addr(struct kernel *k, bool add, const struct k_addr *addr);

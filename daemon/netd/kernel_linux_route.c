@@ -12,6 +12,7 @@
 
 #define MSG_ROOM   512 /* bytes of one request of ours */
 #define READ_TRIES 10
+#define TABLES_MAX 4 /* ours, and of earlier configurations */
 
 static uint8_t family_len(uint8_t family)
 {
@@ -156,11 +157,18 @@ static int on_rule(const struct nlmsghdr *nlh, void *arg)
 	return verdict(k_push(&v->rules, &v->n_rules, sizeof(r), &r));
 }
 
+struct routes_of {
+	struct k_view *view;
+	uint32_t table;
+};
+
 static int on_route(const struct nlmsghdr *nlh, void *arg)
 {
 	const struct rtmsg *m = mnl_nlmsg_get_payload(nlh);
-	struct k_view *v = arg;
-	struct k_route r = {.unreachable = m->rtm_type == RTN_UNREACHABLE,
+	const struct routes_of *of = arg;
+	struct k_view *v = of->view;
+	struct k_route r = {.table = of->table,
+		.unreachable = m->rtm_type == RTN_UNREACHABLE,
 		.foreign = m->rtm_protocol != NETD_PROTO || m->rtm_src_len || m->rtm_tos ||
 			   (m->rtm_type != RTN_UNICAST && m->rtm_type != RTN_UNREACHABLE)};
 	const struct nlattr *a, *dst = NULL;
@@ -193,7 +201,7 @@ static int on_route(const struct nlmsghdr *nlh, void *arg)
 			break;
 		}
 	}
-	if (table != NETD_TABLE || !read_address(dst, m->rtm_family, m->rtm_dst_len, &r.dst))
+	if (table != of->table || !read_address(dst, m->rtm_family, m->rtm_dst_len, &r.dst))
 		return MNL_CB_OK;
 	/* IPv6 names the loopback as the device of an unreachable route. */
 	if (r.unreachable)
@@ -201,7 +209,8 @@ static int on_route(const struct nlmsghdr *nlh, void *arg)
 	return verdict(k_push(&v->routes, &v->n_routes, sizeof(r), &r));
 }
 
-static int dump(struct kernel *k, uint16_t type, uint8_t family, mnl_cb_t cb, struct k_view *v)
+/* @table: of routes, else 0. */
+static int dump(struct kernel *k, uint16_t type, uint8_t family, uint32_t table, mnl_cb_t cb, void *arg)
 {
 	union {
 		char room[MSG_ROOM];
@@ -212,44 +221,73 @@ static int dump(struct kernel *k, uint16_t type, uint8_t family, mnl_cb_t cb, st
 	size_t head = type == RTM_GETLINK   ? sizeof(struct ifinfomsg)
 		      : type == RTM_GETADDR ? sizeof(struct ifaddrmsg)
 					    : sizeof(struct rtmsg);
-	int err;
 
 	nlh->nlmsg_type = type;
 	nlh->nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
 	*(uint8_t *)mnl_nlmsg_put_extra_header(nlh, head) = family;
-	if (type == RTM_GETROUTE)
-		mnl_attr_put_u32(nlh, RTA_TABLE, NETD_TABLE);
-	err = kernel_talk(k, k->route, nlh, cb, v);
-	/* Nothing was ever put into our table. */
-	return type == RTM_GETROUTE && err == -ENOENT ? 0 : err;
+	if (table)
+		mnl_attr_put_u32(nlh, RTA_TABLE, table);
+	return kernel_talk(k, k->route, nlh, cb, arg);
+}
+
+static int read_routes(struct kernel *k, uint8_t family, uint32_t table, struct k_view *v)
+{
+	struct routes_of of = {v, table};
+	int err = dump(k, RTM_GETROUTE, family, table, on_route, &of);
+
+	/* Nothing was ever put into it. */
+	return err == -ENOENT ? 0 : err;
+}
+
+/* A table's routes, unless they were read for an earlier rule. */
+static int read_table(struct kernel *k, uint32_t table, struct k_view *v, uint32_t seen[], size_t *n_seen)
+{
+	int err;
+
+	for (size_t i = 0; i < *n_seen; i++) {
+		if (seen[i] == table)
+			return 0;
+	}
+	if (table == 0 || table == RT_TABLE_MAIN || *n_seen == TABLES_MAX)
+		return 0;
+	seen[(*n_seen)++] = table;
+	err = read_routes(k, AF_INET, table, v);
+	if (err == 0)
+		err = read_routes(k, AF_INET6, table, v);
+	return err == -EAFNOSUPPORT || err == -EOPNOTSUPP ? 0 : err;
 }
 
 /* Not every kernel has such rules. */
 static int read_multicast_rules(struct kernel *k, uint8_t family, struct k_view *out, bool *have)
 {
-	int err = dump(k, RTM_GETRULE, family, on_rule, out);
+	int err = dump(k, RTM_GETRULE, family, 0, on_rule, out);
 
 	*have = err == 0;
 	return err == -EAFNOSUPPORT || err == -EOPNOTSUPP ? 0 : err;
 }
 
-static int read_once(struct kernel *k, struct k_view *out)
+static int read_once(struct kernel *k, uint32_t table, struct k_view *out)
 {
 	static const uint8_t families[] = {AF_INET, AF_INET6};
+	uint32_t seen[TABLES_MAX];
+	size_t n_seen = 0;
 	int err;
 
 	memset(out, 0, sizeof(*out));
-	err = dump(k, RTM_GETLINK, AF_UNSPEC, on_link, out);
+	err = dump(k, RTM_GETLINK, AF_UNSPEC, 0, on_link, out);
 	for (size_t i = 0; err == 0 && i < SG_ARRAY_LEN(families); i++) {
-		err = dump(k, RTM_GETADDR, families[i], on_addr, out);
+		err = dump(k, RTM_GETADDR, families[i], 0, on_addr, out);
 		if (err == 0)
-			err = dump(k, RTM_GETRULE, families[i], on_rule, out);
-		if (err == 0)
-			err = dump(k, RTM_GETROUTE, families[i], on_route, out);
+			err = dump(k, RTM_GETRULE, families[i], 0, on_rule, out);
 		/* A kernel without IPv6 has none of it to steer. */
 		if (families[i] == AF_INET6 && (err == -EAFNOSUPPORT || err == -EOPNOTSUPP))
 			err = 0;
 	}
+	if (err == 0)
+		err = read_table(k, table, out, seen, &n_seen);
+	/* A table of an earlier configuration is emptied together with the rules that name it. */
+	for (size_t i = 0; i < out->n_rules && table && err == 0; i++)
+		err = out->rules[i].verdict == K_LOOKUP ? read_table(k, out->rules[i].table, out, seen, &n_seen) : 0;
 	if (err == 0)
 		err = read_multicast_rules(k, RTNL_FAMILY_IPMR, out, &out->multicast[0]);
 	if (err == 0)
@@ -259,13 +297,13 @@ static int read_once(struct kernel *k, struct k_view *out)
 	return err;
 }
 
-int kernel_read(struct kernel *k, struct k_view *out)
+int kernel_read(struct kernel *k, uint32_t table, struct k_view *out)
 {
 	int err = -EINTR;
 
 	/* Somebody's change came in between, and the picture may not be one: again. */
 	for (int i = 0; i < READ_TRIES && err == -EINTR; i++)
-		err = read_once(k, out);
+		err = read_once(k, table, out);
 	return err;
 }
 
@@ -363,7 +401,7 @@ int kernel_route(struct kernel *k, bool add, const struct k_route *route)
 		/* Whatever kind it is: NOWHERE matches any scope, no type any type. */
 		m->rtm_scope = RT_SCOPE_NOWHERE;
 	}
-	mnl_attr_put_u32(q.nlh, RTA_TABLE, NETD_TABLE);
+	mnl_attr_put_u32(q.nlh, RTA_TABLE, route->table);
 	if (route->dst.bits)
 		put_prefix(&q, RTA_DST, &route->dst);
 	if (route->metric)

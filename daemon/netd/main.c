@@ -55,6 +55,13 @@ static void on_finding(void *arg, unsigned line, const char *message)
 	fprintf(stderr, "%s\n", message);
 }
 
+static void no_finding(void *arg, unsigned line, const char *message)
+{
+	(void)arg;
+	(void)line;
+	(void)message;
+}
+
 /* ---- the command line ------------------------------------------------------------------------------------------- */
 
 static void find_core(struct command *c)
@@ -161,13 +168,15 @@ static int arm(struct kernel *k, struct rundir *run, const struct netd_conf *con
 	return 0;
 }
 
-static int disarm(struct kernel *k, struct rundir *run)
+static int disarm(struct kernel *k, struct rundir *run, const struct netd_conf *conf)
 {
-	const struct netd_conf nothing = {0};
+	struct netd_conf nothing;
 	pid_t living = rundir_holder(run);
 	/* First the word that it is to stay open: a living netd asks for it before each of its steps. */
 	int err = living > 0 ? rundir_set_disarmed(run, true) : 0;
 
+	netd_conf_init(&nothing);
+	nothing.table = conf->table;
 	if (err < 0)
 		fprintf(stderr, "skygate-netd: %s/disarmed could not be written: %s; the running one may arm again\n",
 			run->path, sg_strerror(err));
@@ -305,7 +314,7 @@ static int with_kernel(const struct command *c, const struct netd_conf *conf)
 	if (c->verb == VERB_ARM)
 		status = arm(k, &run, conf);
 	else if (c->verb == VERB_DISARM)
-		status = disarm(k, &run);
+		status = disarm(k, &run, conf);
 	else
 		status = start_service(k, &run, c, conf);
 	rundir_close(&run);
@@ -316,7 +325,7 @@ static int with_kernel(const struct command *c, const struct netd_conf *conf)
 int main(int argc, char **argv)
 {
 	struct command c = {.opt = {.run = "/run/skygate", .state = "/var/lib/skygate"}};
-	struct netd_conf conf = {.gid = (gid_t)-1};
+	struct netd_conf conf;
 	char why[NETD_WHY] = "";
 	int status;
 
@@ -325,9 +334,12 @@ int main(int argc, char **argv)
 	status = parse_args(argc, argv, &c);
 	if (status >= 0)
 		return status;
-	/* --disarm must work with whatever is in the configuration, or without one. */
-	if (c.verb != VERB_DISARM && netd_conf_load(c.opt.config, on_finding, NULL, &conf) < 0)
-		return 2;
+	if (netd_conf_load(c.opt.config, c.verb == VERB_DISARM ? no_finding : on_finding, NULL, &conf) < 0) {
+		/* --disarm must work with whatever is in the configuration, or without one. */
+		if (c.verb != VERB_DISARM)
+			return 2;
+		netd_conf_init(&conf);
+	}
 	if (privilege_check(why, sizeof(why)) < 0)
 		return complain(1, why);
 	return with_kernel(&c, &conf);

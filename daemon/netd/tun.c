@@ -18,7 +18,7 @@ static const char *const names[] = {NETD_TUN_CLIENT, NETD_TUN_SERVER};
 static int busy_nets(struct kernel *k, const char *except, struct nets *out)
 {
 	struct k_view view;
-	int err = kernel_read(k, &view);
+	int err = kernel_read(k, 0, &view);
 
 	memset(out, 0, sizeof(*out));
 	if (err < 0)

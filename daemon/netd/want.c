@@ -79,18 +79,22 @@ static int add_rule(struct want *w, struct k_rule r)
 	return k_push(&w->rules, &w->n_rules, sizeof(r), &r);
 }
 
-static int add_steer(struct want *w, uint8_t family, const char *iif)
+static int add_steer(const struct netd_conf *conf, struct want *w, uint8_t family, const char *iif)
 {
-	struct k_rule r = {.family = family, .prio = NETD_PRIO_STEER, .table = NETD_TABLE};
+	struct k_rule r = {.family = family, .prio = conf->priority + NETD_PRIO_STEER, .table = conf->table};
 
 	snprintf(r.iif, sizeof(r.iif), "%s", iif);
 	return add_rule(w, r);
 }
 
 /* What the ruleset does to forged sources first of all, once more for the moment in which somebody flushed it. */
-static int add_source_check(struct want *w, uint8_t family, const char *lan, const struct nets *own)
+static int add_source_check(
+	const struct netd_conf *conf, struct want *w, uint8_t family, const char *lan, const struct nets *own)
 {
-	struct k_rule r = {.family = family, .verdict = K_GO_ON, .prio = NETD_PRIO_OWN, .go_on = NETD_PRIO_STEER};
+	struct k_rule r = {.family = family,
+		.verdict = K_GO_ON,
+		.prio = conf->priority + NETD_PRIO_OWN,
+		.go_on = conf->priority + NETD_PRIO_STEER};
 	int err = 0;
 
 	snprintf(r.iif, sizeof(r.iif), "%s", lan);
@@ -100,16 +104,16 @@ static int add_source_check(struct want *w, uint8_t family, const char *lan, con
 		r.from = own->p[i];
 		err = add_rule(w, r);
 	}
-	r = (struct k_rule){.family = family, .verdict = K_NOWHERE, .prio = NETD_PRIO_FORGED};
+	r = (struct k_rule){.family = family, .verdict = K_NOWHERE, .prio = conf->priority + NETD_PRIO_FORGED};
 	snprintf(r.iif, sizeof(r.iif), "%s", lan);
 	return err == 0 ? add_rule(w, r) : err;
 }
 
 /* An IGMP proxy may forward multicast; while steered it must not, and no rule of the two families governs that. */
-static int add_multicast(struct want *w, const struct k_view *view, const char *lan)
+static int add_multicast(const struct netd_conf *conf, struct want *w, const struct k_view *view, const char *lan)
 {
 	static const uint8_t families_of_multicast[] = {RTNL_FAMILY_IPMR, RTNL_FAMILY_IP6MR};
-	struct k_rule r = {.verdict = K_NOWHERE, .prio = NETD_PRIO_FORGED};
+	struct k_rule r = {.verdict = K_NOWHERE, .prio = conf->priority + NETD_PRIO_FORGED};
 	int err = 0;
 
 	snprintf(r.iif, sizeof(r.iif), "%s", lan);
@@ -127,33 +131,34 @@ static int want_rules(const struct netd_conf *conf, const struct k_view *view, s
 
 	for (size_t i = 0; i < w->lans.n && err == 0; i++)
 		err = add_rule(w, (struct k_rule){.family = w->lans.p[i].family,
-					  .prio = NETD_PRIO_LAN,
-					  .table = NETD_TABLE,
+					  .prio = conf->priority + NETD_PRIO_LAN,
+					  .table = conf->table,
 					  .to = w->lans.p[i]});
 	for (size_t i = 0; conf->mode == NETD_VPN && i < conf->n_lans && err == 0; i++)
-		err = add_multicast(w, view, conf->lan[i]);
+		err = add_multicast(conf, w, view, conf->lan[i]);
 	for (size_t f = 0; f < SG_ARRAY_LEN(families) && err == 0; f++) {
 		err = add_rule(w, (struct k_rule){.family = families[f],
-					  .prio = NETD_PRIO_CORE,
+					  .prio = conf->priority + NETD_PRIO_CORE,
 					  .table = RT_TABLE_MAIN,
 					  .by_uid = true,
 					  .uid = conf->uid});
 		for (size_t i = 0; conf->mode == NETD_VPN && i < conf->n_lans && err == 0; i++) {
-			err = add_source_check(w, families[f], conf->lan[i], &w->lan[i]);
+			err = add_source_check(conf, w, families[f], conf->lan[i], &w->lan[i]);
 			if (err == 0)
-				err = add_steer(w, families[f], conf->lan[i]);
+				err = add_steer(conf, w, families[f], conf->lan[i]);
 		}
 		if (conf->mode == NETD_HOST && err == 0)
-			err = add_steer(w, families[f], "lo");
+			err = add_steer(conf, w, families[f], "lo");
 		if (err == 0)
-			err = add_steer(w, families[f], NETD_TUN_CLIENT);
+			err = add_steer(conf, w, families[f], NETD_TUN_CLIENT);
 	}
 	return err;
 }
 
-static int add_route(struct want *w, const struct k_prefix *dst, const char *dev, uint32_t metric)
+static int add_route(
+	const struct netd_conf *conf, struct want *w, const struct k_prefix *dst, const char *dev, uint32_t metric)
 {
-	struct k_route r = {.dst = *dst, .unreachable = dev == NULL, .metric = metric};
+	struct k_route r = {.table = conf->table, .dst = *dst, .unreachable = dev == NULL, .metric = metric};
 
 	if (dev)
 		snprintf(r.dev, sizeof(r.dev), "%s", dev);
@@ -176,17 +181,17 @@ static int want_routes(
 		if (!link_is_up(view, conf->lan[l]))
 			continue;
 		for (size_t i = 0; i < w->lan[l].n && err == 0; i++)
-			err = add_route(
-				w, &w->lan[l].p[i], conf->lan[l], w->lan[l].p[i].family == AF_INET6 ? METRIC_V6 : 0);
+			err = add_route(conf, w, &w->lan[l].p[i], conf->lan[l],
+				w->lan[l].p[i].family == AF_INET6 ? METRIC_V6 : 0);
 	}
 	/*
 	 * In mode host the default stands without a lease: looking up the way back of what arrives for core must find
 	 * some route (rp_filter 2); the ruleset keeps the rest out of the TUN.
 	 */
 	if (err == 0 && link_is_up(view, NETD_TUN_CLIENT) && (gate->lease || conf->mode == NETD_HOST))
-		err = add_route(w, &(struct k_prefix){.family = AF_INET}, NETD_TUN_CLIENT, 0);
+		err = add_route(conf, w, &(struct k_prefix){.family = AF_INET}, NETD_TUN_CLIENT, 0);
 	for (size_t f = 0; f < SG_ARRAY_LEN(families) && err == 0; f++)
-		err = add_route(w, &(struct k_prefix){.family = families[f]}, NULL, NETD_LAST_METRIC);
+		err = add_route(conf, w, &(struct k_prefix){.family = families[f]}, NULL, NETD_LAST_METRIC);
 	return err;
 }
 
@@ -277,6 +282,7 @@ int want_build(const struct netd_conf *conf, const struct netd_gate *gate, const
 	int err;
 
 	memset(out, 0, sizeof(*out));
+	out->steer = conf->priority + NETD_PRIO_STEER;
 	err = collect_nets(conf, view, out);
 	if (err == 0 && gate->word != NETD_IS_OFF)
 		err = want_rules(conf, view, out);

@@ -25,7 +25,8 @@ struct want {
 	struct k_addr *addrs; /* of sky0 and skyx0 */
 	struct want_sysctl *sysctls;
 	size_t n_rules, n_routes, n_addrs, n_sysctls;
-	char *nft; /* NULL: no table */
+	char *nft;      /* NULL: no table */
+	uint32_t steer; /* priority of the rules that steer */
 
 	struct nets lan[NETD_LANS_MAX]; /* by device, as in the configuration */
 	struct nets lans;               /* all of them */

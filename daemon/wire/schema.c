@@ -60,6 +60,22 @@ static const struct sg_option common[] = {
 		.type = SG_OPT_URL,
 		.flags = SG_OPT_LIST,
 		.help = "where it listens, tried in this order; without one it has to connect to us"},
+
+	{.section = "kernel", .help = "numbers in the kernel that another program may have taken"},
+	{.section = "kernel",
+		.name = "table",
+		.type = SG_OPT_UINT,
+		.def = "5100",
+		.min = 256,
+		.max = 4294967294,
+		.help = "the routing table for what is steered"},
+	{.section = "kernel",
+		.name = "priority",
+		.type = SG_OPT_UINT,
+		.def = "5100",
+		.min = 1,
+		.max = 32000,
+		.help = "the first of our policy rules; ten more follow"},
 	{0},
 };
 

@@ -206,11 +206,12 @@ static int copy(void *to, size_t *n, const void *from, size_t n_from, size_t siz
 	return err;
 }
 
-int kernel_read(struct kernel *k, struct k_view *out)
+int kernel_read(struct kernel *k, uint32_t table, struct k_view *out)
 {
 	const struct k_view *v = &k->view;
 	int err;
 
+	(void)table; /* there are no routes but ours */
 	memset(out, 0, sizeof(*out));
 	memcpy(out->multicast, v->multicast, sizeof(out->multicast));
 	err = copy(&out->links, &out->n_links, v->links, v->n_links, sizeof(*v->links));
@@ -257,7 +258,7 @@ int kernel_route(struct kernel *k, bool add, const struct k_route *route)
 	for (size_t i = 0; i < k->view.n_routes; i++) {
 		const struct k_route *r = &k->view.routes[i];
 
-		if (k_prefix_equal(&r->dst, &route->dst) && r->metric == route->metric &&
+		if (k_prefix_equal(&r->dst, &route->dst) && r->metric == route->metric && r->table == route->table &&
 			(add || strcmp(r->dev, route->dev) == 0)) {
 			cut(k->view.routes, &k->view.n_routes, sizeof(*r), i);
 			break;

@@ -95,6 +95,8 @@ static int setup(void **state)
 			.kill_switch = true,
 			.lan = {"br-lan", "eth1"},
 			.n_lans = 2,
+			.table = 5100,
+			.priority = 5100,
 			.server = true,
 			.uplink = "wan0",
 			.pool = k_prefix4(0xac100000, 12)}};
@@ -165,8 +167,8 @@ static char *picture(const struct kernel *k)
 	for (size_t i = 0; i < k->view.n_rules; i++) {
 		const struct k_rule *r = &k->view.rules[i];
 
-		sg_text_addf(&t, "rule %u family %u iif %s uid %u to %s", r->prio, r->family, r->iif, r->uid,
-			r->to.family ? k_prefix_str(&r->to, buf) : "any");
+		sg_text_addf(&t, "rule %u table %u family %u iif %s uid %u to %s", r->prio, r->table, r->family, r->iif,
+			r->uid, r->to.family ? k_prefix_str(&r->to, buf) : "any");
 		if (r->from.family)
 			sg_text_addf(&t, " from %s", k_prefix_str(&r->from, buf));
 		if (r->verdict == K_GO_ON)
@@ -176,7 +178,7 @@ static char *picture(const struct kernel *k)
 	for (size_t i = 0; i < k->view.n_routes; i++) {
 		const struct k_route *r = &k->view.routes[i];
 
-		sg_text_addf(&t, "route %u %s %s %u\n", r->dst.family, k_prefix_str(&r->dst, buf),
+		sg_text_addf(&t, "route %u of %u %s %s %u\n", r->dst.family, r->table, k_prefix_str(&r->dst, buf),
 			r->unreachable ? "unreachable" : r->dev, r->metric);
 	}
 	for (size_t i = 0; i < k->n_sysctls; i++)
@@ -207,20 +209,20 @@ static void test_arm_twice_and_disarm(void **state)
 	assert_null(strstr(p, "family 129"));
 	free(p);
 	assert_true(applier_found(w->k));
-	has(w->k, "rule 5100 family 2 iif  uid 64011 to any\n");
-	has(w->k, "rule 5100 family 10 iif  uid 64011 to any\n");
-	has(w->k, "rule 5105 family 2 iif  uid 0 to 192.168.77.0/24\n");
-	has(w->k, "rule 5105 family 10 iif  uid 0 to 2001:db8:77::/64\n");
-	has(w->k, "rule 5107 family 2 iif br-lan uid 0 to any from 192.168.77.0/24 go on at 5110\n");
-	has(w->k, "rule 5108 family 2 iif br-lan uid 0 to any nowhere\n");
-	has(w->k, "rule 5108 family 10 iif eth1 uid 0 to any nowhere\n");
-	has(w->k, "rule 5108 family 128 iif br-lan uid 0 to any nowhere\n");
-	has(w->k, "rule 5110 family 2 iif br-lan uid 0 to any\n");
-	has(w->k, "rule 5110 family 10 iif eth1 uid 0 to any\n");
-	has(w->k, "rule 5110 family 2 iif sky0 uid 0 to any\n");
-	has(w->k, "route 2 192.168.77.0/24 br-lan 0\n");
-	has(w->k, "route 2 0.0.0.0/0 unreachable 4278198272\n");
-	has(w->k, "route 10 ::/0 unreachable 4278198272\n");
+	has(w->k, "rule 5100 table 254 family 2 iif  uid 64011 to any\n");
+	has(w->k, "rule 5100 table 254 family 10 iif  uid 64011 to any\n");
+	has(w->k, "rule 5105 table 5100 family 2 iif  uid 0 to 192.168.77.0/24\n");
+	has(w->k, "rule 5105 table 5100 family 10 iif  uid 0 to 2001:db8:77::/64\n");
+	has(w->k, "rule 5107 table 0 family 2 iif br-lan uid 0 to any from 192.168.77.0/24 go on at 5110\n");
+	has(w->k, "rule 5108 table 0 family 2 iif br-lan uid 0 to any nowhere\n");
+	has(w->k, "rule 5108 table 0 family 10 iif eth1 uid 0 to any nowhere\n");
+	has(w->k, "rule 5108 table 0 family 128 iif br-lan uid 0 to any nowhere\n");
+	has(w->k, "rule 5110 table 5100 family 2 iif br-lan uid 0 to any\n");
+	has(w->k, "rule 5110 table 5100 family 10 iif eth1 uid 0 to any\n");
+	has(w->k, "rule 5110 table 5100 family 2 iif sky0 uid 0 to any\n");
+	has(w->k, "route 2 of 5100 192.168.77.0/24 br-lan 0\n");
+	has(w->k, "route 2 of 5100 0.0.0.0/0 unreachable 4278198272\n");
+	has(w->k, "route 10 of 5100 ::/0 unreachable 4278198272\n");
 	has(w->k, "net/ipv4/conf/wan0/forwarding 1\n");
 	assert_int_equal(w->k->flushes, 1);
 	assert_false(w->k->flushed_all);
@@ -269,7 +271,7 @@ static void test_lease(void **state)
 	has(w->k, "link sky0 1\n");
 	has(w->k, "addr sky0 172.16.0.12/32\n");
 	has(w->k, "addr skyx0 172.16.0.2/12\n");
-	has(w->k, "route 2 0.0.0.0/0 sky0 0\n");
+	has(w->k, "route 2 of 5100 0.0.0.0/0 sky0 0\n");
 	has(w->k, "net/ipv4/conf/sky0/rp_filter 2\n");
 	has(w->k, "net/ipv6/conf/sky0/disable_ipv6 1\n");
 	/* Another lease replaces it; without one nothing leads into the TUN. */
@@ -325,9 +327,34 @@ static void test_lan_gets_another_prefix(void **state)
 	fake_link(w->k, "eth1");
 	fake_addr(w->k, "eth1", "10.3.0.1", 16);
 	assert_int_equal(apply(w, NETD_IS_ARMED, 0), 0);
-	has(w->k, "route 2 10.3.0.0/16 eth1 0\n");
-	has(w->k, "rule 5105 family 2 iif  uid 0 to 10.3.0.0/16\n");
+	has(w->k, "route 2 of 5100 10.3.0.0/16 eth1 0\n");
+	has(w->k, "rule 5105 table 5100 family 2 iif  uid 0 to 10.3.0.0/16\n");
 	assert_non_null(strstr(w->k->nft, "iifname \"eth1\" ip saddr != { 10.3.0.0/16 } counter name forged drop"));
+}
+
+/* The owner gives other numbers, because somebody has ours: one call moves everything. */
+static void test_other_numbers(void **state)
+{
+	struct world *w = *state;
+	char *before = picture(w->k), *after;
+
+	assert_int_equal(apply(w, NETD_IS_ARMED, 0), 0);
+	w->conf.table = 77000;
+	w->conf.priority = 900;
+	assert_int_equal(apply(w, NETD_IS_ARMED, 0), 0);
+	has(w->k, "rule 900 table 254 family 2 iif  uid 64011 to any\n");
+	has(w->k, "rule 905 table 77000 family 2 iif  uid 0 to 192.168.77.0/24\n");
+	has(w->k, "rule 910 table 77000 family 10 iif br-lan uid 0 to any\n");
+	has(w->k, "route 2 of 77000 0.0.0.0/0 unreachable 4278198272\n");
+	for (size_t i = 0; i < w->k->view.n_routes; i++)
+		assert_int_equal(w->k->view.routes[i].table, 77000);
+	for (size_t i = 0; i < w->k->view.n_rules; i++)
+		assert_in_range(w->k->view.rules[i].prio, 900, 910);
+	assert_int_equal(apply(w, NETD_IS_OFF, 0), 0);
+	after = picture(w->k);
+	assert_string_equal(after, before);
+	free(before);
+	free(after);
 }
 
 static void test_host(void **state)
@@ -339,8 +366,8 @@ static void test_host(void **state)
 	open_tun(w, "sky0");
 	assert_int_equal(apply(w, NETD_IS_BLOCKING, 0), 0);
 	assert_int_equal(apply(w, NETD_IS_BLOCKING, 0), 0);
-	has(w->k, "rule 5110 family 2 iif lo uid 0 to any\n");
-	has(w->k, "route 2 0.0.0.0/0 sky0 0\n");
+	has(w->k, "rule 5110 table 5100 family 2 iif lo uid 0 to any\n");
+	has(w->k, "route 2 of 5100 0.0.0.0/0 sky0 0\n");
 	has(w->k, "net/ipv4/conf/all/rp_filter 2\n");
 	assert_true(w->k->flushed_all);
 }
@@ -475,6 +502,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_lease, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_mended, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_lan_gets_another_prefix, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_other_numbers, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_host, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_every_step_fails, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_refused_ruleset_stays_closed, setup, teardown),

@@ -67,6 +67,12 @@ static void test_taken(void **state)
 	assert_int_equal(c.n_allow, 1);
 	assert_int_equal(netd_conf_server_addr(&c).b[3], 2);
 
+	assert_int_equal(c.table, 5100);
+	assert_int_equal(c.priority, 5100);
+	assert_int_equal(load(VISOR "config kernel\n\toption table '77000'\n\toption priority '900'\n", &c, &f), 0);
+	assert_int_equal(c.table, 77000);
+	assert_int_equal(c.priority, 900);
+
 	assert_int_equal(load(VISOR, &c, &f), 0);
 	assert_int_equal(c.mode, NETD_OFF);
 	assert_false(c.server);
@@ -112,6 +118,10 @@ static const struct refusal refusals[] = {
 	{VISOR SERVER "\toption pool '10.0.0.0/30'\n", "'10.0.0.0/30' is not a pool", "of length 8 to 28"},
 	{VISOR SERVER "\tlist allow_net 'everything'\n", "list allow_net: 'everything' is not a network",
 		"such as 192.168.1.0/24"},
+	{VISOR "config kernel 'k'\n\toption table '254'\n", ":4: kernel 'k': option table: '254' is not possible",
+		"accepted: 256 to 4294967294"},
+	{VISOR "config kernel 'k'\n\toption priority '32766'\n", "option priority: '32766' is not possible",
+		"accepted: 1 to 32000"},
 	{"config visor 'main\n", ":1: ", ""},
 };
 
