@@ -679,7 +679,7 @@ static void a_link_holds_256_streams(void **state)
 	/* All of them talk, and one that ends makes room. */
 	for (size_t i = 0; i < SG_VSTREAMS_PER_LINK; i++) {
 		send_some(&a[i], 5000, 5000);
-		if (i % 32 == 0)
+		if (i % 16 == 0)
 			world_settle(w);
 	}
 	world_settle(w);
