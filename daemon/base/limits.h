@@ -38,8 +38,9 @@
 #define SG_VSTREAM_RX_QUEUE_BYTES (256 * 1024)       /* held for a slow reader without credits (own) */
 
 /* Links. */
-#define SG_LINKS_MAX            1024         /* live links, all carriers (own) */
-#define SG_LINK_TX_HIGH         (128 * 1024) /* bytes waiting in user space; above it streams wait: each ms of it is latency (own) */
+#define SG_LINKS_MAX 1024 /* live links, all carriers (own) */
+#define SG_LINK_TX_HIGH                                                                                                \
+	(128 * 1024) /* bytes waiting in user space; above it streams wait: each ms of it is latency (own) */
 #define SG_LINK_TX_LOW          (32 * 1024)
 #define SG_LINK_NOTSENT_LOWAT   (128 * 1024) /* bytes, TCP_NOTSENT_LOWAT (contracts) */
 #define SG_LINK_TX_BURST        (64 * 1024)  /* bytes staged that are sent without waiting for the round's end (own) */
