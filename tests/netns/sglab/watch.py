@@ -74,6 +74,8 @@ class Prober:
             argv += ["--kinds", ",".join(kinds)]
         self.process = (space or world.lan).spawn(argv + ["eth0", world.router.mac("lan0")],
                                                   stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        if self.process.stdout.readline() != "sending\n":
+            raise Failed("sg-prober did not start")
 
     def stop(self):
         sent, _ = self.process.communicate("")

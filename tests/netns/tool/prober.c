@@ -1,7 +1,7 @@
 /*
  * sg-prober: sends every kind of probe.h from one interface at a steady rate, as raw frames to the router's hardware
- * address, until its standard input ends; then prints how many of each kind went out, as one line of JSON. Raw,
- * because half of what a hostile or broken LAN sends could not be sent through sockets.
+ * address, until its standard input ends. Prints "sending" when it begins and, as one line of JSON, how many of each
+ * kind went out when it ends. Raw, because half of what a hostile or broken LAN sends could not be sent through sockets.
  *
  *	sg-prober --rate 1000 --kinds udp4,frag4 INTERFACE ROUTER_MAC
  *
@@ -24,6 +24,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -426,6 +427,9 @@ int main(int argc, char **argv)
 		wanted[k] = true;
 	int fd = open_interface(argv[optind]);
 	build_all();
+	(void)setpriority(PRIO_PROCESS, 0, -10); /* a steady rate on a busy machine too */
+	printf("sending\n");
+	fflush(stdout);
 	run(fd, rate);
 	printf("{");
 	for (int k = 0; k < PROBE_COUNT; k++)
