@@ -3,8 +3,10 @@
  * not whole yet, so a scan that knows only strings and brackets finds the end of a value in a byte run first.
  */
 #include "wire/json.h"
+#include "base/alloc.h"
 #include "base/common.h"
 #include "base/err.h"
+#include "base/hex.h"
 
 #include <strings.h>
 
@@ -37,13 +39,140 @@ int sg_json_scan(struct sg_view in, size_t max)
 	return in.len >= max ? SG_ELONG : 0;
 }
 
+/* Bytes of the UTF-8 sequence at the front of @s, 0 when it is none. */
+static size_t utf8_len(const uint8_t *s)
+{
+	size_t len = s[0] < 0x80 ? 1 : s[0] >= 0xc2 && s[0] < 0xe0 ? 2 : (s[0] & 0xf0) == 0xe0 ? 3 : 4;
+
+	if (s[0] >= 0x80 && (s[0] < 0xc2 || s[0] > 0xf4))
+		return 0;
+	for (size_t i = 1; i < len; i++) {
+		if ((s[i] & 0xc0) != 0x80)
+			return 0;
+	}
+	if (len == 3 && ((s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xed && s[1] > 0x9f)))
+		return 0; /* too long a form; half of a surrogate pair */
+	if (len == 4 && ((s[0] == 0xf0 && s[1] < 0x90) || (s[0] == 0xf4 && s[1] > 0x8f)))
+		return 0;
+	return len;
+}
+
+/* Bytes of a JSON number at the front of @s, 0 when there is none. */
+static size_t number_len(const uint8_t *s)
+{
+	const uint8_t *p = s + (*s == '-');
+	const char digits[] = "0123456789";
+	size_t n = strspn((const char *)p, digits);
+
+	if (n == 0 || (n > 1 && *p == '0'))
+		return 0;
+	p += n;
+	if (*p == '.') {
+		n = strspn((const char *)p + 1, digits);
+		if (n == 0)
+			return 0;
+		p += 1 + n;
+	}
+	if (*p == 'e' || *p == 'E') {
+		p += 1 + (p[1] == '+' || p[1] == '-');
+		n = strspn((const char *)p, digits);
+		if (n == 0)
+			return 0;
+		p += n;
+	}
+	return (size_t)(p - s);
+}
+
+/* A number that Jansson may find too large: no member of ours may be one, so any value that is no number says enough. */
+static size_t soften_number(uint8_t *p, bool *changed)
+{
+	size_t len = number_len(p);
+
+	if (len >= 4 && (len > 18 || memchr(p, 'e', len) || memchr(p, 'E', len))) {
+		memcpy(p, "true", 4);
+		memset(p + 4, ' ', len - 4);
+		*changed = true;
+	}
+	return len ? len : 1;
+}
+
+static unsigned escaped_unit(const uint8_t *p)
+{
+	uint8_t b[2];
+
+	return p[0] == '\\' && p[1] == 'u' && sg_hex_parse((const char *)p + 2, 4, b, 2) == 0
+		       ? (unsigned)b[0] << 8 | b[1]
+		       : UINT16_MAX + 1U;
+}
+
+/* A character in a string: NUL, half a surrogate pair and what is no UTF-8 become the replacement character, or '?'. */
+static size_t soften_character(uint8_t *p, bool *changed)
+{
+	unsigned u = escaped_unit(p);
+	size_t len = utf8_len(p);
+
+	if (u <= UINT16_MAX) {
+		unsigned low = u >= 0xd800 && u < 0xdc00 ? escaped_unit(p + 6) : 0;
+
+		if (low >= 0xdc00 && low < 0xe000)
+			return 12;
+		if (u == 0 || (u >= 0xd800 && u < 0xe000)) {
+			memcpy(p + 2, "fffd", 4);
+			*changed = true;
+		}
+		return 6;
+	}
+	if (*p == '\\' && p[1])
+		return 2;
+	if (len == 0) {
+		*p = '?';
+		*changed = true;
+	}
+	return len ? len : 1;
+}
+
+/* Zeros follow @s. */
+static bool soften(uint8_t *s, size_t len)
+{
+	bool quoted = false, changed = false;
+
+	for (size_t i = 0; i < len;) {
+		if (s[i] == '"') {
+			quoted = !quoted;
+			i++;
+		} else if (quoted) {
+			i += soften_character(s + i, &changed);
+		} else {
+			i += soften_number(s + i, &changed);
+		}
+	}
+	return changed;
+}
+
+json_t *sg_json_parse_peer(struct sg_view in)
+{
+	json_t *root = sg_json_parse(in, NULL);
+	uint8_t *copy;
+
+	if (root || memchr(in.p, '\0', in.len))
+		return root;
+	copy = sg_calloc(1, in.len + 8); /* zeros behind, so that a look ahead ends there */
+	if (!copy)
+		return NULL;
+	memcpy(copy, in.p, in.len);
+	if (soften(copy, in.len))
+		root = sg_json_parse((struct sg_view){copy, in.len}, NULL);
+	sg_free(copy);
+	return root;
+}
+
 int sg_json_object(struct sg_view in, size_t max, json_t **out)
 {
 	int len = sg_json_scan(in, max);
 
 	if (len <= 0)
 		return len;
-	*out = sg_json_parse((struct sg_view){in.p, (size_t)len}, NULL);
+	*out = sg_json_parse_peer((struct sg_view){in.p, (size_t)len});
 	if (!*out)
 		return SG_EMALF;
 	if ((size_t)len < in.len && in.p[len] == '\n')
@@ -108,24 +237,6 @@ int sg_json_get_array(const json_t *obj, const char *name, const json_t **out)
 
 	*out = json_is_array(v) ? v : NULL;
 	return !v || json_is_null(v) || json_is_array(v) ? 0 : SG_EMALF;
-}
-
-/* Bytes of the UTF-8 sequence at the front of @s, 0 when it is none. */
-static size_t utf8_len(const uint8_t *s)
-{
-	size_t len = s[0] < 0x80 ? 1 : s[0] >= 0xc2 && s[0] < 0xe0 ? 2 : (s[0] & 0xf0) == 0xe0 ? 3 : 4;
-
-	if (s[0] >= 0x80 && (s[0] < 0xc2 || s[0] > 0xf4))
-		return 0;
-	for (size_t i = 1; i < len; i++) {
-		if ((s[i] & 0xc0) != 0x80)
-			return 0;
-	}
-	if (len == 3 && ((s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xed && s[1] > 0x9f)))
-		return 0; /* too long a form; half of a surrogate pair */
-	if (len == 4 && ((s[0] == 0xf0 && s[1] < 0x90) || (s[0] == 0xf4 && s[1] > 0x8f)))
-		return 0;
-	return len;
 }
 
 static bool is_line_separator(const uint8_t *s)

@@ -22,6 +22,12 @@ json_t *sg_json_parse(struct sg_view in, size_t *used);
  */
 int sg_json_scan(struct sg_view in, size_t max);
 /**
+ * sg_json_parse_peer - one JSON value of a peer, read as leniently as Go reads it where Jansson does not: a number too
+ * large for it, NUL, half a surrogate pair or bytes that are no UTF-8 in a member that nobody asks for must not spoil
+ * the rest. Such a number is then no number, such a character a replacement. NULL as sg_json_parse. Returns new.
+ */
+json_t *sg_json_parse_peer(struct sg_view in);
+/**
  * sg_json_object - the object at the front of a byte run, parsed. Bytes used (the newline behind it too when it is
  * there), 0 if more are needed, SG_EMALF (also: out of memory) or SG_ELONG. @out: returns new, only when > 0.
  */

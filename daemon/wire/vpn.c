@@ -97,7 +97,7 @@ static int hello_parse(struct sg_view in, json_t **root)
 
 	if (end <= 0)
 		return end;
-	*root = sg_json_parse((struct sg_view){in.p, (size_t)end}, NULL);
+	*root = sg_json_parse_peer((struct sg_view){in.p, (size_t)end});
 	if (!*root)
 		return SG_EMALF;
 	while ((size_t)end < in.len && end < SG_VPN_HELLO_MAX && is_space(in.p[end]))

@@ -1,0 +1,50 @@
+/*
+ * JSON of peers. What the strict reader takes, the lenient one takes too and understands alike; what it takes ends where
+ * the scan said, and comes back from a string of ours.
+ */
+#include "base/alloc.h"
+#include "base/common.h"
+#include "fuzz.h"
+#include "wire/json.h"
+
+#include <stdlib.h>
+
+#define MAX 4096
+
+static void quoted(const char *s)
+{
+	static char out[6 * MAX + 3];
+	struct sg_text t = sg_text(out, sizeof(out));
+	json_t *back;
+
+	sg_json_text_add(&t, s);
+	must(!t.err);
+	back = sg_json_parse((struct sg_view){(uint8_t *)out, t.len}, NULL);
+	must(json_is_string(back));
+	json_decref(back);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	const struct sg_view in = {data, size};
+	json_t *root = NULL, *strict;
+	char *text = calloc(1, size + 1);
+	int end = sg_json_scan(in, MAX), used = sg_json_object(in, MAX, &root);
+
+	must(text);
+	must(end <= (int)size && end <= MAX);
+	must(used < 0 || used == end || (used == end + 1 && data[end] == '\n'));
+	must(end > 0 || used == end);
+	if (end > 0) {
+		strict = sg_json_parse((struct sg_view){data, (size_t)end}, NULL);
+		must(!strict || (used > 0 && json_equal(strict, root)));
+		json_decref(strict);
+	}
+	json_decref(root);
+	if (size && size < MAX) {
+		memcpy(text, data, size);
+		quoted(text);
+	}
+	free(text);
+	return 0;
+}
