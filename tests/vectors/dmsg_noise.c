@@ -323,37 +323,63 @@ static void fragmentation_case(struct run *r, const struct value *v, const struc
 }
 
 /*
- * The secrets are those of noise_kk: of noise_kk#2 for fragmentation#2 where there is one, of noise_kk otherwise. A file
- * without any cannot say what is expected.
+ * The secrets are those of a section noise_kk; which one, where there are several, the case does not say. Tried are
+ * noise_kk#2 for fragmentation#2, then the others in the order of the file.
  */
 static const struct value *secrets_for(const struct run *r, size_t attempt)
 {
 	const char *suffix = strchr(r->section, '#');
 	char name[64];
-	const struct value *v;
 
-	snprintf(name, sizeof(name), "noise_kk%s", suffix && attempt == 0 ? suffix : "");
-	v = value_object(r->file, name);
-	return v && is_dmsg_noise(v) ? v : NULL;
+	snprintf(name, sizeof(name), "noise_kk%s", suffix ? suffix : "");
+	if (attempt == 0)
+		return value_object(r->file, name);
+	for (size_t i = 0; i < r->file->count; i++) {
+		const struct value *v = &r->file->items[i].value;
+
+		if (same_name(r->file->items[i].name, "noise_kk") && is_dmsg_noise(v) && --attempt == 0)
+			return v;
+	}
+	return NULL;
+}
+
+static void fragmentation_any(struct run *r, const struct value *v)
+{
+	const struct value *secrets = secrets_for(r, 0), *first = secrets;
+
+	if (!secrets)
+		first = secrets = secrets_for(r, 1);
+	r->quiet = true;
+	for (size_t attempt = 1; secrets; attempt++) {
+		r->failed = false;
+		fragmentation_case(r, v, secrets);
+		if (!r->failed)
+			break;
+		secrets = secrets_for(r, attempt);
+	}
+	r->quiet = false;
+	if (r->failed && first) {
+		r->failed = false;
+		fragmentation_case(r, v, first);
+	}
 }
 
 void dmsg_fragmentation(struct run *r, const struct value *v)
 {
-	const struct value *secrets = secrets_for(r, 0), *list = value_list(v, "items");
+	const struct value *list = value_list(v, "items");
 
-	if (!secrets)
-		secrets = secrets_for(r, 1);
-	list_begin(r, NULL);
-	for (size_t i = 0; i < (list ? list->count : 1); i++) {
-		const struct value *one = list ? &list->items[i].value : v;
-
-		if (!secrets) {
-			case_skip(r, "no section noise_kk with the secrets");
-			continue;
+	if (secrets_for(r, 0) || secrets_for(r, 1)) {
+		if (list) {
+			each_case(r, list, "case", fragmentation_any);
+			return;
 		}
-		case_begin(r, i, value_text(one, "case"));
-		fragmentation_case(r, one, secrets);
+		list_begin(r, NULL);
+		case_begin(r, 0, NULL);
+		fragmentation_any(r, v);
 		case_end(r);
+	} else {
+		list_begin(r, NULL);
+		case_skip(r, "no section noise_kk with the secrets");
 	}
 	list_end(r);
 }

@@ -70,6 +70,8 @@ void expect_true(struct run *r, const char *field, bool ok, const char *want, co
 	if (ok || r->failed)
 		return;
 	r->failed = true;
+	if (r->quiet)
+		return;
 	fprintf(stderr, "%s[%zu] %s%s%s: expected %.*s%s got %.*s%s\n", r->list, r->index, r->name ? r->name : "",
 		r->name ? ": " : "", field, SHOWN, want, strlen(want) > SHOWN ? "..." : "", SHOWN, got,
 		strlen(got) > SHOWN ? "..." : "");

@@ -208,21 +208,42 @@ static void named_keys(struct run *r, const struct value *v)
 	list_end(r);
 }
 
-static bool key_in(const struct run *r, const char *section, const char *name, struct sg_pk *out)
+static bool key_in(const struct value *keys, char letter, struct sg_pk *out)
 {
-	const char *pk = value_text(value_object(value_object(r->file, section), name), "pk");
+	const char name[] = {letter, '\0'}, *pk = value_text(value_object(keys, name), "pk");
 
 	return pk && sg_hex_parse(pk, strlen(pk), out->b, SG_PK_LEN) == 0;
 }
 
-/* Key @name of section keys, of keys#2 first for transport_ids#2. */
-static bool key_named(const struct run *r, char letter, struct sg_pk *out)
+/*
+ * The id of "AB_type" for the keys A and B of some section keys. There may be several; that of the same suffix comes
+ * first (keys#2 for transport_ids#2), and another counts only when it gives the id that is wanted.
+ */
+static bool id_of(const struct run *r, const char *name, const char *want, char text[SG_TPID_TEXT])
 {
-	const char name[] = {letter, '\0'}, *suffix = strchr(r->section, '#');
-	char section[64];
+	const char *suffix = strchr(r->section, '#');
+	char same[64];
+	bool found = false;
+	struct sg_pk a, b;
+	struct sg_tpid id;
 
-	snprintf(section, sizeof(section), "keys%s", suffix ? suffix : "");
-	return key_in(r, section, name, out) || key_in(r, "keys", name, out);
+	snprintf(same, sizeof(same), "keys%s", suffix ? suffix : "");
+	for (int pass = 0; pass < 2; pass++) {
+		for (size_t i = 0; i < r->file->count; i++) {
+			const struct member *m = &r->file->items[i];
+			char other[SG_TPID_TEXT];
+
+			if (!same_name(m->name, "keys") || (pass == 0) != (strcmp(m->name, same) == 0) ||
+				!key_in(&m->value, name[0], &a) || !key_in(&m->value, name[1], &b))
+				continue;
+			sg_tpid_make(&a, &b, name + 3, &id);
+			sg_tpid_str(&id, other);
+			if (!found || strcmp(other, want) == 0)
+				memcpy(text, other, sizeof(other));
+			found = true;
+		}
+	}
+	return found;
 }
 
 static bool is_map_of_ids(const struct value *v)
@@ -238,18 +259,15 @@ static void transport_ids(struct run *r, const struct value *v)
 	for (size_t i = 0; i < v->count; i++) {
 		const char *name = v->items[i].name;
 		char id_text[SG_TPID_TEXT];
-		struct sg_pk a, b;
-		struct sg_tpid id;
 
 		if (strlen(name) < 4 || name[2] != '_' || v->items[i].value.kind != VALUE_STRING)
 			continue;
-		if (!key_named(r, name[0], &a) || !key_named(r, name[1], &b)) {
+		if (!id_of(r, name, v->items[i].value.text, id_text)) {
 			case_skip(r, "no section keys with those keys");
 			continue;
 		}
 		case_begin(r, index++, name);
-		sg_tpid_make(&a, &b, name + 3, &id);
-		expect_text(r, "id", v->items[i].value.text, sg_tpid_str(&id, id_text));
+		expect_text(r, "id", v->items[i].value.text, id_text);
 		case_end(r);
 	}
 	list_end(r);

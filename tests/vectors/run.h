@@ -20,6 +20,7 @@ struct run {
 	size_t index;
 	const char *name;
 	bool failed;
+	bool quiet; /* a difference is not printed: another attempt follows */
 	size_t passed, failures, skipped;
 	const char *why; /* of the skipped ones */
 	/* all lists */
