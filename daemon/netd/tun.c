@@ -103,10 +103,28 @@ static int fill_busy(struct netd *n, uint8_t role, struct sg_tun *tun)
 	return 0;
 }
 
+/* Somebody deleted the device: what we hold of it is dead. */
+static bool is_deleted(struct netd *n, uint8_t role)
+{
+	struct k_view view;
+	bool deleted;
+
+	if (kernel_read(n->kernel, 0, &view) < 0)
+		return false;
+	deleted = !k_view_link(&view, names[role]);
+	k_view_fini(&view);
+	return deleted;
+}
+
 static int open_once(struct netd *n, uint8_t role, bool *offload, char *why, size_t cap)
 {
 	int err;
 
+	if (n->tun[role] >= 0 && is_deleted(n, role)) {
+		log_warn("%s was deleted by somebody; making another", names[role]);
+		close(n->tun[role]);
+		n->tun[role] = -1;
+	}
 	if (n->tun[role] >= 0) {
 		empty(n->tun[role]);
 		*offload = n->tun_offload[role];

@@ -15,7 +15,8 @@
 
 SG_LOG_TOPIC("vpn");
 
-#define WAIT_STEP_MS 200 /* while waiting: how soon a link that came up is noticed */
+#define STEADY_MS    10000 /* a path that was up so long is forgiven its failures */
+#define WAIT_STEP_MS 200   /* while waiting: how soon a link that came up is noticed */
 
 int client_enter(struct client *c, enum phase phase, int64_t ms)
 {
@@ -80,6 +81,9 @@ void client_fail(struct client *c, bool bye, const char *fmt, ...)
 	log_warn("%s", c->why);
 	c->v->count.dial_failed += c->phase != UP;
 	c->v->count.lost += c->phase == UP;
+	/* A path that breaks again and again is no reason to come back without a pause. */
+	if (c->phase == UP && client_now_ms(c) - c->changed_ms >= STEADY_MS)
+		c->rounds = 0;
 	session_end(c, bye);
 	c->attempts++;
 	e->was_linked = is_linked(c, e);

@@ -150,12 +150,17 @@ static void on_tun_gone(void *arg)
 {
 	struct server *s = arg;
 
-	log_error("server: the device %s was deleted by somebody; asking skygate-netd for another", s->tun_name);
+	log_error("server: the device %s was deleted by somebody", s->tun_name);
 	close_all(s);
 	tun_close(s->tun);
 	s->tun = NULL;
 	leases_fini(&s->leases);
-	tun_ask(s);
+	snprintf(s->tun_why, sizeof(s->tun_why), "the device %s was deleted by somebody", s->tun_name);
+	/* Another one at once, unless somebody deletes them as fast as they come. */
+	if (server_now_ms(s) - s->tun_ms >= TUN_RETRY_MS)
+		tun_ask(s);
+	else
+		sg_timer_start(&s->tun_retry, TUN_RETRY_MS);
 }
 
 static const struct tun_user tun_user = {.on_packet = on_tun_packet, .on_gone = on_tun_gone};
@@ -178,6 +183,7 @@ static int tun_take(struct server *s, const struct sg_tun *tun)
 	}
 	snprintf(s->tun_name, sizeof(s->tun_name), "%s", tun->name);
 	s->tun_why[0] = '\0';
+	s->tun_ms = server_now_ms(s);
 	tun_resume(s->tun);
 	log_info("server: %u addresses on %s, at most %zu clients%s", s->leases.usable, tun->name, s->conf.max_clients,
 		s->conf.n_allow || s->conf.passcode[0] ? "" : ", open to all");

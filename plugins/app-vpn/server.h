@@ -37,6 +37,7 @@ struct server {
 	struct server_conf conf;
 	struct tun *tun; /* NULL: netd has not given one yet */
 	bool tun_asked;
+	int64_t tun_ms; /* when it came */
 	struct sg_timer tun_retry;
 	struct peer *awaited; /* the TUN is not read until its stream takes again, or patience ends */
 	struct sg_timer patience;

@@ -24,7 +24,7 @@ static void proven(struct client *c)
 
 	log_info("exit %s: connected by %s %s, lease %s, %" PRId64 " ms", client_exit(c), c->via.network,
 		c->via.carrier, sg_ip4_str(c->lease, ip), c->probe.rtt_ms);
-	c->attempts = c->rounds = 0;
+	c->attempts = 0;
 	for (size_t i = 0; i < c->conf.n_exits; i++)
 		c->conf.exits[i].tried = false;
 	c->up_bytes = c->down_bytes = 0;

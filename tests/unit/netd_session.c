@@ -241,6 +241,28 @@ static void test_client(void **state)
 	close(tun);
 }
 
+/* Somebody deletes the device: whoever asks again gets a living one, set up like the first. */
+static void test_tun_deleted(void **state)
+{
+	struct world *w = *state;
+	struct sg_netd_msg a;
+	int before, after;
+
+	begin(w, VPN);
+	before = open_tun(w, SG_TUN_CLIENT, &a);
+	snprintf(w->k->view.links[w->k->view.n_links - 1].name, sizeof(w->k->view.links[0].name), "gone0");
+	close(w->k->tun_far[SG_TUN_CLIENT]);
+	after = open_tun(w, SG_TUN_CLIENT, &a);
+	assert_int_equal(a.err, 0);
+	assert_true(after >= 0);
+	assert_int_equal(write(w->k->tun_far[SG_TUN_CLIENT], "x", 1), 1);
+	assert_int_equal(read(after, &a, sizeof(a)), 1);
+	assert_true(k_view_link(&w->k->view, "sky0")->up);
+	assert_non_null(strstr(w->log, "sky0 was deleted by somebody"));
+	close(before);
+	close(after);
+}
+
 /* core dies: blocked at once; its TUN stays, and is empty when the next core gets it. */
 static void test_core_dies(void **state)
 {
@@ -600,6 +622,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_client, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_tun_deleted, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_core_dies, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_exit, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_no_tun_device, setup, teardown),

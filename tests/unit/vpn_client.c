@@ -469,6 +469,34 @@ static void back_off_grows_and_a_link_ends_it(void **state)
 	end(h);
 }
 
+/* A path that breaks as soon as it is proven: the pauses grow all the same; one that held begins anew. */
+static void a_path_that_keeps_breaking(void **state)
+{
+	struct fake_host *h = begin(PROBED);
+	int64_t from = h->ms;
+	struct fake_stream *s;
+
+	(void)state;
+	for (int i = 0; i < 8; i++) {
+		while (!h->dialed)
+			fake_pass(h, 50);
+		s = connected(h);
+		deliver_record(s, SG_VPN_BYE, NULL, 0);
+		fake_stream_free(s);
+	}
+	assert_true(h->ms - from > 12000);
+	while (!h->dialed)
+		fake_pass(h, 50);
+	s = connected(h);
+	pass_alive(h, s, 10250, true, true);
+	deliver_record(s, SG_VPN_BYE, NULL, 0);
+	fake_stream_free(s);
+	fake_pass(h, 250);
+	s = connected(h);
+	end(h);
+	fake_stream_free(s);
+}
+
 static void the_owner_stops_and_starts(void **state)
 {
 	struct fake_host *h = begin(PROBED);
@@ -724,7 +752,7 @@ static void netd_fails_in_every_way(void **state)
 	expect_state(h, "blocking", "sky0 was deleted");
 	assert_true(s->closed);
 	fake_stream_free(s);
-	fake_pass(h, 250);
+	fake_pass(h, 5000);
 	s = connected(h);
 	end(h);
 	fake_stream_free(s);
@@ -833,6 +861,7 @@ int main(void)
 		cmocka_unit_test(an_exit_that_reaches_nothing_is_left),
 		cmocka_unit_test(traffic_is_a_sign_of_life),
 		cmocka_unit_test(back_off_grows_and_a_link_ends_it),
+		cmocka_unit_test(a_path_that_keeps_breaking),
 		cmocka_unit_test(the_owner_stops_and_starts),
 		cmocka_unit_test(without_a_client_it_cannot_be_started),
 		cmocka_unit_test(packets_pass_both_ways_and_only_ours),

@@ -627,10 +627,18 @@ static void no_tun_no_lease(void **state)
 	expect_bool(h, "ready", true);
 	s = client(h, 1);
 	/* The device is deleted: the clients are told, and another one is asked for. */
+	fake_pass(h, 5000);
 	close(h->tun_kernel[SG_TUN_SERVER]);
 	h->tun_kernel[SG_TUN_SERVER] = -1;
 	fake_turn(h);
 	assert_true(s->closed);
+	expect_bool(h, "ready", true);
+	/* Again, at once: then not so fast. */
+	close(h->tun_kernel[SG_TUN_SERVER]);
+	h->tun_kernel[SG_TUN_SERVER] = -1;
+	fake_turn(h);
+	expect_bool(h, "ready", false);
+	fake_pass(h, 5000);
 	expect_bool(h, "ready", true);
 	fake_stream_free(s);
 	s = client(h, 1);
