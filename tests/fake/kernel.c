@@ -4,6 +4,7 @@
 #include "base/err.h"
 
 #include <arpa/inet.h>
+#include <dirent.h>
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <stdlib.h>
@@ -138,6 +139,21 @@ void fake_nft_flush(struct kernel *k)
 	k->gen++;
 	k->counts = (struct k_counts){0};
 	fake_event(k, 1, K_NFT);
+}
+
+int fake_remove_dir(const char *path)
+{
+	DIR *dir = opendir(path);
+	const struct dirent *e;
+
+	while (dir && (e = readdir(dir))) {
+		if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0 &&
+			unlinkat(dirfd(dir), e->d_name, 0) < 0)
+			(void)unlinkat(dirfd(dir), e->d_name, AT_REMOVEDIR);
+	}
+	if (dir)
+		closedir(dir);
+	return rmdir(path);
 }
 
 /* Counts a change; true when this one is to fail. */

@@ -37,4 +37,7 @@ void fake_event(struct kernel *k, size_t which, unsigned changed);
 /** fake_nft_flush - somebody else's  nft flush ruleset. */
 void fake_nft_flush(struct kernel *k);
 
+/** fake_remove_dir - a test's own directory with its files. 0 or -1. */
+int fake_remove_dir(const char *path);
+
 #endif

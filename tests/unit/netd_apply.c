@@ -116,14 +116,12 @@ static int setup(void **state)
 static int teardown(void **state)
 {
 	struct world *w = *state;
-	char cmd[64];
 
 	alloc_fail_at = 0;
 	applier_fini(&w->a);
 	rundir_close(&w->run);
 	fake_kernel_free(w->k);
-	snprintf(cmd, sizeof(cmd), "rm -rf %s", w->dir);
-	return system(cmd);
+	return fake_remove_dir(w->dir);
 }
 
 static int apply(struct world *w, enum netd_word word, uint32_t lease)

@@ -45,12 +45,10 @@ static int setup(void **state)
 static int teardown(void **state)
 {
 	struct world *w = *state;
-	char cmd[64];
 
 	rundir_close(&w->run);
 	fake_kernel_free(w->k);
-	snprintf(cmd, sizeof(cmd), "rm -rf %s", w->dir);
-	return system(cmd);
+	return fake_remove_dir(w->dir);
 }
 
 static void saved_text(struct world *w, char *out, size_t cap)

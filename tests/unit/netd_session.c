@@ -119,15 +119,13 @@ static int setup(void **state)
 static int teardown(void **state)
 {
 	struct world *w = *state;
-	char cmd[64];
 
 	netd_fini(&w->n);
 	sg_loop_free(w->loop);
 	close(w->core);
 	rundir_close(&w->run);
 	fake_kernel_free(w->k);
-	snprintf(cmd, sizeof(cmd), "rm -rf %s", w->dir);
-	return system(cmd);
+	return fake_remove_dir(w->dir);
 }
 
 static void step(struct world *w)
