@@ -87,13 +87,14 @@ static int reload_alpha(void *ctx)
 }
 
 /* One that does not end in time is lost, as it would be to a real daemon; LeakSanitizer is not to count it. */
-static struct app *stuck;
+static struct app *volatile stuck;
 
 static void stop(void *ctx)
 {
-	struct app *a = stuck = ctx;
+	struct app *a = ctx;
 	const struct sg_uci_section *s = conf_of(a);
 
+	stuck = a;
 	if (sg_timer_start(&a->slow, s ? (int64_t)sg_uci_uint(s, "stop_ms", 0) : 0) < 0)
 		end(a);
 }
