@@ -549,8 +549,8 @@ static int open_socket(struct control *control, char *why, size_t cap)
 	if (bind(control->fd, (const struct sockaddr *)&control->sun, sizeof(control->sun)) < 0 ||
 		chmod(path, 0660) < 0 || listen(control->fd, 16) < 0) {
 		err = -errno;
-		snprintf(why, cap, "%s: cannot listen there: %s\n  the directory must belong to user %u", path,
-			strerror(errno), (unsigned)geteuid());
+		snprintf(why, cap, "%s: cannot listen there: %s\n  user %u must be able to write into the directory",
+			path, strerror(errno), (unsigned)geteuid());
 		return err;
 	}
 	control->made = true;

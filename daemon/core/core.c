@@ -85,8 +85,8 @@ static int lock_run_dir(struct core *core)
 		return say("--run: the path is too long");
 	core->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (core->lock_fd < 0)
-		return say(
-			"%s: %s\n  the directory must belong to user %u", path, strerror(errno), (unsigned)geteuid());
+		return say("%s: %s\n  user %u must be able to write into the directory", path, strerror(errno),
+			(unsigned)geteuid());
 	if (flock(core->lock_fd, LOCK_EX | LOCK_NB) < 0) {
 		n = pread(core->lock_fd, pid, sizeof(pid) - 1, 0);
 		pid[n > 0 ? strspn(pid, "0123456789") : 0] = '\0';

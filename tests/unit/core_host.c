@@ -301,6 +301,29 @@ static void test_paths(void **state)
 	assert_string_equal(w->last_warning, "");
 }
 
+static void nothing(void *arg)
+{
+	(void)arg;
+}
+
+/* What is on the loop when everything else is gone was forgotten by a plugin, and the log says how much. */
+static void test_leaks_are_told(void **state)
+{
+	struct world *w = *state;
+	struct sg_timer timers[2];
+	struct sg_watch *watch;
+
+	for (size_t i = 0; i < SG_ARRAY_LEN(timers); i++) {
+		sg_timer_init(&timers[i], w->core.loop, nothing, NULL);
+		assert_int_equal(sg_timer_start(&timers[i], 1000), 0);
+	}
+	assert_int_equal(sg_watch_new(w->core.loop, w->netd, NULL, NULL, &watch), 0);
+	stop_it(w);
+	core_fini(&w->core);
+	assert_string_equal(w->last_warning, "leaked 2 timers and 1 watch");
+	core_init(&w->core, &(struct core_options){.netd_fd = -1});
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -310,6 +333,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_stopped_unasked, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_without_netd, setup_alone, teardown),
 		cmocka_unit_test_setup_teardown(test_paths, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_leaks_are_told, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
