@@ -20,7 +20,8 @@
 
 SG_LOG_TOPIC("control");
 
-#define TX_MAX     (4 * SG_CONTROL_LINE_MAX) /* bytes waiting for one client; it is closed above */
+#define TX_HIGH    SG_CONTROL_LINE_MAX       /* bytes waiting for one client; above it no more requests are read */
+#define TX_MAX     (3 * SG_CONTROL_LINE_MAX) /* it is closed above */
 #define TX_FOLLOW  (SG_CONTROL_LINE_MAX / 2) /* log lines are added below this only */
 #define GROUPS_MAX 256
 
@@ -73,9 +74,14 @@ static void client_free(struct client *c)
 	sg_free(c);
 }
 
+static bool takes_requests(const struct client *c)
+{
+	return !c->call && !c->ended && c->tx_len < TX_HIGH;
+}
+
 static void client_events(struct client *c)
 {
-	sg_watch_set(c->watch, (c->call || c->ended ? 0 : SG_READABLE) | (c->tx_len ? SG_WRITABLE : 0));
+	sg_watch_set(c->watch, (takes_requests(c) ? SG_READABLE : 0) | (c->tx_len ? SG_WRITABLE : 0));
 }
 
 /* ---- output ------------------------------------------------------------------------------------------------------ */
@@ -399,7 +405,7 @@ static void serve(struct client *c)
 {
 	struct control *control = c->control;
 
-	while (c && !c->call && !c->ended) {
+	while (c && takes_requests(c)) {
 		char *nl = memchr(c->rx, '\n', c->rx_len);
 		size_t len;
 		char *line;
@@ -441,8 +447,12 @@ static void on_client(void *arg, int fd, unsigned events)
 	if (events & SG_WRITABLE) {
 		push(c);
 		c = alive(control, c);
+		/* Requests that waited until the answers before them were taken. */
+		if (c)
+			serve(c);
+		c = alive(control, c);
 	}
-	if (!c || !(events & SG_READABLE) || c->call || c->ended)
+	if (!c || !(events & SG_READABLE) || !takes_requests(c))
 		return;
 	n = recv(fd, c->rx + c->rx_len, sizeof(c->rx) - c->rx_len, MSG_DONTWAIT);
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))

@@ -156,6 +156,33 @@ static void test_too_many_clients(void **state)
 		close(fds[i]);
 }
 
+/* Requests faster than their answers are read: they wait in the socket, and every one is answered in its turn. */
+static void test_answers_that_pile_up(void **state)
+{
+	struct fixture *f = *state;
+	int fd = fixture_connect(f), status;
+	char request[128];
+	pid_t pid;
+
+	fflush(NULL);
+	pid = fork();
+	if (pid == 0) {
+		for (int i = 0; i < 2000; i++) {
+			snprintf(request, sizeof(request),
+				"{\"jsonrpc\":\"2.0\",\"id\":%d,\"method\":\"counter.list\"}\n", i);
+			fixture_send(fd, request);
+		}
+		_exit(0);
+	}
+	for (int i = 0; i < 2000; i++) {
+		snprintf(request, sizeof(request), "{\"jsonrpc\":\"2.0\",\"id\":%d,\"result\":{\"counters\":[", i);
+		assert_non_null(fixture_line(f, fd));
+		assert_memory_equal(f->buf, request, strlen(request));
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	close(fd);
+}
+
 /* ---- roles -------------------------------------------------------------------------------------------------------- */
 
 /* Runs @fn in a child as another user, whose exit status must be 0. */
@@ -263,6 +290,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_params, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_line_limit, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_too_many_clients, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_answers_that_pile_up, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_roles, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_follower_that_does_not_read, setup, teardown),
 	};
