@@ -83,34 +83,27 @@ static void connected(struct attempt *a)
 	host->dial_done(dial, fd, "");
 }
 
-static void on_writable(void *arg, int fd, unsigned events)
-{
-	struct attempt *a = arg;
-	socklen_t len = sizeof(int);
-	int err = 0;
-
-	(void)events;
-	if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &err, &len) < 0)
-		err = errno;
-	if (err)
-		failed(a, err);
-	else
-		connected(a);
-}
-
 static void on_timeout(void *arg)
 {
 	failed(arg, ETIMEDOUT);
 }
 
-static void connect_now(struct attempt *a)
+/* Begins to connect, or asks how that went: the second call answers what the first could not know yet. */
+static void connect_on(struct attempt *a)
 {
-	if (connect(a->fd, (const struct sockaddr *)&a->to.ss, a->to.len) == 0)
+	if (connect(a->fd, (const struct sockaddr *)&a->to.ss, a->to.len) == 0 || errno == EISCONN)
 		connected(a);
-	else if (errno != EINPROGRESS)
-		failed(a, errno);
-	else
+	else if (errno == EINPROGRESS || errno == EALREADY)
 		sg_watch_set(a->watch, SG_WRITABLE);
+	else
+		failed(a, errno);
+}
+
+static void on_writable(void *arg, int fd, unsigned events)
+{
+	(void)fd;
+	(void)events;
+	connect_on(arg);
 }
 
 static void on_tuned(void *arg, int err)
@@ -120,7 +113,7 @@ static void on_tuned(void *arg, int err)
 
 	a->asking = false;
 	if (a->dial)
-		connect_now(a); /* tuned or not: the link works either way */
+		connect_on(a); /* tuned or not: the link works either way */
 	else
 		sg_free(a);
 	tcp_answered(t, err);
@@ -138,7 +131,7 @@ static void begin(void *arg)
 	a->asking = false;
 	a->t->asked--;
 	a->t->untuned++;
-	connect_now(a);
+	connect_on(a);
 }
 
 static int dial(void *ctx, const char *carrier, const struct sg_addr *to, struct sg_dial *d)

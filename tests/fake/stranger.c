@@ -69,16 +69,19 @@ void stranger_expect(struct stranger *s)
 
 /* ---- bytes ---- */
 
+/* One message needs one step to be read and one to be answered. */
+#define STEPS 4
+
 static void listen_in(struct stranger *s)
 {
 	ssize_t n;
 
-	world_settle(s->w);
+	world_step(s->w, STEPS);
 	while (s->fd >= 0 && s->in_len < sizeof(s->in)) {
 		n = read(s->fd, s->in + s->in_len, sizeof(s->in) - s->in_len);
 		if (n > 0) {
 			s->in_len += (size_t)n;
-			world_settle(s->w);
+			world_step(s->w, STEPS);
 		} else if (n == 0 || errno != EAGAIN) {
 			close(s->fd);
 			s->fd = -1;
@@ -117,7 +120,7 @@ void stranger_raw(struct stranger *s, const void *p, size_t len)
 			return;
 		}
 		if (len)
-			world_settle(s->w);
+			world_step(s->w, STEPS);
 	}
 }
 
@@ -168,6 +171,7 @@ static void noise_out(struct stranger *s, size_t payload_len)
 	len = sg_noise_write(&s->noise, (struct sg_view){payload, payload_len}, msg + 2, SG_NOISE_MSG_MAX);
 	sg_put_u16(msg, (uint16_t)len);
 	stranger_raw(s, msg, (size_t)len + 2);
+	world_settle(s->w); /* a long one takes many reads */
 	free(msg);
 	free(payload);
 }
@@ -332,7 +336,7 @@ void stranger_packet(struct stranger *s, uint8_t type, uint32_t route_id, const 
 		memcpy(packet + SG_PACKET_HEAD, p, len);
 	stranger_seal(s, packet, SG_PACKET_HEAD + len);
 	free(packet);
-	world_settle(s->w);
+	world_step(s->w, STEPS);
 }
 
 bool stranger_got(struct stranger *s, struct sg_packet *out)

@@ -145,10 +145,14 @@ static void swap_keys(struct fake_node *a, struct fake_node *b)
 
 void world_new(struct fake_world *w)
 {
+	static struct sg_crypto *shared; /* measures its ciphers, once is enough */
+
+	if (!shared)
+		shared = sg_crypto_new(sg_random_system());
 	memset(w, 0, sizeof(*w));
 	fake_clock_init(&w->clock);
 	w->loop = sg_loop_new(&w->clock.base);
-	w->crypto = sg_crypto_new(sg_random_system());
+	w->crypto = shared;
 	if (!w->loop || !w->crypto)
 		sg_bug("world: out of memory");
 	for (size_t i = 0; i < WORLD_NODES; i++) {
@@ -202,7 +206,6 @@ void world_free(struct fake_world *w)
 	for (size_t i = 0; i < WORLD_NODES; i++)
 		world_kill(w, i);
 	sg_loop_free(w->loop);
-	sg_crypto_free(w->crypto);
 }
 
 int world_peer(struct fake_world *w, size_t from, size_t to, bool silent)
@@ -216,21 +219,25 @@ int world_peer(struct fake_world *w, size_t from, size_t to, bool silent)
 	return links_peers_set(w->node[from].links, &conf, 1);
 }
 
+void world_step(struct fake_world *w, int n)
+{
+	while (n--)
+		sg_loop_step(w->loop, 0);
+}
+
 void world_settle(struct fake_world *w)
 {
-	for (int i = 0; i < 60; i++)
-		sg_loop_step(w->loop, 0);
+	world_step(w, 60);
 }
 
 void world_pass(struct fake_world *w, int64_t ms)
 {
-	const int64_t step = 50;
+	const int64_t step = ms > 60000 ? 250 : 50;
 
 	while (ms > 0) {
 		fake_clock_add_ms(&w->clock, SG_MIN(step, ms));
 		ms -= step;
-		for (int i = 0; i < 4; i++)
-			sg_loop_step(w->loop, 0);
+		world_step(w, 4);
 	}
 }
 

@@ -36,8 +36,8 @@ struct fake_node {
 struct fake_world {
 	struct fake_clock clock;
 	struct sg_loop *loop;
-	struct sg_crypto *crypto;
-	int64_t quiet_ms; /* of nodes that are booted from now on */
+	struct sg_crypto *crypto; /* of all worlds of the process */
+	int64_t quiet_ms;         /* of nodes that are booted from now on */
 	struct fake_node node[WORLD_NODES];
 };
 
@@ -51,6 +51,8 @@ void world_kill(struct fake_world *w, size_t i);
 int world_peer(struct fake_world *w, size_t from, size_t to, bool silent);
 /** world_settle - steps until nothing happens any more, time standing still. */
 void world_settle(struct fake_world *w);
+/** world_step - @n steps of the loop, time standing still. */
+void world_step(struct fake_world *w, int n);
 /** world_pass - lets @ms pass in small steps. */
 void world_pass(struct fake_world *w, int64_t ms);
 /** world_release - lets held dials of node @i go on. */

@@ -160,7 +160,7 @@ static void open_stream(struct line *l, struct end *a, struct end *b)
 	assert_non_null(b->st);
 }
 
-/* Share of the line that a stream of these records uses, in per mille, after two seconds to find its pace. */
+/* Share of the line that a stream of these records uses, in per mille, after a second to find its pace. */
 static unsigned share(size_t rate, size_t record, bool both_ways)
 {
 	struct line *l = line_new(rate);
@@ -171,10 +171,10 @@ static unsigned share(size_t rate, size_t record, bool both_ways)
 	open_stream(l, &a, &b);
 	send_all(&a);
 	send_all(&b);
-	tick(l, 2000);
+	tick(l, 1000);
 	before = b.got;
-	tick(l, 3000);
-	permille = (unsigned)((b.got - before) / 3 / rate);
+	tick(l, 1000);
+	permille = (unsigned)((b.got - before) / rate);
 	a.record = b.record = 0;
 	line_free(l);
 	return permille;
