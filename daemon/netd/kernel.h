@@ -17,7 +17,7 @@
 #define NETD_TABLE       5100 /* routing table, unless configured otherwise */
 #define NETD_PRIORITY    5100 /* of the first of our rules, likewise; these are added to it: */
 #define NETD_PRIO_CORE   0    /* core by its uid → main */
-#define NETD_PRIO_LAN    5    /* toward the LAN's own prefixes, from anywhere → our table */
+#define NETD_PRIO_LAN    5    /* toward the LAN's own prefixes, and from the leased address → our table */
 #define NETD_PRIO_OWN    7    /* from the LAN, with a source of its prefixes → go on at NETD_PRIO_STEER */
 #define NETD_PRIO_FORGED 8    /* from the LAN, with another source → nowhere, silently */
 #define NETD_PRIO_STEER  10   /* from the LAN and from the TUN → our table */

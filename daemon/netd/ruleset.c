@@ -143,6 +143,23 @@ static void steer_chains(struct builder *b)
 	chain_end(b);
 }
 
+/*
+ * An address of a TUN answers on that TUN only. Linux answers for all its addresses on every interface: whoever shares
+ * the WAN could ask which lease we hold, and through it which connections exist.
+ */
+static void tun_addresses(struct builder *b)
+{
+	char addr[K_PREFIX_TEXT];
+
+	for (size_t i = 0; i < b->w->n_addrs; i++) {
+		struct k_prefix one = b->w->addrs[i].p;
+
+		one.bits = 32;
+		rule(b, "iifname != { \"lo\", \"%s\" } ip daddr %s counter name forged drop", b->w->addrs[i].dev,
+			k_prefix_str(&one, addr));
+	}
+}
+
 static void prerouting(struct builder *b)
 {
 	bool vpn = b->client && !b->host;
@@ -150,6 +167,7 @@ static void prerouting(struct builder *b)
 	if (vpn)
 		steer_chains(b);
 	chain(b, "prerouting", "filter hook prerouting priority -150");
+	tun_addresses(b);
 	for (size_t l = 0; vpn && l < b->conf->n_lans; l++) {
 		source_rules(b, l);
 		rule(b, "iifname \"%s\" goto steer", b->conf->lan[l]);

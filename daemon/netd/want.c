@@ -3,6 +3,8 @@
  *
  *	5100  from core (by uid)                 → main
  *	5105  toward a prefix of the LAN         → 5100   so that no pushed route takes our answers to the LAN elsewhere
+ *	5105  from the leased address            → 5100   should the ruleset be lost for a moment, the machine answers
+ *	                                           what arrives for connections it no longer knows: not on the WAN
  *	5107  from a LAN interface, its own prefix → 5110
  *	5108  from a LAN interface               → nowhere: should the ruleset be lost for a moment, the unreachable route
  *	                                           must not answer a forged source, for that answer would leave on the WAN
@@ -125,9 +127,16 @@ static int add_multicast(const struct netd_conf *conf, struct want *w, const str
 	return err;
 }
 
-static int want_rules(const struct netd_conf *conf, const struct k_view *view, struct want *w)
+static int want_rules(
+	const struct netd_conf *conf, const struct netd_gate *gate, const struct k_view *view, struct want *w)
 {
 	int err = 0;
+
+	if (gate->lease)
+		err = add_rule(w, (struct k_rule){.family = AF_INET,
+					  .prio = conf->priority + NETD_PRIO_LAN,
+					  .table = conf->table,
+					  .from = k_prefix4(gate->lease, 32)});
 
 	for (size_t i = 0; i < w->lans.n && err == 0; i++)
 		err = add_rule(w, (struct k_rule){.family = w->lans.p[i].family,
@@ -285,7 +294,7 @@ int want_build(const struct netd_conf *conf, const struct netd_gate *gate, const
 	out->steer = conf->priority + NETD_PRIO_STEER;
 	err = collect_nets(conf, view, out);
 	if (err == 0 && gate->word != NETD_IS_OFF)
-		err = want_rules(conf, view, out);
+		err = want_rules(conf, gate, view, out);
 	if (err == 0 && gate->word != NETD_IS_OFF)
 		err = want_routes(conf, gate, view, out);
 	if (err == 0)

@@ -268,6 +268,7 @@ static void test_lease(void **state)
 	assert_int_equal(apply(w, NETD_IS_CONNECTED, 0xac10000c), 0);
 	has(w->k, "link sky0 1\n");
 	has(w->k, "addr sky0 172.16.0.12/32\n");
+	has(w->k, "rule 5105 table 5100 family 2 iif  uid 0 to any from 172.16.0.12/32\n");
 	has(w->k, "addr skyx0 172.16.0.2/12\n");
 	has(w->k, "route 2 of 5100 0.0.0.0/0 sky0 0\n");
 	has(w->k, "net/ipv4/conf/sky0/rp_filter 2\n");

@@ -89,6 +89,10 @@ static char *text_of(unsigned what, enum netd_word word, bool refuse)
 	struct want w;
 	char *text;
 
+	if (gate.lease)
+		fake_link(k, "sky0");
+	if (gate.server)
+		fake_link(k, "skyx0");
 	assert_int_equal(want_build(&conf, &gate, &k->view, &w), 0);
 	text = w.nft;
 	w.nft = NULL;
@@ -178,6 +182,9 @@ static void test_connected(void **state)
 	says(t, "forward", "iifname \"sky0\" oifname { \"br-lan\", \"eth1.10\" } ct state established,related accept",
 		true);
 	says(t, "postrouting", "oifname \"sky0\" masquerade", true);
+	/* The lease answers on the TUN alone. */
+	before(t, "prerouting", "iifname != { \"lo\", \"sky0\" } ip daddr 172.16.0.12/32 counter name forged drop",
+		"iifname \"br-lan\"");
 	sg_free(t);
 }
 
@@ -220,6 +227,7 @@ static void test_exit(void **state)
 	before(t, "forward", "iifname \"skyx0\" oifname \"skyx0\" counter name blocked drop", " accept\n");
 	says(t, "forward", "oifname \"skyx0\" counter name blocked drop", true);
 	says(t, "postrouting", "iifname \"skyx0\" oifname != \"skyx0\" masquerade", true);
+	says(t, "prerouting", "iifname != { \"lo\", \"skyx0\" } ip daddr 172.16.0.2/32 counter name forged drop", true);
 	/* The exit's side concerns nobody else on the machine. */
 	assert_null(strstr(t, "sky0\""));
 	assert_null(strstr(t, "chain output"));
