@@ -5,7 +5,7 @@ guard, a child process of its own that removes it all when the Lab is closed or 
 it went (kill -9 included). Programs are found by the network namespace they live in, so nothing outside the
 namespaces of this Lab is ever touched.
 
-Python 3.9 or newer, standard library only.
+Python 3.10 or newer, standard library only.
 """
 import ctypes
 import contextlib

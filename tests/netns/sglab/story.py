@@ -83,7 +83,7 @@ def show_memory(pair, cgroup):
                 return
 
 
-def tell(once, suffix):
+def tell(once, suffix=""):
     with Home(suffix) as world:
         server = web.Web(world.web)
         leaky = make_leaky(world.router)  # kept: our rules must stop multicast, not the lack of a route
@@ -116,14 +116,13 @@ def tell(once, suffix):
 def main():
     parser = argparse.ArgumentParser(prog="./demo", add_help=False)
     parser.add_argument("--once", action="store_true")
-    parser.add_argument("--suffix", default="", help="of the namespaces' names, so that a test may run beside ./demo")
-    chosen = parser.parse_args()
+    once = parser.parse_args().once
     reason = why_not()
     if reason:
         sys.exit(f"demo: {reason}")
     end_on_signals()
     try:
-        tell(chosen.once, chosen.suffix)
+        tell(once)
     except Failed as failure:
         say(f"FAILED: {failure}")
         sys.exit(1)
@@ -132,4 +131,5 @@ def main():
     print("Everything is removed again.", flush=True)
 
 
-main()
+if __name__ == "__main__":
+    main()
