@@ -21,6 +21,7 @@ void term_word(const char *word, int width, enum mood mood);
 /* Each writes to @buf of TERM_TEXT bytes and returns it. */
 char *term_duration(int64_t ms, char *buf); /* "38 ms", "14 s", "2 h 14 min" */
 char *term_bytes(uint64_t n, char *buf);    /* "6.3 MiB" */
+char *term_rate(uint64_t bps, char *buf);   /* "21.4 Mbit/s" */
 char *term_count(uint64_t n, char *buf);    /* "1,204" */
 char *term_key(const char *hex, char *buf); /* "02727bc7…ed5f" */
 
@@ -48,6 +49,8 @@ json_t *client_next(struct client *c);
 int show(const char *method, const json_t *result);
 int show_status(const json_t *result);
 int show_vpn(const json_t *result);
+/** status_rates - what flows, from visor.status and a vpn.status of a moment later; nothing when it cannot be said. */
+void status_rates(json_t *status, const json_t *later);
 void show_log_line(const json_t *notification);
 
 int keygen(const char *path);

@@ -103,16 +103,36 @@ static void show_state(const json_t *vpn)
 	}
 }
 
+void status_rates(json_t *status, const json_t *later)
+{
+	json_t *vpn = json_object_get(status, "vpn");
+	int64_t ms = get_int(later, "since_ms") - get_int(vpn, "since_ms");
+	int64_t up = get_int(later, "up_bytes") - get_int(vpn, "up_bytes");
+	int64_t down = get_int(later, "down_bytes") - get_int(vpn, "down_bytes");
+
+	/* Another connection meanwhile counts from zero. */
+	if (!is(get_str(later, "state"), "connected") || ms <= 0 || up < 0 || down < 0)
+		return;
+	json_object_set_new(vpn, "up_bps", json_integer(up * 8000 / ms));
+	json_object_set_new(vpn, "down_bps", json_integer(down * 8000 / ms));
+}
+
 static void show_proof(const json_t *vpn)
 {
 	char rtt[TERM_TEXT], up[TERM_TEXT], down[TERM_TEXT], proof[TERM_TEXT];
+	bool rates = json_object_get(vpn, "up_bps") != NULL;
 
 	if (!is(get_str(vpn, "state"), "connected"))
 		return;
+	if (rates) {
+		term_rate((uint64_t)get_int(vpn, "up_bps"), up);
+		term_rate((uint64_t)get_int(vpn, "down_bps"), down);
+	} else {
+		term_bytes((uint64_t)get_int(vpn, "up_bytes"), up);
+		term_bytes((uint64_t)get_int(vpn, "down_bytes"), down);
+	}
 	label("exit");
-	printf("%s   up %s   down %s   last proof %s ago\n", term_duration(get_int(vpn, "rtt_ms"), rtt),
-		term_bytes((uint64_t)get_int(vpn, "up_bytes"), up),
-		term_bytes((uint64_t)get_int(vpn, "down_bytes"), down),
+	printf("%s   up %s   down %s   last proof %s ago\n", term_duration(get_int(vpn, "rtt_ms"), rtt), up, down,
 		term_duration(get_int(vpn, "last_proof_ms"), proof));
 }
 

@@ -76,6 +76,19 @@ char *term_bytes(uint64_t n, char *buf)
 	return buf;
 }
 
+char *term_rate(uint64_t bps, char *buf)
+{
+	if (bps < 1000)
+		snprintf(buf, TERM_TEXT, "%" PRIu64 " bit/s", bps);
+	else if (bps < 999950)
+		snprintf(buf, TERM_TEXT, "%.1f kbit/s", (double)bps / 1e3);
+	else if (bps < 999950000)
+		snprintf(buf, TERM_TEXT, "%.1f Mbit/s", (double)bps / 1e6);
+	else
+		snprintf(buf, TERM_TEXT, "%.1f Gbit/s", (double)bps / 1e9);
+	return buf;
+}
+
 char *term_count(uint64_t n, char *buf)
 {
 	char digits[24];

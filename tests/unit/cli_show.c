@@ -118,12 +118,52 @@ static void test_numbers(void **state)
 		term_key("02727bc70ae0b3b31c1ea20fc3d2ca4e8c7b0ff65ec16cb2a5e7a6a59d5a5ced5f", buf), "02727bc7…ed5f");
 }
 
+static void expect_rates(const char *later, json_int_t up, json_int_t down)
+{
+	json_t *status = json_loads(
+		"{\"vpn\":{\"state\":\"connected\",\"since_ms\":1000,\"up_bytes\":500,\"down_bytes\":7000}}", 0, NULL);
+	json_t *vpn = json_object_get(status, "vpn"), *then = json_loads(later, 0, NULL);
+
+	assert_non_null(then);
+	status_rates(status, then);
+	assert_int_equal(json_object_get(vpn, "up_bps") != NULL, up >= 0);
+	if (up >= 0) {
+		assert_int_equal(get_int(vpn, "up_bps"), up);
+		assert_int_equal(get_int(vpn, "down_bps"), down);
+	}
+	json_decref(status);
+	json_decref(then);
+}
+
+static void test_rates(void **state)
+{
+	char buf[TERM_TEXT];
+
+	(void)state;
+	expect_rates(
+		"{\"state\":\"connected\",\"since_ms\":1250,\"up_bytes\":600,\"down_bytes\":1007000}", 3200, 32000000);
+	expect_rates("{\"state\":\"connected\",\"since_ms\":1250,\"up_bytes\":500,\"down_bytes\":7000}", 0, 0);
+	/* Connected anew, or not any more, or no time has passed: nothing is claimed. */
+	expect_rates("{\"state\":\"connected\",\"since_ms\":20,\"up_bytes\":600,\"down_bytes\":7001}", -1, 0);
+	expect_rates("{\"state\":\"connected\",\"since_ms\":1250,\"up_bytes\":20,\"down_bytes\":7001}", -1, 0);
+	expect_rates("{\"state\":\"connected\",\"since_ms\":1000,\"up_bytes\":600,\"down_bytes\":7001}", -1, 0);
+	expect_rates("{\"state\":\"blocking\",\"since_ms\":1250,\"up_bytes\":600,\"down_bytes\":7001}", -1, 0);
+	assert_string_equal(term_rate(0, buf), "0 bit/s");
+	assert_string_equal(term_rate(999, buf), "999 bit/s");
+	assert_string_equal(term_rate(1000, buf), "1.0 kbit/s");
+	assert_string_equal(term_rate(999949, buf), "999.9 kbit/s");
+	assert_string_equal(term_rate(999950, buf), "1.0 Mbit/s");
+	assert_string_equal(term_rate(21400000, buf), "21.4 Mbit/s");
+	assert_string_equal(term_rate(1000000000, buf), "1.0 Gbit/s");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_files),
 		cmocka_unit_test(test_durations),
 		cmocka_unit_test(test_numbers),
+		cmocka_unit_test(test_rates),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
