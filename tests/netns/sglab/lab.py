@@ -30,7 +30,7 @@ class Failed(Exception):
 def why_not():
     """A sentence if namespaces cannot be made here, else None."""
     if os.geteuid() != 0:
-        return "needs root to make network namespaces: sudo"
+        return "making network namespaces needs root"
     for program, package in (("ip", "iproute2"), ("nft", "nftables"), ("nsenter", "util-linux")):
         if not find(program):
             return f"{program} is missing: apt install {package}"
