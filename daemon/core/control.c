@@ -280,55 +280,6 @@ const char *call_method(const struct call *call)
 	return call->row->name;
 }
 
-static const char *type_name(enum sg_param_type t)
-{
-	return t == SG_PARAM_STRING ? "a string" : t == SG_PARAM_BOOL ? "true or false" : "a number, not negative";
-}
-
-static bool type_ok(const json_t *v, enum sg_param_type t)
-{
-	switch (t) {
-	case SG_PARAM_STRING:
-		return json_is_string(v) && strlen(json_string_value(v)) == json_string_length(v);
-	case SG_PARAM_BOOL:
-		return json_is_boolean(v);
-	case SG_PARAM_UINT:
-		return json_is_integer(v) && json_integer_value(v) >= 0;
-	}
-	return false;
-}
-
-/* The parameters against the row; false: the sentence is in @why. */
-static bool params_ok(const struct sg_method_row *row, json_t *params, char *why, size_t cap)
-{
-	const char *name;
-	json_t *value;
-
-	for (const struct sg_param *p = row->params; p && p->name; p++) {
-		value = json_object_get(params, p->name);
-		if (!value && p->required) {
-			snprintf(why, cap, "%s: parameter %s is missing: %s", row->name, p->name, p->help);
-			return false;
-		}
-		if (value && !type_ok(value, p->type)) {
-			snprintf(why, cap, "%s: parameter %s is not %s", row->name, p->name, type_name(p->type));
-			return false;
-		}
-	}
-	json_object_foreach(params, name, value)
-	{
-		const struct sg_param *p = row->params;
-
-		while (p && p->name && strcmp(p->name, name) != 0)
-			p++;
-		if (!p || !p->name) {
-			snprintf(why, cap, "%s: unknown parameter '%.40s'", row->name, name);
-			return false;
-		}
-	}
-	return true;
-}
-
 static method_fn *find_method(const struct sg_method_row *row)
 {
 	if (row->plugin)
@@ -361,7 +312,7 @@ static void dispatch(struct client *c, struct call *call, const struct sg_rpc_re
 	params = r->params ? json_incref(r->params) : json_object();
 	if (!params)
 		call_end(call, NULL);
-	else if (!params_ok(call->row, params, why, sizeof(why)))
+	else if (sg_rpc_check(call->row, params, why, sizeof(why)) != 0)
 		call_fail(call, SG_RPC_PARAMS, "%s", why);
 	else
 		fn(core, call, params);

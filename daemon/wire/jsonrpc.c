@@ -48,6 +48,54 @@ void sg_rpc_request_fini(struct sg_rpc_request *r)
 	memset(r, 0, sizeof(*r));
 }
 
+static const char *type_name(enum sg_param_type t)
+{
+	return t == SG_PARAM_STRING ? "a string" : t == SG_PARAM_BOOL ? "true or false" : "a number, not negative";
+}
+
+static bool type_ok(const json_t *v, enum sg_param_type t)
+{
+	switch (t) {
+	case SG_PARAM_STRING:
+		return json_is_string(v) && strlen(json_string_value(v)) == json_string_length(v);
+	case SG_PARAM_BOOL:
+		return json_is_boolean(v);
+	case SG_PARAM_UINT:
+		return json_is_integer(v) && json_integer_value(v) >= 0;
+	}
+	return false;
+}
+
+int sg_rpc_check(const struct sg_method_row *row, json_t *params, char *why, size_t why_cap)
+{
+	const char *name;
+	json_t *value;
+
+	for (const struct sg_param *p = row->params; p && p->name; p++) {
+		value = json_object_get(params, p->name);
+		if (!value && p->required) {
+			snprintf(why, why_cap, "%s: parameter %s is missing: %s", row->name, p->name, p->help);
+			return SG_RPC_PARAMS;
+		}
+		if (value && !type_ok(value, p->type)) {
+			snprintf(why, why_cap, "%s: parameter %s is not %s", row->name, p->name, type_name(p->type));
+			return SG_RPC_PARAMS;
+		}
+	}
+	json_object_foreach(params, name, value)
+	{
+		const struct sg_param *p = row->params;
+
+		while (p && p->name && strcmp(p->name, name) != 0)
+			p++;
+		if (!p || !p->name) {
+			snprintf(why, why_cap, "%s: unknown parameter '%.40s'", row->name, name);
+			return SG_RPC_PARAMS;
+		}
+	}
+	return 0;
+}
+
 /* Takes @obj. */
 static char *line_of(json_t *obj)
 {

@@ -3,6 +3,7 @@
 #define SG_WIRE_JSONRPC_H
 
 #include "wire/json.h"
+#include "wire/methods.h"
 
 enum {
 	SG_RPC_PARSE = -32700,
@@ -26,6 +27,8 @@ SG_BEGIN_DECLS
 /** sg_rpc_parse - one line. 0, or one of the codes above as *code with a sentence in @why; then only id may be set. */
 int sg_rpc_parse(struct sg_view line, struct sg_rpc_request *out, int *code, char *why, size_t why_cap);
 void sg_rpc_request_fini(struct sg_rpc_request *r);
+/** sg_rpc_check - the parameters (an object) against the row: 0, or SG_RPC_PARAMS with a sentence in @why. */
+int sg_rpc_check(const struct sg_method_row *row, json_t *params, char *why, size_t why_cap);
 /** sg_rpc_result / sg_rpc_error - one line with its newline (sg_free). NULL: memory is out. @id NULL: null. Borrows. */
 char *sg_rpc_result(json_t *id, json_t *result);
 char *sg_rpc_error(json_t *id, int code, const char *message);

@@ -19,6 +19,22 @@ static void read_back(char *line)
 	sg_free(line);
 }
 
+/* As core does before it calls anybody; and every method, so that the name need not be guessed for each. */
+static void check(const struct sg_rpc_request *r)
+{
+	const struct sg_method_row *named = sg_method_find(r->method);
+	char why[160];
+
+	must(!named || strcmp(named->name, r->method) == 0);
+	for (const struct sg_method_row *m = sg_methods(); r->params && m->name; m++) {
+		why[0] = '\0';
+		if (sg_rpc_check(m, r->params, why, sizeof(why)) != 0)
+			must(why[0]);
+		else
+			must(json_object_size(r->params) <= 3);
+	}
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct sg_rpc_request r;
@@ -30,7 +46,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		read_back(sg_rpc_error(r.id, code, why));
 	} else {
 		must(r.method && (!r.params || json_is_object(r.params)));
-		sg_method_find(r.method);
+		check(&r);
 		read_back(sg_rpc_result(r.id, r.params));
 		if (r.params)
 			read_back(sg_rpc_call(1, r.method, r.params));
