@@ -1,14 +1,15 @@
 """Namespaces, programs and waiting: what every scenario and the demo stand on.
 
 Everything a Lab makes (namespaces, programs inside them, control groups, its directory) is written down with a
-guard, a child process of its own that removes it all when the Lab is closed or when this process is gone, however
-it went (kill -9 included). Programs are found by the network namespace they live in, so nothing outside the
+guard, a process of its own that removes it all when the Lab is closed or when this process is gone, however it went
+(kill -9 included). Programs are found by the network namespace they live in, so nothing outside the
 namespaces of this Lab is ever touched.
 
 Python 3.10 or newer, standard library only.
 """
 import ctypes
 import contextlib
+import fcntl
 import json
 import os
 import shutil
@@ -75,11 +76,11 @@ def _end_all(names):
 
 def _guard(pipe_fd):
     """The guard's life: collect lines until the other end closes, then remove what they name."""
-    names, dirs, cgroups = [], [], []
+    names, dirs, cgroups, locks = [], [], [], []
     with os.fdopen(pipe_fd) as lines:
         for line in lines:
             kind, _, what = line.rstrip("\n").partition(" ")
-            {"ns": names, "dir": dirs, "cgroup": cgroups}[kind].append(what)
+            {"ns": names, "dir": dirs, "cgroup": cgroups, "lock": locks}[kind].append(what)
     _end_all(names)
     for name in names:
         subprocess.run(["ip", "netns", "del", name], stderr=subprocess.DEVNULL)
@@ -92,6 +93,40 @@ def _guard(pipe_fd):
             time.sleep(0.02)
     for path in dirs:
         shutil.rmtree(path, ignore_errors=True)
+    for path in locks:
+        with contextlib.suppress(OSError):
+            os.unlink(path)
+
+
+def _become_guard(read_end, close):
+    for sig in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE):
+        signal.signal(sig, signal.SIG_IGN)
+    for fd in close:
+        os.close(fd)
+    # A pipe of the starter's that stays open would make `| tail` wait for the guard; it needs none.
+    null = os.open(os.devnull, os.O_RDWR)
+    for fd in (0, 1, 2):
+        os.dup2(null, fd)
+    try:
+        _guard(read_end)
+    finally:
+        os._exit(0)
+
+
+def _lock_path(suffix):
+    return f"/run/sg-lab{suffix}.lock"
+
+
+def _lock(suffix):
+    """Held by a Lab and its guard: two of one name would end each other's programs."""
+    fd = os.open(_lock_path(suffix), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(fd)
+        raise Failed(f"the namespaces sg-*{suffix} are in use: another one is running. End it first "
+                     "(Ctrl-C in its terminal)") from None
+    return fd
 
 
 class Lab:
@@ -101,24 +136,24 @@ class Lab:
         self.suffix = suffix
         self.spaces = {}
         self.at_end = []  # called when all went well, before anything is removed; may raise Failed
+        self._lock = _lock(suffix)
         read_end, write_end = os.pipe()
-        self._guard_pid = os.fork()
-        if self._guard_pid == 0:
+        self._gone, done = os.pipe()
+        child = os.fork()
+        if child == 0:
+            # Nobody's child: ctest ends a test that takes too long together with all its descendants.
             os.setsid()
-            for sig in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE):
-                signal.signal(sig, signal.SIG_IGN)
-            os.close(write_end)
-            # A pipe of the starter's that stays open would make `| tail` wait for the guard; it needs none.
-            null = os.open(os.devnull, os.O_RDWR)
-            for fd in (0, 1, 2):
-                os.dup2(null, fd)
-            _guard(read_end)
-            os._exit(0)
+            if os.fork():
+                os._exit(0)
+            _become_guard(read_end, {write_end, self._gone})
+        os.waitpid(child, 0)
         os.close(read_end)
+        os.close(done)
         self._notes = os.fdopen(write_end, "w", buffering=1)
         self.dir = tempfile.mkdtemp(prefix="skygate-")
         os.chmod(self.dir, 0o755)  # core runs as somebody else and must reach its files
         self.note("dir", self.dir)
+        self.note("lock", _lock_path(suffix))
 
     def note(self, kind, what):
         self._notes.write(f"{kind} {what}\n")
@@ -139,15 +174,18 @@ class Lab:
         if self._notes.closed:
             return
         self._notes.close()
-        os.waitpid(self._guard_pid, 0)
+        os.close(self._lock)
+        os.read(self._gone, 1)  # its end: the guard is done
+        os.close(self._gone)
 
     def space(self, name):
         """Makes namespace sg-<name><suffix>."""
         full = f"sg-{name}{self.suffix}"
-        if os.path.exists(f"{NETNS}/{full}"):
-            raise Failed(f"the namespace {full} exists already: is another one running?\n"
-                         f"  to remove it:  ip netns del {full}")
         self.note("ns", full)
+        if os.path.exists(f"{NETNS}/{full}"):
+            # We hold the lock, so whoever made it is gone and so is its guard.
+            _end_all([full])
+            subprocess.run(["ip", "netns", "del", full], check=True)
         subprocess.run(["ip", "netns", "add", full], check=True)
         self.spaces[name] = Space(self, full)
         self.spaces[name].ip("link set lo up")
