@@ -142,6 +142,7 @@ struct fixture *fixture_new(void)
 	FILE *key;
 
 	assert_non_null(f);
+	f->netd = f->ours = -1;
 	snprintf(f->dir, sizeof(f->dir), "/tmp/sg-core-XXXXXX");
 	assert_non_null(mkdtemp(f->dir));
 	snprintf(f->config, sizeof(f->config), "%s/conf", f->dir);
@@ -172,7 +173,7 @@ struct core_options fixture_options(const struct fixture *f)
 		.run_dir = f->dir,
 		.state_dir = f->dir,
 		.plugin_dir = f->dir,
-		.netd_fd = -1,
+		.netd_fd = f->netd,
 		.builtin = fixture_plugins};
 }
 
@@ -182,6 +183,8 @@ static void run_daemon(const struct fixture *f)
 	struct core core;
 	int status;
 
+	if (f->ours >= 0)
+		close(f->ours);
 	signal(SIGPIPE, SIG_IGN);
 	json_set_alloc_funcs(sg_malloc, sg_free);
 	/* Its log is not the test's output. */
@@ -214,6 +217,8 @@ void fixture_start(struct fixture *f)
 	assert_true(f->pid >= 0);
 	if (f->pid == 0)
 		run_daemon(f);
+	if (f->netd >= 0)
+		close(f->netd);
 	for (int i = 0; i < 1000; i++) {
 		int fd = try_connect(f);
 
@@ -231,16 +236,21 @@ void fixture_start(struct fixture *f)
 	json_decref(answer);
 }
 
-int fixture_stop(struct fixture *f)
+int fixture_wait(struct fixture *f)
 {
 	int status = -1;
 
-	if (!f->pid)
-		return -1;
-	kill(f->pid, SIGTERM);
 	assert_int_equal(waitpid(f->pid, &status, 0), f->pid);
 	f->pid = 0;
 	return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
+}
+
+int fixture_stop(struct fixture *f)
+{
+	if (!f->pid)
+		return -1;
+	kill(f->pid, SIGTERM);
+	return fixture_wait(f);
 }
 
 void fixture_free(struct fixture *f)

@@ -12,6 +12,8 @@
 struct fixture {
 	char dir[64], config[96], socket[96], identity[96];
 	pid_t pid; /* of the daemon; 0: none */
+	int netd;  /* the daemon's end of a line to netd, for fixture_start; -1: none */
+	int ours;  /* the other end of it, which the daemon must not hold open; -1: none */
 	char buf[1 << 20];
 	size_t len;
 };
@@ -27,6 +29,8 @@ struct core_options fixture_options(const struct fixture *f);
 void fixture_start(struct fixture *f);
 /** fixture_stop - SIGTERM; its exit status. */
 int fixture_stop(struct fixture *f);
+/** fixture_wait - for its own end; its exit status. */
+int fixture_wait(struct fixture *f);
 /** fixture_connect - to the control socket; ends the test when that fails. */
 int fixture_connect(const struct fixture *f);
 /** fixture_send - bytes as they are. */

@@ -2,11 +2,13 @@
 #include "base/common.h"
 #include "core_fixture.h"
 
+#include <poll.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -225,6 +227,104 @@ static void test_stop_has_a_limit(void **state)
 	assert_in_range(after.tv_sec - before.tv_sec, 4, 30);
 }
 
+/* ---- with netd ---------------------------------------------------------------------------------------------------- */
+
+/* The next question of the daemon; heartbeats are skipped. */
+static void netd_question(int fd, uint8_t type, struct sg_netd_msg *m)
+{
+	struct pollfd p = {fd, POLLIN, 0};
+	int pass;
+
+	do {
+		assert_int_equal(poll(&p, 1, 10000), 1);
+		assert_int_equal(sg_netd_recv(fd, true, m, &pass), 0);
+	} while (m->type == SG_NETD_HEARTBEAT);
+	assert_int_equal(m->type, type);
+}
+
+static void netd_answer(int fd, const struct sg_netd_msg *question, int err, const char *text)
+{
+	struct sg_netd_msg m = {.type = question->type | SG_NETD_ANSWER, .id = question->id, .err = err};
+
+	snprintf(m.text, sizeof(m.text), "%s", text);
+	if (question->type == SG_NETD_COUNTERS && err == 0)
+		m.u.status = (struct sg_netd_status){
+			.mode = 1, .kill_switch = true, .rules_in_place = true, .path = 1, .blocked = 1204};
+	assert_int_equal(sg_netd_send(fd, &m, -1), 0);
+}
+
+static int start_with_netd(struct fixture *f)
+{
+	int pair[2];
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), 0);
+	f->netd = pair[1];
+	f->ours = pair[0];
+	fixture_start(f);
+	return pair[0];
+}
+
+/* netd is asked before anything changes; what it refuses is told in its words, and nothing has changed. */
+static void test_netd_decides(void **state)
+{
+	struct fixture *f = *state;
+	struct sg_netd_msg m;
+	int netd, fd;
+
+	fixture_conf(f, "\tlist plugin 'alpha'\n", "");
+	netd = start_with_netd(f);
+	fixture_conf(f, BOTH, "");
+	fd = fixture_connect(f);
+	fixture_send(fd, "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"config.reload\"}\n");
+	netd_question(netd, SG_NETD_APPLY, &m);
+	expect_plugins(f, "alpha running, beta stopped");
+	netd_answer(netd, &m, -22, "mode 'vpn' needs the interfaces of the LAN");
+	assert_non_null(strstr(fixture_line(f, fd), "-32000,\"message\":\"skygate-netd refuses the configuration: mode "
+						    "'vpn' needs the interfaces of the LAN\\n"
+						    "  nothing was changed\""));
+	expect_plugins(f, "alpha running, beta stopped");
+	assert_int_equal(counter(f, "alpha.reloads"), 0);
+	fixture_send(fd, "{\"jsonrpc\":\"2.0\",\"id\":2,\"method\":\"config.reload\"}\n");
+	netd_question(netd, SG_NETD_APPLY, &m);
+	netd_answer(netd, &m, 0, "");
+	assert_non_null(strstr(fixture_line(f, fd), "\"ok\":true"));
+	expect_plugins(f, "alpha running, beta running");
+	close(fd);
+	assert_int_equal(fixture_stop(f), 0);
+	close(netd);
+}
+
+/* What status says of the kernel was read for this answer; when netd cannot say, neither does status. */
+static void test_status_asks_netd(void **state)
+{
+	struct fixture *f = *state;
+	struct sg_netd_msg m;
+	int netd, fd;
+
+	fixture_conf(f, "", "");
+	netd = start_with_netd(f);
+	fd = fixture_connect(f);
+	fixture_send(fd, "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"visor.status\"}\n");
+	netd_question(netd, SG_NETD_COUNTERS, &m);
+	netd_answer(netd, &m, 0, "");
+	assert_non_null(strstr(fixture_line(f, fd), "\"kernel\":{\"answered\":true,\"mode\":\"vpn\",\"kill_switch\":"
+						    "true,\"rules_in_place\":true,\"path\":\"down\","
+						    "\"blocked\":1204,"));
+	fixture_send(fd, "{\"jsonrpc\":\"2.0\",\"id\":2,\"method\":\"visor.status\"}\n");
+	netd_question(netd, SG_NETD_COUNTERS, &m);
+	netd_answer(netd, &m, -5, "the kernel does not answer");
+	assert_non_null(
+		strstr(fixture_line(f, fd), "\"kernel\":{\"answered\":false,\"why\":\"the kernel does not answer\"}"));
+	/* Asked again, and gone: the caller hears of it, and the daemon ends, for it is not safe alone. */
+	fixture_send(fd, "{\"jsonrpc\":\"2.0\",\"id\":3,\"method\":\"visor.status\"}\n");
+	netd_question(netd, SG_NETD_COUNTERS, &m);
+	close(netd);
+	assert_non_null(strstr(fixture_line(f, fd), "\"id\":3,\"result\""));
+	assert_null(fixture_line(f, fd));
+	close(fd);
+	assert_int_equal(fixture_wait(f), 1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -236,6 +336,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_one_reload_at_a_time, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_end_within_a_reload, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_sighup, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_netd_decides, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_status_asks_netd, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_stop_has_a_limit, setup, teardown),
 	};
 
