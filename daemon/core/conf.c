@@ -130,12 +130,13 @@ static void check_peers(const struct conf *c, struct findings *f)
 static int check_all(struct core *core, struct conf *c, struct findings *f)
 {
 	struct check check = {core, f};
-	const struct sg_option **tables = sg_calloc(c->n_plugins + 1, sizeof(*tables));
+	const struct sg_option **tables = sg_calloc(c->n_plugins + 2, sizeof(*tables));
 	size_t n = 0;
 
 	if (!tables)
 		return -ENOMEM;
 	tables[n++] = sg_schema_common();
+	tables[n++] = net_options();
 	for (size_t i = 0; i < c->n_plugins; i++) {
 		if (c->plugins[i]->desc->options)
 			tables[n++] = c->plugins[i]->desc->options;
@@ -147,8 +148,10 @@ static int check_all(struct core *core, struct conf *c, struct findings *f)
 		sg_uci_check(c->doc, tables, n, pk_ok, report, &check);
 	sg_free(tables);
 	/* Only what the tables let pass may be looked at closer. */
-	if (!f->n)
+	if (!f->n) {
 		check_peers(c, f);
+		net_check(core->crypto, c->doc, report, &check);
+	}
 	return 0;
 }
 

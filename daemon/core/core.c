@@ -137,6 +137,18 @@ static void on_signal(void *arg, int signum)
 		log_warn("a reload is under way already");
 }
 
+static struct sg_net *make_net(struct core *core)
+{
+	struct sg_net_conf conf = {.loop = core->loop, .crypto = core->crypto, .pk = core->pk, .sk = core->sk};
+	struct sg_net *net = net_new(&conf);
+
+	sg_wipe(&conf.sk, sizeof(conf.sk));
+	core->identity = (struct sg_identity){core->crypto, &core->pk, &core->sk};
+	if (net)
+		net_configure(net, core->conf->doc);
+	return net;
+}
+
 static int make_loop(struct core *core)
 {
 	struct sg_links_conf links = {.crypto = core->crypto,
@@ -160,7 +172,8 @@ static int make_loop(struct core *core)
 	core->links = core->foreign ? links_new(&links) : NULL;
 	sg_wipe(&links.sk, sizeof(links.sk));
 	core->route = core->links ? route_new(core->links) : NULL;
-	return core->route ? 0 : say("memory is out");
+	core->net = core->route ? make_net(core) : NULL;
+	return core->net ? 0 : say("memory is out");
 }
 
 static int start_services(struct core *core)
@@ -284,6 +297,7 @@ void core_fini(struct core *core)
 	core->netd = NULL;
 	control_free(core->control);
 	core->control = NULL;
+	net_free(core->net);
 	route_free(core->route);
 	links_free(core->links);
 	foreign_free(core->foreign);

@@ -20,6 +20,7 @@
 #include "base/log.h"
 #include "crypto/keys.h"
 #include "link/link.h"
+#include "net/net.h"
 #include "loop/loop.h"
 #include "route/route.h"
 #include "wire/json.h"
@@ -97,6 +98,8 @@ struct plugin *plugin_find(const struct core *core, const char *name);
 /** plugin_of_carrier - the one among @plugins that provides it, or NULL. */
 struct plugin *plugin_of_carrier(struct plugin *const *plugins, size_t n, const char *carrier);
 const struct sg_carrier_ops *plugin_carrier_ops(const struct plugin *p, const char *carrier);
+/** plugin_networks - tells net/ which networks of a plugin are there from now on, or not any more. */
+void plugin_networks(struct plugin *p, bool there);
 
 /** inst_start - 0, or a negative code with inst->why. */
 int inst_start(struct sg_inst *inst);
@@ -259,6 +262,8 @@ struct core {
 	struct foreign *foreign;
 	struct sg_links *links;
 	struct sg_route *route;
+	struct sg_net *net;
+	struct sg_identity identity;
 	struct netd *netd; /* NULL: none */
 	struct control *control;
 	struct logs *logs;

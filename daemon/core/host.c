@@ -328,9 +328,38 @@ void host_release(struct sg_inst *inst)
 	}
 	if (inst->core->netd)
 		questions = netd_forget(inst->core->netd, inst);
+	if (inst->core->net)
+		questions += net_disc_cancel(inst->core->net, inst, true, NULL);
 	if (dials || questions)
-		log_warn("%s left %zu dial%s and %zu question%s to netd behind", inst->plugin->desc->name, dials,
+		log_warn("%s left %zu dial%s and %zu question%s behind", inst->plugin->desc->name, dials,
 			dials == 1 ? "" : "s", questions, questions == 1 ? "" : "s");
+}
+
+/* ---- networks ---------------------------------------------------------------------------------------------------- */
+
+static const struct sg_identity *host_identity(struct sg_inst *inst)
+{
+	return &inst->core->identity;
+}
+
+static int host_disc_entry(struct sg_inst *inst, const struct sg_pk *pk, sg_disc_fn *fn, void *arg)
+{
+	return net_disc_entry(inst->core->net, inst, pk, fn, arg);
+}
+
+static int host_disc_servers(struct sg_inst *inst, sg_disc_fn *fn, void *arg)
+{
+	return net_disc_servers(inst->core->net, inst, fn, arg);
+}
+
+static void host_disc_cancel(struct sg_inst *inst, void *arg)
+{
+	net_disc_cancel(inst->core->net, inst, false, arg);
+}
+
+static void host_disc_update(struct sg_inst *inst, const struct sg_pk *servers, size_t n)
+{
+	net_disc_update(inst->core->net, servers, n);
 }
 
 const struct sg_host core_host = {
@@ -350,5 +379,10 @@ const struct sg_host core_host = {
 	.lease_set = host_lease_set,
 	.path_set = host_path_set,
 	.want_set = host_want_set,
+	.identity = host_identity,
+	.disc_entry = host_disc_entry,
+	.disc_servers = host_disc_servers,
+	.disc_cancel = host_disc_cancel,
+	.disc_update = host_disc_update,
 	.stopped = host_stopped,
 };

@@ -60,6 +60,7 @@ int inst_start(struct sg_inst *inst)
 	inst->state = INST_RUNNING;
 	err = d->start(&core_host, inst, &inst->ctx, inst->why, sizeof(inst->why));
 	if (err == 0) {
+		plugin_networks(inst->plugin, true);
 		log_info("%s %s started", d->name, d->version);
 		return 0;
 	}
@@ -90,6 +91,7 @@ void inst_stop(struct sg_inst *inst, inst_done_fn *done, void *arg)
 		if (v->kind == SG_CARRIER)
 			links_carrier_stop(inst->core->links, v->name);
 	}
+	plugin_networks(inst->plugin, false);
 	host_unlisten(inst);
 	/* A failed start of this timer leaves only the limit away. */
 	if (sg_timer_start(&inst->stop_limit, STOP_LIMIT_MS) < 0)

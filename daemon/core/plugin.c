@@ -178,6 +178,10 @@ static const struct sg_plugin *find_builtin(const struct core *core, const char 
 static int check_carriers(const struct core *core, const struct load *l, const struct sg_plugin *d)
 {
 	for (const struct sg_provide *v = d->provides; v->kind != SG_PROVIDE_END; v++) {
+		if (v->kind == SG_NETWORK &&
+			(!v->name || !v->ops ||
+				((const struct sg_network_ops *)v->ops)->size < sizeof(struct sg_network_ops)))
+			return refuse(l, SG_EABI, "'%s' provides a network without saying how", l->name);
 		if (v->kind != SG_CARRIER)
 			continue;
 		if (!v->name || !v->ops ||
@@ -252,6 +256,14 @@ const struct sg_carrier_ops *plugin_carrier_ops(const struct plugin *p, const ch
 			return v->ops;
 	}
 	return NULL;
+}
+
+void plugin_networks(struct plugin *p, bool there)
+{
+	for (const struct sg_provide *v = p->desc->provides; v->kind != SG_PROVIDE_END; v++) {
+		if (v->kind == SG_NETWORK)
+			net_network_set(p->inst.core->net, v->name, there ? v->ops : NULL, p->inst.ctx);
+	}
 }
 
 struct plugin *plugin_of_carrier(struct plugin *const *plugins, size_t n, const char *carrier)

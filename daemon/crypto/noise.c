@@ -1,11 +1,13 @@
 /*
- * Noise KK, one message each way:
+ * Noise KK and XK:
  *
- *	initiator  -> e, es, ss, payload ->  responder
- *	           <- e, ee, se, payload <-
+ *	KK  initiator  -> e, es, ss, payload ->  responder        XK  -> e, es, payload ->
+ *	               <- e, ee, se, payload <-                       <- e, ee, payload <-
+ *	                                                              -> s, se, payload ->
  *
- * The differences from the Noise specification are two: curve secp256k1, and a DH output of 33 bytes (32 hashed ones and
- * a zero). Our payloads are empty; a peer may offer a post-quantum key in its own, which is authenticated and left alone.
+ * The differences from the Noise specification are three: curve secp256k1, a DH output of 33 bytes (32 hashed ones and a
+ * zero), and keys of the transport phase that go by who wrote the last message, not by who began. Our payloads are empty; a
+ * peer may offer a post-quantum key in its own, which is authenticated and left alone.
  */
 #include "crypto/noise.h"
 #include "base/alloc.h"
@@ -15,9 +17,22 @@
 
 #include <sodium.h>
 
-#define PROTOCOL_KK "Noise_KK_Secp256k1_ChaChaPoly_SHA256"
-#define STEP_DONE   2
 #define STEP_FAILED 0xff
+#define STEPS_MAX   3
+
+enum token { END, E, S, EE, ES, SE, SS };
+
+struct sg_noise_pattern {
+	const char *name;
+	bool responder_known; /* the initiator's static key is mixed in at the start too */
+	uint8_t steps;
+	enum token tokens[STEPS_MAX][4];
+};
+
+static const struct sg_noise_pattern kk = {
+	"Noise_KK_Secp256k1_ChaChaPoly_SHA256", true, 2, {{E, ES, SS, END}, {E, EE, SE, END}}};
+static const struct sg_noise_pattern xk = {
+	"Noise_XK_Secp256k1_ChaChaPoly_SHA256", false, 3, {{E, ES, END}, {E, EE, END}, {S, SE, END}}};
 
 static void mix_hash(struct sg_noise *n, const void *p, size_t len)
 {
@@ -70,19 +85,20 @@ static int mix_dh(struct sg_noise *n, const struct sg_sk *sk, const struct sg_pk
 	return ret;
 }
 
-/* The two DH operations that follow the ephemeral key of message @step (0 or 1). */
-static int mix_keys(struct sg_noise *n, uint8_t step)
+static int mix_token(struct sg_noise *n, enum token t)
 {
-	int ret;
-
-	if (step == 0) {
-		ret = n->initiator ? mix_dh(n, &n->e, &n->rs) : mix_dh(n, &n->s, &n->re); /* es */
-		return ret < 0 ? ret : mix_dh(n, &n->s, &n->rs);                          /* ss */
+	switch (t) {
+	case EE:
+		return mix_dh(n, &n->e, &n->re);
+	case ES:
+		return n->initiator ? mix_dh(n, &n->e, &n->rs) : mix_dh(n, &n->s, &n->re);
+	case SE:
+		return n->initiator ? mix_dh(n, &n->s, &n->re) : mix_dh(n, &n->e, &n->rs);
+	case SS:
+		return mix_dh(n, &n->s, &n->rs);
+	default:
+		return SG_ESTATE;
 	}
-	ret = mix_dh(n, &n->e, &n->re); /* ee */
-	if (ret < 0)
-		return ret;
-	return n->initiator ? mix_dh(n, &n->s, &n->re) : mix_dh(n, &n->e, &n->rs); /* se */
 }
 
 static int encrypt_and_hash(struct sg_noise *n, struct sg_view payload, uint8_t *out)
@@ -114,19 +130,22 @@ static int decrypt_and_hash(struct sg_noise *n, struct sg_view sealed, uint8_t *
 	return ret;
 }
 
-int sg_noise_kk_init(struct sg_noise *n, const struct sg_crypto *c, bool initiator, const struct sg_sk *own,
-	const struct sg_pk *remote)
+static int init(struct sg_noise *n, const struct sg_noise_pattern *pattern, const struct sg_crypto *c, bool initiator,
+	const struct sg_sk *own, const struct sg_pk *remote)
 {
-	const struct sg_view name = {(const uint8_t *)PROTOCOL_KK, sizeof(PROTOCOL_KK) - 1};
-	int ret;
+	const struct sg_view name = {(const uint8_t *)pattern->name, strlen(pattern->name)};
+	int ret = 0;
 
 	memset(n, 0, sizeof(*n));
 	n->c = c;
+	n->pattern = pattern;
 	n->initiator = initiator;
 	n->s = *own;
-	n->rs = *remote;
 	sg_sk_generate(c, &n->e);
-	ret = sg_pk_check(c, remote);
+	if (remote) {
+		n->rs = *remote;
+		ret = sg_pk_check(c, remote);
+	}
 	if (ret == 0)
 		ret = sg_pk_of(c, &n->s, &n->s_pub);
 	if (ret == 0)
@@ -138,65 +157,124 @@ int sg_noise_kk_init(struct sg_noise *n, const struct sg_crypto *c, bool initiat
 	sg_sha256(&name, 1, n->h);
 	memcpy(n->ck, n->h, sizeof(n->ck));
 	mix_hash(n, NULL, 0); /* the empty prologue */
-	mix_hash(n, initiator ? n->s_pub.b : n->rs.b, SG_PK_LEN);
+	if (pattern->responder_known)
+		mix_hash(n, initiator ? n->s_pub.b : n->rs.b, SG_PK_LEN);
 	mix_hash(n, initiator ? n->rs.b : n->s_pub.b, SG_PK_LEN);
 	return 0;
 }
 
-static bool our_turn_to_write(const struct sg_noise *n)
+int sg_noise_kk_init(struct sg_noise *n, const struct sg_crypto *c, bool initiator, const struct sg_sk *own,
+	const struct sg_pk *remote)
 {
-	return n->initiator ? n->step == 0 : n->step == 1;
+	return init(n, &kk, c, initiator, own, remote);
 }
 
-static bool our_turn_to_read(const struct sg_noise *n)
+int sg_noise_xk_init(struct sg_noise *n, const struct sg_crypto *c, bool initiator, const struct sg_sk *own,
+	const struct sg_pk *remote)
 {
-	return n->initiator ? n->step == 1 : n->step == 0;
+	return init(n, &xk, c, initiator, own, initiator ? remote : NULL);
+}
+
+/* Messages are written in turn, the initiator's first. */
+static bool in_turn(const struct sg_noise *n, bool writing)
+{
+	return n->step < n->pattern->steps && (n->step % 2 == 0) == (n->initiator == writing);
+}
+
+size_t sg_noise_msg_min(const struct sg_noise *n)
+{
+	const enum token *t = n->pattern->tokens[n->step < n->pattern->steps ? n->step : 0];
+	size_t len = SG_AEAD_TAG_LEN;
+
+	for (; *t != END; t++) {
+		if (*t == E)
+			len += SG_PK_LEN;
+		else if (*t == S)
+			len += SG_PK_LEN + SG_AEAD_TAG_LEN;
+	}
+	return len;
+}
+
+static int write_message(struct sg_noise *n, struct sg_view payload, uint8_t *out)
+{
+	int ret = 0;
+
+	for (const enum token *t = n->pattern->tokens[n->step]; ret == 0 && *t != END; t++) {
+		if (*t == E) {
+			memcpy(out, n->e_pub.b, SG_PK_LEN);
+			mix_hash(n, n->e_pub.b, SG_PK_LEN);
+			out += SG_PK_LEN;
+		} else if (*t == S) {
+			ret = encrypt_and_hash(n, (struct sg_view){n->s_pub.b, SG_PK_LEN}, out);
+			out += SG_PK_LEN + SG_AEAD_TAG_LEN;
+		} else {
+			ret = mix_token(n, *t);
+		}
+	}
+	return ret < 0 ? ret : encrypt_and_hash(n, payload, out);
 }
 
 int sg_noise_write(struct sg_noise *n, struct sg_view payload, uint8_t *out, size_t cap)
 {
+	size_t min;
 	int ret;
 
-	if (!our_turn_to_write(n))
+	if (n->step == STEP_FAILED || !in_turn(n, true))
 		return SG_ESTATE;
-	if (payload.len > SG_NOISE_MSG_MAX - SG_NOISE_MSG_MIN || cap < SG_NOISE_MSG_MIN + payload.len)
+	min = sg_noise_msg_min(n);
+	if (payload.len > SG_NOISE_MSG_MAX - min || cap < min + payload.len)
 		return SG_ELONG;
-	memcpy(out, n->e_pub.b, SG_PK_LEN);
-	mix_hash(n, n->e_pub.b, SG_PK_LEN);
-	ret = mix_keys(n, n->step);
-	if (ret == 0)
-		ret = encrypt_and_hash(n, payload, out + SG_PK_LEN);
+	ret = write_message(n, payload, out);
 	n->step = ret < 0 ? STEP_FAILED : (uint8_t)(n->step + 1);
-	return ret < 0 ? ret : (int)(SG_NOISE_MSG_MIN + payload.len);
+	return ret < 0 ? ret : (int)(min + payload.len);
+}
+
+static int read_ephemeral(struct sg_noise *n, const uint8_t *p)
+{
+	int ret;
+
+	memcpy(n->re.b, p, SG_PK_LEN);
+	ret = sg_pk_check(n->c, &n->re);
+	if (ret == 0)
+		mix_hash(n, n->re.b, SG_PK_LEN);
+	return ret;
+}
+
+static int read_static(struct sg_noise *n, const uint8_t *p)
+{
+	int ret = decrypt_and_hash(n, (struct sg_view){p, SG_PK_LEN + SG_AEAD_TAG_LEN}, n->rs.b);
+
+	return ret < 0 ? ret : sg_pk_check(n->c, &n->rs);
 }
 
 static int read_message(struct sg_noise *n, struct sg_view msg, uint8_t *plain)
 {
-	const struct sg_view sealed = {msg.p + SG_PK_LEN, msg.len - SG_PK_LEN};
-	int ret;
+	int ret = 0;
 
-	memcpy(n->re.b, msg.p, SG_PK_LEN);
-	ret = sg_pk_check(n->c, &n->re);
-	if (ret < 0)
-		return ret;
-	mix_hash(n, n->re.b, SG_PK_LEN);
-	ret = mix_keys(n, n->step);
-	return ret < 0 ? ret : decrypt_and_hash(n, sealed, plain);
+	for (const enum token *t = n->pattern->tokens[n->step]; ret == 0 && *t != END; t++) {
+		size_t used = *t == E ? SG_PK_LEN : *t == S ? SG_PK_LEN + SG_AEAD_TAG_LEN : 0;
+
+		ret = *t == E ? read_ephemeral(n, msg.p) : *t == S ? read_static(n, msg.p) : mix_token(n, *t);
+		msg.p += used;
+		msg.len -= used;
+	}
+	return ret < 0 ? ret : decrypt_and_hash(n, msg, plain);
 }
 
 int sg_noise_read(struct sg_noise *n, struct sg_view msg, uint8_t *payload, size_t payload_cap)
 {
 	uint8_t *plain;
-	size_t len;
+	size_t len, min;
 	int ret;
 
-	if (!our_turn_to_read(n))
+	if (n->step == STEP_FAILED || !in_turn(n, false))
 		return SG_ESTATE;
-	if (msg.len < SG_NOISE_MSG_MIN || msg.len > SG_NOISE_MSG_MAX) {
+	min = sg_noise_msg_min(n);
+	if (msg.len < min || msg.len > SG_NOISE_MSG_MAX) {
 		n->step = STEP_FAILED;
 		return SG_EMALF;
 	}
-	len = msg.len - SG_NOISE_MSG_MIN;
+	len = msg.len - min;
 	plain = sg_malloc(len);
 	ret = plain ? read_message(n, msg, plain) : -ENOMEM;
 	if (ret == 0 && payload && payload_cap)
@@ -208,16 +286,18 @@ int sg_noise_read(struct sg_noise *n, struct sg_view msg, uint8_t *payload, size
 
 bool sg_noise_done(const struct sg_noise *n)
 {
-	return n->step == STEP_DONE;
+	return n->step != STEP_FAILED && n->step == n->pattern->steps;
 }
 
 void sg_noise_split(const struct sg_noise *n, struct sg_noise_keys *out)
 {
-	/* The first key is for the initiator's direction. */
-	if (n->initiator)
-		hkdf2(n->ck, NULL, 0, out->tx, out->rx);
-	else
+	bool wrote_last = (n->pattern->steps % 2 == 1) == n->initiator;
+
+	/* The first key is for what the last message's writer receives. */
+	if (wrote_last)
 		hkdf2(n->ck, NULL, 0, out->rx, out->tx);
+	else
+		hkdf2(n->ck, NULL, 0, out->tx, out->rx);
 }
 
 void sg_noise_fini(struct sg_noise *n)

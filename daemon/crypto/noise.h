@@ -1,6 +1,7 @@
 /*
- * Noise KK over secp256k1, ChaChaPoly, SHA-256, as the existing network speaks it: DH output is 33 bytes, payloads of
- * any length are accepted and ignored. XK arrives with dmsg. Source: daemon/doc/wire.md, "Noise".
+ * Noise KK and XK over secp256k1, ChaChaPoly, SHA-256, as the existing network speaks them: DH output is 33 bytes, payloads
+ * of any length are accepted and ignored, the keys of the transport phase go by who wrote the last message. Source:
+ * daemon/doc/wire.md, "Noise".
  */
 #ifndef SG_CRYPTO_NOISE_H
 #define SG_CRYPTO_NOISE_H
@@ -8,11 +9,14 @@
 #include "crypto/aead.h"
 #include "crypto/keys.h"
 
-#define SG_NOISE_MSG_MIN 49 /* ephemeral key and tag, no payload */
+#define SG_NOISE_MSG_MIN 49 /* of KK and of the first two of XK: ephemeral key and tag, no payload */
 #define SG_NOISE_DH_LEN  33
+
+struct sg_noise_pattern;
 
 struct sg_noise {
 	const struct sg_crypto *c; /* borrowed */
+	const struct sg_noise_pattern *pattern;
 	bool initiator;
 	uint8_t step; /* messages written and read so far */
 	struct sg_sk s, e;
@@ -35,6 +39,11 @@ int sg_noise_dh(
 /** sg_noise_kk_init - the ephemeral key comes from the random source. 0 or SG_EKEY. */
 int sg_noise_kk_init(struct sg_noise *n, const struct sg_crypto *c, bool initiator, const struct sg_sk *own,
 	const struct sg_pk *remote);
+/** sg_noise_xk_init - @remote is the responder's key; unused for a responder, who finds the initiator's in n->rs once done. */
+int sg_noise_xk_init(struct sg_noise *n, const struct sg_crypto *c, bool initiator, const struct sg_sk *own,
+	const struct sg_pk *remote);
+/** sg_noise_msg_min - length of the next message, read or written, with an empty payload. */
+size_t sg_noise_msg_min(const struct sg_noise *n);
 /** sg_noise_write - our next message with @payload to @out (cap bytes). Length, -ENOMEM, SG_ELONG, SG_ESTATE or SG_EKEY. */
 int sg_noise_write(struct sg_noise *n, struct sg_view payload, uint8_t *out, size_t cap);
 /**

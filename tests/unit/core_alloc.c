@@ -19,19 +19,22 @@
 #include <unistd.h>
 #include <cmocka.h>
 
-extern const struct sg_plugin sg_plugin_transport_tcp, sg_plugin_app_vpn, sg_plugin_skeleton;
+extern const struct sg_plugin sg_plugin_transport_tcp, sg_plugin_transport_dmsg, sg_plugin_app_vpn, sg_plugin_skeleton;
 
 static const struct sg_plugin *const plugins[] = {
-	&sg_plugin_transport_tcp, &sg_plugin_app_vpn, &sg_plugin_skeleton, NULL};
+	&sg_plugin_transport_tcp, &sg_plugin_transport_dmsg, &sg_plugin_app_vpn, &sg_plugin_skeleton, NULL};
 
 static const char conf_text[] =
 	"config visor 'main'\n\toption identity '/id.key'\n\toption user '64001'\n"
-	"\tlist plugin 'transport-tcp'\n\tlist plugin 'app-vpn'\n\tlist plugin 'skeleton'\n"
+	"\tlist plugin 'transport-tcp'\n\tlist plugin 'transport-dmsg'\n\tlist plugin 'app-vpn'\n\tlist plugin "
+	"'skeleton'\n"
 	"config interface 'home'\n\toption role 'lan'\n\tlist device 'br-lan'\n"
 	"config peer 'a'\n\toption pk '0279be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798'\n"
 	"\tlist address 'stcp://127.0.0.1:1'\n\tlist address 'stcp://[::1]:1'\n"
 	"config carrier 'stcp'\n\tlist listen '127.0.0.1:0'\n"
 	"config vpn_client 'vpn'\n\toption mode 'vpn'\n\tlist exit 'a'\n\tlist probe '198.51.100.10'\n"
+	"config deployment\n\toption dmsg_discovery 'http://127.0.0.1:1'\n"
+	"\tlist dmsg_server '0279be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798@127.0.0.1:1'\n"
 	"config skeleton\n\toption port '9'\n";
 
 static const char bad_text[] = "config visor 'main'\n\toption identity 'id.key'\n\toption usr '64001'\n"
@@ -202,7 +205,14 @@ static bool make_links(struct core *core)
 	core->foreign = foreign_new(core->opt.run_dir);
 	core->links = core->foreign ? links_new(&conf) : NULL;
 	core->route = core->links ? route_new(core->links) : NULL;
-	return core->route != NULL;
+	core->net = core->route ? net_new(&(struct sg_net_conf){
+					  .loop = core->loop, .crypto = core->crypto, .pk = conf.pk, .sk = conf.sk})
+				: NULL;
+	core->identity = (struct sg_identity){core->crypto, &core->pk, &core->sk};
+	core->sk = conf.sk;
+	if (core->net)
+		net_configure(core->net, core->conf->doc);
+	return core->net != NULL;
 }
 
 static void on_stopped(void *arg, struct sg_inst *inst)

@@ -86,7 +86,8 @@ static void test_plugins(void **state)
 		"@:5: visor 'main': plugin 'alfa': there is no alfa.so in $\n  there: no plugin at all\n"
 		"@:8: interface 'x': option role: 'wan' is not a role\n  accepted: lan        did you mean 'lan'?\n");
 	expect(p, "\tlist plugin 'alpha'\n", "config beta\n",
-		"@:6: section 'beta' belongs to nothing that is loaded\n  accepted: visor, interface, peer, kernel, alpha\n"
+		"@:6: section 'beta' belongs to nothing that is loaded\n  accepted: visor, interface, peer, kernel, "
+		"deployment, alpha\n"
 		"  the plugin that reads it is named in  list plugin  of section visor\n");
 }
 

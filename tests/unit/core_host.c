@@ -1,5 +1,5 @@
 /*
- * The host table under a plugin that misbehaves: it leaves dials, ports and questions to netd behind, calls after its
+ * The host table under a plugin that misbehaves: it leaves dials, ports and questions behind, calls after its
  * end, hands over descriptors when it should not. Nothing of it survives, and the log says what was left.
  */
 #include "base/alloc.h"
@@ -192,7 +192,7 @@ static void test_left_behind(void **state)
 	assert_int_equal(core_host.tune_socket(inst, w->netd, on_tuned, w), 0);
 	assert_int_equal(core_host.lease_set(inst, 1, 2, on_tuned, w), 0);
 	stop_it(w);
-	assert_string_equal(w->last_warning, "careless left 1 dial and 2 questions to netd behind");
+	assert_string_equal(w->last_warning, "careless left 1 dial and 2 questions behind");
 	for (int i = 0; i < 5; i++)
 		sg_loop_step(w->core.loop, 0);
 	assert_int_equal(w->dialed + w->tuned, 0);

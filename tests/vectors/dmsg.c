@@ -252,6 +252,13 @@ static void signature_negative(struct run *r, const struct value *v)
 	each_case(r, value_list(v, "items"), "case", signature_negative_item);
 }
 
+static bool is_whole_messages(const struct value *v)
+{
+	const struct value *items = value_list(v, "items");
+
+	return items && items->count && value_get(&items->items[0].value, "message");
+}
+
 static bool is_dmsg_entries(const struct value *v)
 {
 	const struct value *items = value_list(v, "items");
@@ -268,14 +275,15 @@ const struct section dmsg_sections[] = {
 	{"ecdh", NULL, ecdh, NULL},
 	{"signatures", NULL, signatures, NULL},
 	{"signature_negative", NULL, signature_negative, NULL},
-	{"noise_xk", NULL, NULL, NO_CODE},
-	{"noise_kk", is_dmsg_noise, dmsg_noise_kk, NULL},
+	{"noise_xk", is_dmsg_noise, dmsg_noise_pair, NULL},
+	{"noise_kk", is_dmsg_noise, dmsg_noise_pair, NULL},
 	{"fragmentation", NULL, dmsg_fragmentation, NULL},
 	{"noise_frame_negative", NULL, dmsg_noise_frame_negative, NULL},
+	{"gob_primitives", is_whole_messages, dmsg_gob_primitives, NULL},
 	{"gob_primitives", NULL, NULL, NO_CODE},
-	{"stream_objects", NULL, NULL, NO_CODE},
-	{"stream_object_negative", NULL, NULL, NO_CODE},
-	{"entries", is_dmsg_entries, NULL, NO_CODE},
+	{"stream_objects", NULL, dmsg_stream_objects, NULL},
+	{"stream_object_negative", NULL, dmsg_stream_object_negative, NULL},
+	{"entries", is_dmsg_entries, dmsg_entries, NULL},
 	{"dmsghttp_plaintext", NULL, NULL, NO_CODE},
 	{"discovery_http", NULL, NULL, NO_CODE},
 	{"session_transcript", NULL, NULL, NO_CODE},

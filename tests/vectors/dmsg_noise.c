@@ -1,4 +1,4 @@
-/* dmsg.json: Noise KK in both roles, and the frames behind it. */
+/* dmsg.json: Noise KK and XK in both roles, and the frames behind them. */
 #include "base/common.h"
 #include "base/err.h"
 #include "crypto/frame.h"
@@ -7,9 +7,12 @@
 
 #include <stdlib.h>
 
-/* ---- Noise KK: both ends at once, index 0 the initiator ---- */
+/* ---- both ends at once, index 0 the initiator ---- */
+
+#define MESSAGE_MAX 128
 
 struct pair {
+	int messages; /* of the handshake, written in turn */
 	struct sg_sk s[2], e[2];
 	struct sg_noise end[2];
 	struct sg_noise_keys keys[2];
@@ -24,8 +27,10 @@ static int role_of(const char *name)
 
 static bool pair_init(struct run *r, const struct value *v, struct pair *p)
 {
+	bool xk = same_name(r->section, "noise_xk");
 	struct sg_pk pk[2];
 
+	p->messages = xk ? 3 : 2;
 	if (!hex_fixed(r, v, "initiator_static_sec", p->s[0].b, SG_SK_LEN) ||
 		!hex_fixed(r, v, "responder_static_sec", p->s[1].b, SG_SK_LEN) ||
 		!hex_fixed(r, v, "initiator_ephemeral_sec", p->e[0].b, SG_SK_LEN) ||
@@ -35,7 +40,9 @@ static bool pair_init(struct run *r, const struct value *v, struct pair *p)
 		expect_outcome(r, "static key", true, sg_pk_of(r->c, &p->s[i], &pk[i]));
 	for (int i = 0; i < 2 && !r->failed; i++) {
 		fake_random_put(r->random, p->e[i].b, SG_SK_LEN);
-		expect_outcome(r, "init", true, sg_noise_kk_init(&p->end[i], r->c, i == 0, &p->s[i], &pk[!i]));
+		expect_outcome(r, "init", true,
+			xk ? sg_noise_xk_init(&p->end[i], r->c, i == 0, &p->s[i], &pk[!i])
+			   : sg_noise_kk_init(&p->end[i], r->c, i == 0, &p->s[i], &pk[!i]));
 	}
 	return !r->failed;
 }
@@ -54,10 +61,10 @@ static int pair_message(struct run *r, struct pair *p, int from, uint8_t *msg, s
 
 static bool pair_handshake(struct run *r, struct pair *p)
 {
-	uint8_t msg[SG_NOISE_MSG_MIN];
+	uint8_t msg[MESSAGE_MAX];
 
-	for (int i = 0; i < 2 && !r->failed; i++)
-		pair_message(r, p, i, msg, sizeof(msg));
+	for (int i = 0; i < p->messages && !r->failed; i++)
+		pair_message(r, p, i % 2, msg, sizeof(msg));
 	for (int i = 0; i < 2 && !r->failed; i++)
 		sg_noise_split(&p->end[i], &p->keys[i]);
 	return !r->failed;
@@ -80,7 +87,7 @@ static void expect_state(struct run *r, const struct value *want, const struct s
 /* Two bytes of length, big endian, in front. */
 static void expect_framed(struct run *r, const struct value *v, const char *field, const uint8_t *msg, size_t len)
 {
-	uint8_t framed[2 + SG_NOISE_MSG_MIN];
+	uint8_t framed[2 + MESSAGE_MAX];
 
 	if (!value_get(v, field))
 		return;
@@ -90,7 +97,7 @@ static void expect_framed(struct run *r, const struct value *v, const char *fiel
 	expect_hex(r, field, value_text(v, field), framed, 2 + len);
 }
 
-static void kk_begin_case(struct run *r, const struct value *v, struct pair *p)
+static void begin_state_case(struct run *r, const struct value *v, struct pair *p)
 {
 	static const char *const public_names[2][2] = {{"initiator_static_pub", "initiator_ephemeral_pub"},
 		{"responder_static_pub", "responder_ephemeral_pub"}};
@@ -104,7 +111,7 @@ static void kk_begin_case(struct run *r, const struct value *v, struct pair *p)
 	}
 }
 
-static void kk_messages(struct run *r, const struct value *v, struct pair *p)
+static void pair_messages(struct run *r, const struct value *v, struct pair *p)
 {
 	const struct value *list = value_list(v, "messages");
 
@@ -112,7 +119,7 @@ static void kk_messages(struct run *r, const struct value *v, struct pair *p)
 	for (size_t i = 0; list && i < list->count; i++) {
 		const struct value *want = &list->items[i].value;
 		int from = role_of(value_text(want, "writer")), len;
-		uint8_t msg[SG_NOISE_MSG_MIN] = {0};
+		uint8_t msg[MESSAGE_MAX] = {0};
 		uint64_t length = 0;
 
 		case_begin(r, i, value_text(want, "writer"));
@@ -130,7 +137,7 @@ static void kk_messages(struct run *r, const struct value *v, struct pair *p)
 	list_end(r);
 }
 
-static void kk_split_case(struct run *r, const struct value *v, struct pair *p)
+static void split_case(struct run *r, const struct value *v, struct pair *p)
 {
 	static const char *const names[2][2] = {
 		{"initiator_encrypt_key", "initiator_decrypt_key"}, {"responder_encrypt_key", "responder_decrypt_key"}};
@@ -174,7 +181,7 @@ static void frame_case(struct run *r, const struct value *want, const struct pai
 	free(plain);
 }
 
-static void kk_frames(struct run *r, const struct value *v, const struct pair *p)
+static void pair_frames(struct run *r, const struct value *v, const struct pair *p)
 {
 	const struct value *list = value_list(v, "transport_frames");
 
@@ -193,22 +200,22 @@ bool is_dmsg_noise(const struct value *v)
 	return value_list(v, "messages") != NULL;
 }
 
-void dmsg_noise_kk(struct run *r, const struct value *v)
+void dmsg_noise_pair(struct run *r, const struct value *v)
 {
 	struct pair p = {0}, again = {0};
 	bool usable;
 
 	list_begin(r, NULL);
 	case_begin(r, 0, NULL);
-	kk_begin_case(r, v, &p);
+	begin_state_case(r, v, &p);
 	if (!r->failed && pair_handshake(r, &p))
-		kk_split_case(r, v, &p);
+		split_case(r, v, &p);
 	usable = !r->failed && pair_init(r, v, &again);
 	case_end(r);
 	list_end(r);
 	if (usable) {
-		kk_messages(r, v, &again);
-		kk_frames(r, v, &p);
+		pair_messages(r, v, &again);
+		pair_frames(r, v, &p);
 	}
 	for (int i = 0; i < 2; i++) {
 		sg_noise_fini(&p.end[i]);

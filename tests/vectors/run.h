@@ -76,9 +76,14 @@ struct section {
 
 /* In the *_noise.c files. */
 bool is_dmsg_noise(const struct value *v);
-void dmsg_noise_kk(struct run *r, const struct value *v);
+void dmsg_noise_pair(struct run *r, const struct value *v); /* KK or XK, by the name of the section */
 void dmsg_fragmentation(struct run *r, const struct value *v);
 void dmsg_noise_frame_negative(struct run *r, const struct value *v);
+/* dmsg_objects.c */
+void dmsg_gob_primitives(struct run *r, const struct value *v);
+void dmsg_stream_objects(struct run *r, const struct value *v);
+void dmsg_stream_object_negative(struct run *r, const struct value *v);
+void dmsg_entries(struct run *r, const struct value *v);
 bool is_transport_noise(const struct value *v);
 void transport_noise_kk(struct run *r, const struct value *v);
 void transport_session(struct run *r, const struct value *v);

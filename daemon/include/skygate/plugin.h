@@ -25,12 +25,12 @@ struct json_t;  /* Jansson */
 
 /* ---- what a plugin provides ---------------------------------------------------------------------------------- */
 
-enum sg_interface { SG_PROVIDE_END = 0, SG_CARRIER, SG_APP };
+enum sg_interface { SG_PROVIDE_END = 0, SG_CARRIER, SG_APP, SG_NETWORK };
 
 struct sg_provide {
 	enum sg_interface kind;
 	const char *name; /* of a carrier: the transport type on the wire, "stcp" */
-	const void *ops;  /* struct sg_carrier_ops for SG_CARRIER, NULL for SG_APP */
+	const void *ops;  /* struct sg_carrier_ops, struct sg_network_ops; NULL for SG_APP */
 };
 
 /* A carrier makes raw byte connections to neighbours; core secures, settles and frames them. */
@@ -41,6 +41,41 @@ struct sg_carrier_ops {
 	/* Gives up: dial_done does not follow. */
 	void (*cancel)(void *ctx, struct sg_dial *dial);
 };
+
+/* A network gives streams by key and port: "dmsg". */
+typedef void sg_dialed_fn(void *arg, struct sg_stream *stream, int err, const char *why);
+struct sg_listener_ops;
+
+struct sg_network_ops {
+	uint32_t size;
+	/* Ends in @done once, never inside this call. 0 or a negative code. */
+	int (*dial)(void *ctx, const struct sg_pk *pk, uint16_t port, sg_dialed_fn *done, void *arg);
+	/* All dials with that arg; their call-backs do not follow. */
+	void (*dial_cancel)(void *ctx, void *arg);
+	/* -EADDRINUSE when the port is taken. @ops and @arg are kept. */
+	int (*listen)(void *ctx, uint16_t port, const struct sg_listener_ops *ops, void *arg);
+	void (*unlisten)(void *ctx, uint16_t port);
+};
+
+/* Who this visor is, for those who speak for it on a network. Borrowed, for the life of the instance. */
+struct sg_crypto;
+struct sg_identity {
+	const struct sg_crypto *crypto;
+	const struct sg_pk *pk;
+	const struct sg_sk *sk;
+};
+
+/* What the dmsg discovery knows of a key: a server and its address, or a client and its servers. */
+struct sg_disc_entry {
+	struct sg_pk pk;
+	bool is_server;
+	char address[64];
+	size_t n_servers;
+	struct sg_pk servers[16];
+};
+
+/* Ends a question to the discovery, once, never inside the call that asked. Entries borrowed; @why is a sentence. */
+typedef void sg_disc_fn(void *arg, int err, const struct sg_disc_entry *entries, size_t n, const char *why);
 
 /* ---- options: the host validates the whole file before anything starts ---------------------------------------- */
 
@@ -124,9 +159,6 @@ struct sg_listener_ops {
 	int (*on_stream)(void *arg, struct sg_stream *stream);
 };
 
-/* Ends a stream dial, once: a stream, or NULL, a code and a sentence for people. */
-typedef void sg_dialed_fn(void *arg, struct sg_stream *stream, int err, const char *why);
-
 struct sg_peer_state {
 	struct sg_pk pk;
 	bool linked; /* a transport is up */
@@ -167,6 +199,14 @@ struct sg_host {
 	int (*path_set)(struct sg_inst *, bool up);
 	/* Client: what the owner asks for; SG_WANT_VPN is "blocking" until path_set(true). */
 	int (*want_set)(struct sg_inst *, enum sg_want want);
+
+	/* For networks: our keys; the dmsg discovery, of which what the configuration knows is answered without asking. */
+	const struct sg_identity *(*identity)(struct sg_inst *);
+	int (*disc_entry)(struct sg_inst *, const struct sg_pk *, sg_disc_fn *, void *arg);
+	int (*disc_servers)(struct sg_inst *, sg_disc_fn *, void *arg);
+	void (*disc_cancel)(struct sg_inst *, void *arg);
+	/* The servers where others find us now: our entry is signed and kept up to date with them. */
+	void (*disc_update)(struct sg_inst *, const struct sg_pk *servers, size_t n);
 
 	/* Ends stop(): nothing of the instance is in flight any more. */
 	void (*stopped)(struct sg_inst *);

@@ -1,0 +1,501 @@
+/*
+ * The dmsg discovery: entries of others, the list of servers, and our own entry's upkeep.
+ *
+ *	own entry:  servers changed, or 5 minutes passed → GET own → sequence + 1 → sign → POST        failed → later
+ *
+ * The sequence must only grow, and is read back before each write, so nothing has to be remembered over a restart. After an
+ * error that is not "no such entry" nothing is written: a fresh sequence would lose against the stored one.
+ */
+#include "base/alloc.h"
+#include "base/common.h"
+#include "base/err.h"
+#include "base/hex.h"
+#include "base/log.h"
+#include "net/net.h"
+#include "net/serve.h"
+#include "wire/entry.h"
+
+#include <time.h>
+
+SG_LOG_TOPIC("net");
+
+#define PREFIX        "/dmsg-discovery"
+#define ASK_MS        10000
+#define REFRESH_MS    300000 /* today's entries live for an hour (spec) */
+#define RETRY_MIN_MS  1000
+#define RETRY_MAX_MS  60000
+#define SETTLE_MS     200 /* several sessions come up together: one write */
+#define SERVERS_MAX   64
+#define ENTRY_VERSION "0.0.1"
+
+struct query {
+	struct sg_list node;
+	struct sg_net *n;
+	const void *owner;
+	bool list; /* of servers; else one entry */
+	struct sg_pk pk;
+	struct sg_defer local; /* answered from the configuration, in the next round */
+	struct http_call *call;
+	sg_disc_fn *fn;
+	void *arg;
+};
+
+struct sg_net {
+	struct sg_net_conf conf;
+	struct sg_http_client *http;
+	struct sg_serve *serve;
+	char discovery[300];       /* URL, "" when there is none */
+	struct sg_pk discovery_pk; /* of a dmsg:// URL */
+	size_t n_servers;
+	struct sg_disc_entry servers[SERVERS_MAX]; /* configured */
+	struct sg_list queries;
+
+	/* Our own entry. */
+	struct sg_pk own[16];
+	size_t n_own;
+	bool wanted; /* a network asked for it at least once */
+	struct sg_timer own_timer;
+	struct http_call *own_call;
+	int64_t own_retry_ms;
+	uint64_t own_sequence;
+	bool registered;
+	char own_why[300];
+};
+
+/* ---- configuration -------------------------------------------------------------------------------------------------- */
+
+static const struct sg_option options[] = {{.section = "deployment", .help = "the network's services"},
+	{.section = "deployment",
+		.name = "dmsg_discovery",
+		.type = SG_OPT_STRING,
+		.help = "URL of the dmsg discovery: http://HOST[:PORT] or dmsg://KEY:80"},
+	{.section = "deployment",
+		.name = "dmsg_server",
+		.type = SG_OPT_STRING,
+		.flags = SG_OPT_LIST,
+		.help = "KEY@HOST:PORT of a dmsg server, used without asking any discovery"},
+	{0}};
+
+const struct sg_option *net_options(void)
+{
+	return options;
+}
+
+static int server_parse(const struct sg_crypto *c, const char *text, struct sg_disc_entry *out)
+{
+	const char *at = strchr(text, '@');
+	struct sg_url url;
+	char tcp[80];
+
+	memset(out, 0, sizeof(*out));
+	if (!at || sg_pk_parse(c, text, (size_t)(at - text), &out->pk) < 0 || strlen(at + 1) >= sizeof(out->address))
+		return SG_EMALF;
+	snprintf(tcp, sizeof(tcp), "tcp://%s", at + 1);
+	if (at[1] != '[' && (sg_url_split(tcp, &url) < 0 || !url.port_given))
+		return SG_EMALF;
+	out->is_server = true;
+	snprintf(out->address, sizeof(out->address), "%s", at + 1);
+	return 0;
+}
+
+static void findf(sg_uci_report_fn *report, void *arg, const struct sg_uci *doc, unsigned line, const char *what,
+	const char *value, const char *accepted)
+{
+	char text[700];
+
+	snprintf(text, sizeof(text), "%s:%u: deployment: option %s: '%s' is not accepted\n  accepted: %s", doc->file,
+		line, what, value, accepted);
+	report(arg, line, text);
+}
+
+size_t net_check(const struct sg_crypto *c, const struct sg_uci *doc, sg_uci_report_fn *report, void *arg)
+{
+	const struct sg_uci_section *s = sg_uci_next(doc, "deployment", NULL);
+	const struct sg_uci_option *url = s ? sg_uci_option(s, "dmsg_discovery") : NULL;
+	const struct sg_uci_option *servers = s ? sg_uci_option(s, "dmsg_server") : NULL;
+	struct sg_disc_entry e;
+	size_t found = 0;
+
+	if (url && !http_url_ok(sg_uci_get(s, "dmsg_discovery", ""))) {
+		findf(report, arg, doc, url->line, "dmsg_discovery", sg_uci_get(s, "dmsg_discovery", ""),
+			"http://HOST[:PORT], dmsg://KEY:80");
+		found++;
+	}
+	if (!servers)
+		return found;
+	sg_list_for (it, &servers->values) {
+		const struct sg_uci_value *v = sg_container_of(it, struct sg_uci_value, node);
+
+		if (server_parse(c, v->text, &e) == 0)
+			continue;
+		findf(report, arg, doc, v->line, "dmsg_server", v->text, "KEY@HOST:PORT");
+		found++;
+	}
+	return found;
+}
+
+void net_configure(struct sg_net *n, const struct sg_uci *doc)
+{
+	const struct sg_uci_section *s = sg_uci_next(doc, "deployment", NULL);
+	const struct sg_uci_option *servers = s ? sg_uci_option(s, "dmsg_server") : NULL;
+	struct sg_url url;
+
+	snprintf(n->discovery, sizeof(n->discovery), "%s", s ? sg_uci_get(s, "dmsg_discovery", "") : "");
+	memset(&n->discovery_pk, 0, sizeof(n->discovery_pk));
+	if (sg_url_split(n->discovery, &url) == 0 && strcmp(url.scheme, "dmsg") == 0)
+		(void)sg_pk_parse(n->conf.crypto, url.host, strlen(url.host), &n->discovery_pk);
+	n->n_servers = 0;
+	if (!servers)
+		return;
+	sg_list_for (it, &servers->values) {
+		const struct sg_uci_value *v = sg_container_of(it, struct sg_uci_value, node);
+
+		if (n->n_servers < SERVERS_MAX && server_parse(n->conf.crypto, v->text, &n->servers[n->n_servers]) == 0)
+			n->n_servers++;
+	}
+}
+
+/* ---- questions ------------------------------------------------------------------------------------------------------- */
+
+static void query_free(struct query *q)
+{
+	sg_list_remove(&q->node);
+	sg_defer_stop(&q->local);
+	if (q->call)
+		http_cancel(q->call);
+	sg_free(q);
+}
+
+static void query_done(struct query *q, int err, const struct sg_disc_entry *entries, size_t count, const char *why)
+{
+	sg_disc_fn *fn = q->fn;
+	void *arg = q->arg;
+
+	q->call = NULL;
+	query_free(q);
+	fn(arg, err, entries, count, why);
+}
+
+/* What the configuration answers by itself: its servers, and the discovery as a client of all of them. */
+static bool known(const struct sg_net *n, const struct sg_pk *pk, struct sg_disc_entry *out)
+{
+	for (size_t i = 0; i < n->n_servers; i++) {
+		if (sg_pk_equal(&n->servers[i].pk, pk)) {
+			*out = n->servers[i];
+			return true;
+		}
+	}
+	if (sg_pk_is_null(&n->discovery_pk) || !sg_pk_equal(&n->discovery_pk, pk))
+		return false;
+	*out = (struct sg_disc_entry){.pk = *pk};
+	for (size_t i = 0; i < n->n_servers && out->n_servers < SG_ARRAY_LEN(out->servers); i++)
+		out->servers[out->n_servers++] = n->servers[i].pk;
+	return true;
+}
+
+static void on_local(void *arg)
+{
+	struct query *q = arg;
+	struct sg_disc_entry e;
+
+	if (q->list)
+		query_done(q, 0, q->n->servers, q->n->n_servers, "");
+	else if (known(q->n, &q->pk, &e))
+		query_done(q, 0, &e, 1, "");
+	else
+		query_done(
+			q, SG_ENOROUTE, NULL, 0, "no dmsg discovery is configured:  option dmsg_discovery 'http://…'");
+}
+
+static void narrow(const struct sg_disc_entry_full *full, struct sg_disc_entry *out)
+{
+	*out = (struct sg_disc_entry){.pk = full->pk, .is_server = full->is_server};
+	if (full->is_server)
+		snprintf(out->address, sizeof(out->address), "%.*s", (int)sizeof(out->address) - 1, full->address);
+	for (size_t i = 0; i < full->n_servers && out->n_servers < SG_ARRAY_LEN(out->servers); i++)
+		out->servers[out->n_servers++] = full->servers[i];
+}
+
+static void entry_in(struct query *q, const json_t *json)
+{
+	struct sg_disc_entry_full full;
+	struct sg_disc_entry e;
+
+	if (sg_disc_entry_decode(q->n->conf.crypto, json, &full) < 0 || !sg_pk_equal(&full.pk, &q->pk)) {
+		query_done(q, SG_EMALF, NULL, 0, "the discovery's answer is no entry of that key");
+		return;
+	}
+	narrow(&full, &e);
+	query_done(q, 0, &e, 1, "");
+}
+
+static void servers_in(struct query *q, const json_t *json)
+{
+	size_t want = SG_MIN(json_array_size(json), (size_t)SERVERS_MAX), count = 0;
+	struct sg_disc_entry *list = sg_calloc(want, sizeof(*list));
+	struct sg_disc_entry_full full;
+
+	for (size_t i = 0; list && i < want; i++) {
+		/* One that cannot be read costs itself only. */
+		if (sg_disc_entry_decode(q->n->conf.crypto, json_array_get(json, i), &full) == 0 && full.is_server)
+			narrow(&full, &list[count++]);
+	}
+	query_done(q, list ? 0 : -ENOMEM, list, count, list ? "" : "out of memory");
+	sg_free(list);
+}
+
+static void on_answer(void *arg, const struct http_answer *a)
+{
+	struct query *q = arg;
+	json_t *json;
+	char why[120];
+
+	q->call = NULL;
+	if (a->err < 0) {
+		query_done(q, a->err, NULL, 0, a->why);
+		return;
+	}
+	if (a->status == 404) {
+		query_done(q, q->list ? -EAGAIN : -ENOENT, NULL, 0,
+			q->list ? "the discovery has no server that is free" : "the discovery does not know that key");
+		return;
+	}
+	json = a->status == 200 ? sg_json_parse(a->body, NULL) : NULL;
+	if (!json) {
+		snprintf(why, sizeof(why), "the discovery answers with status %d", a->status);
+		query_done(q, SG_EMALF, NULL, 0, a->status == 200 ? "the discovery's answer is no JSON" : why);
+	} else if (q->list) {
+		servers_in(q, json);
+	} else {
+		entry_in(q, json);
+	}
+	json_decref(json);
+}
+
+static int query_new(struct sg_net *n, const void *owner, const struct sg_pk *pk, sg_disc_fn *fn, void *arg)
+{
+	struct query *q = sg_calloc(1, sizeof(*q));
+	struct sg_disc_entry e;
+	char path[160], text[SG_PK_TEXT];
+	struct http_ask ask = {.method = "GET", .base = n->discovery, .path = path, .timeout_ms = ASK_MS};
+	int err;
+
+	if (!q)
+		return -ENOMEM;
+	*q = (struct query){.n = n, .owner = owner, .list = pk == NULL, .fn = fn, .arg = arg};
+	sg_defer_init(&q->local, on_local, q);
+	sg_list_add_tail(&n->queries, &q->node);
+	if (pk)
+		q->pk = *pk;
+	if (!n->discovery[0] || (pk ? known(n, pk, &e) : n->n_servers > 0)) {
+		sg_defer_start(n->conf.loop, &q->local);
+		return 0;
+	}
+	if (pk)
+		snprintf(path, sizeof(path), PREFIX "/entry/%s", sg_pk_str(pk, text));
+	else
+		snprintf(path, sizeof(path), PREFIX "/available_servers");
+	err = http_ask(n->http, &ask, on_answer, q, &q->call);
+	if (err < 0)
+		query_free(q);
+	return err;
+}
+
+int net_disc_entry(struct sg_net *n, const void *owner, const struct sg_pk *pk, sg_disc_fn *fn, void *arg)
+{
+	return query_new(n, owner, pk, fn, arg);
+}
+
+int net_disc_servers(struct sg_net *n, const void *owner, sg_disc_fn *fn, void *arg)
+{
+	return query_new(n, owner, NULL, fn, arg);
+}
+
+size_t net_disc_cancel(struct sg_net *n, const void *owner, bool any, const void *arg)
+{
+	size_t count = 0;
+
+	sg_list_for_safe (it, &n->queries) {
+		struct query *q = sg_container_of(it, struct query, node);
+
+		if (q->owner == owner && (any || q->arg == arg)) {
+			query_free(q);
+			count++;
+		}
+	}
+	return count;
+}
+
+/* ---- our own entry -------------------------------------------------------------------------------------------------- */
+
+static void own_later(struct sg_net *n, const char *why)
+{
+	snprintf(n->own_why, sizeof(n->own_why), "%s", why);
+	log_warn("our entry in the dmsg discovery: %s", why);
+	n->registered = false;
+	sg_timer_start(&n->own_timer, n->own_retry_ms);
+	n->own_retry_ms = SG_MIN(2 * n->own_retry_ms, (int64_t)RETRY_MAX_MS);
+}
+
+static int64_t wall_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_REALTIME, &ts);
+	return (int64_t)ts.tv_sec * SG_NS_PER_S + ts.tv_nsec;
+}
+
+static void on_posted(void *arg, const struct http_answer *a)
+{
+	struct sg_net *n = arg;
+	char why[200];
+
+	n->own_call = NULL;
+	if (a->err < 0) {
+		own_later(n, a->why);
+		return;
+	}
+	if (a->status != 200) {
+		snprintf(why, sizeof(why), "refused with status %d: %.*s", a->status,
+			(int)SG_MIN(a->body.len, (size_t)120), (const char *)a->body.p);
+		own_later(n, why);
+		return;
+	}
+	if (!n->registered)
+		log_info("registered at the dmsg discovery, %zu server%s", n->n_own, n->n_own == 1 ? "" : "s");
+	n->registered = true;
+	n->own_why[0] = '\0';
+	n->own_retry_ms = RETRY_MIN_MS;
+	sg_timer_start(&n->own_timer, REFRESH_MS);
+}
+
+static void own_post(struct sg_net *n, uint64_t sequence)
+{
+	static const struct sg_http_header headers[] = {{"Content-Type", "application/json"}, {0}};
+	struct sg_disc_entry_full e = {.version = ENTRY_VERSION,
+		.sequence = sequence,
+		.timestamp = wall_ns(),
+		.pk = n->conf.pk,
+		.is_client = true,
+		.n_servers = n->n_own,
+		.client_type = "visor"};
+	char text[SG_ENTRY_JSON_MAX];
+	struct http_ask ask = {.method = "POST",
+		.base = n->discovery,
+		.path = PREFIX "/entry/",
+		.headers = headers,
+		.timeout_ms = ASK_MS};
+	int len;
+
+	memcpy(e.servers, n->own, n->n_own * sizeof(n->own[0]));
+	len = sg_disc_entry_sign(n->conf.crypto, &n->conf.sk, &e);
+	if (len == 0)
+		len = sg_disc_entry_encode(&e, true, text, sizeof(text));
+	if (len > 0) {
+		ask.body = (struct sg_view){(const uint8_t *)text, (size_t)len};
+		n->own_sequence = sequence;
+		len = http_ask(n->http, &ask, on_posted, n, &n->own_call);
+	}
+	if (len < 0)
+		own_later(n, sg_strerror(len));
+}
+
+static void on_own(void *arg, const struct http_answer *a)
+{
+	struct sg_net *n = arg;
+	struct sg_disc_entry_full e;
+	json_t *json;
+	int err;
+
+	n->own_call = NULL;
+	if (a->err < 0) {
+		own_later(n, a->why);
+		return;
+	}
+	if (a->status == 404) {
+		own_post(n, 0);
+		return;
+	}
+	json = a->status == 200 ? sg_json_parse(a->body, NULL) : NULL;
+	err = json ? sg_disc_entry_decode(n->conf.crypto, json, &e) : SG_EMALF;
+	json_decref(json);
+	if (err < 0)
+		own_later(n, "what the discovery has of us cannot be read");
+	else
+		own_post(n, e.sequence + 1);
+}
+
+static void on_own_timer(void *arg)
+{
+	struct sg_net *n = arg;
+	char path[160], pk[SG_PK_TEXT];
+	struct http_ask ask = {.method = "GET", .base = n->discovery, .path = path, .timeout_ms = ASK_MS};
+	int err;
+
+	if (!n->discovery[0] || !n->wanted || n->own_call)
+		return;
+	snprintf(path, sizeof(path), PREFIX "/entry/%s", sg_pk_str(&n->conf.pk, pk));
+	err = http_ask(n->http, &ask, on_own, n, &n->own_call);
+	if (err < 0)
+		own_later(n, sg_strerror(err));
+}
+
+void net_disc_update(struct sg_net *n, const struct sg_pk *servers, size_t count)
+{
+	n->n_own = SG_MIN(count, SG_ARRAY_LEN(n->own));
+	memcpy(n->own, servers, n->n_own * sizeof(*servers));
+	n->wanted = true;
+	n->own_retry_ms = RETRY_MIN_MS;
+	if (n->own_call)
+		http_cancel(n->own_call);
+	n->own_call = NULL;
+	sg_timer_start(&n->own_timer, SETTLE_MS);
+}
+
+/* ---- life ------------------------------------------------------------------------------------------------------------- */
+
+struct sg_net *net_new(const struct sg_net_conf *conf)
+{
+	struct sg_net *n = sg_calloc(1, sizeof(*n));
+
+	if (!n)
+		return NULL;
+	n->conf = *conf;
+	n->own_retry_ms = RETRY_MIN_MS;
+	sg_list_init(&n->queries);
+	sg_timer_init(&n->own_timer, conf->loop, on_own_timer, n);
+	n->http = http_client_new(conf->loop, conf->crypto);
+	n->serve = serve_new(conf->loop, &n->conf.pk);
+	if (!n->http || !n->serve) {
+		net_free(n);
+		return NULL;
+	}
+	return n;
+}
+
+void net_free(struct sg_net *n)
+{
+	if (!n)
+		return;
+	while (!sg_list_empty(&n->queries))
+		query_free(sg_container_of(n->queries.next, struct query, node));
+	sg_timer_stop(&n->own_timer);
+	serve_free(n->serve);
+	http_client_free(n->http);
+	sg_wipe(&n->conf.sk, sizeof(n->conf.sk));
+	sg_free(n);
+}
+
+void net_network_set(struct sg_net *n, const char *name, const struct sg_network_ops *ops, void *ctx)
+{
+	if (strcmp(name, "dmsg") != 0)
+		return;
+	http_client_network(n->http, ops, ctx);
+	serve_network(n->serve, ops, ctx);
+}
+
+json_t *net_status(const struct sg_net *n)
+{
+	return json_pack("{s:{s:s,s:b,s:s,s:I}}", "dmsg_discovery", "url", n->discovery, "registered", n->registered,
+		"reason", n->own_why, "sequence", (json_int_t)n->own_sequence);
+}

@@ -1,0 +1,46 @@
+/*
+ * The network's directory services, seen by this visor. Now: the dmsg discovery. One object per daemon, on its loop.
+ *
+ * Configuration: config deployment: option dmsg_discovery (URL), list dmsg_server ('KEY@HOST:PORT'). Servers that are
+ * configured are used without any discovery, so that dmsg comes up when nothing answers yet.
+ */
+#ifndef SG_NET_NET_H
+#define SG_NET_NET_H
+
+#include "crypto/keys.h"
+#include "net/http.h"
+#include "wire/json.h"
+#include "wire/uci.h"
+
+struct sg_net;
+
+struct sg_net_conf {
+	struct sg_loop *loop;           /* kept */
+	const struct sg_crypto *crypto; /* kept */
+	struct sg_pk pk;
+	struct sg_sk sk;
+};
+
+/** net_new - NULL when memory is out. Free with net_free. */
+struct sg_net *net_new(const struct sg_net_conf *conf);
+/** net_free - call-backs do not follow. Accepts NULL. */
+void net_free(struct sg_net *n);
+/** net_options - what net/ reads from the configuration. Static. */
+const struct sg_option *net_options(void);
+/** net_check - what a table cannot say: URLs and servers. Reports; returns the number of findings. */
+size_t net_check(const struct sg_crypto *c, const struct sg_uci *doc, sg_uci_report_fn *report, void *arg);
+/** net_configure - takes over a checked configuration. */
+void net_configure(struct sg_net *n, const struct sg_uci *doc);
+/** net_network_set - the plugin that provides a network started (@ops) or stops (NULL). */
+void net_network_set(struct sg_net *n, const char *name, const struct sg_network_ops *ops, void *ctx);
+
+/* For network plugins; see struct sg_host. @owner and @arg together name a question for net_disc_cancel. */
+int net_disc_entry(struct sg_net *n, const void *owner, const struct sg_pk *pk, sg_disc_fn *fn, void *arg);
+int net_disc_servers(struct sg_net *n, const void *owner, sg_disc_fn *fn, void *arg);
+/** net_disc_cancel - @any: all questions of the owner, else those with that @arg. Returns how many there were. */
+size_t net_disc_cancel(struct sg_net *n, const void *owner, bool any, const void *arg);
+void net_disc_update(struct sg_net *n, const struct sg_pk *servers, size_t count);
+/** net_status - how it stands with each service. Returns new; NULL when memory is out. */
+json_t *net_status(const struct sg_net *n);
+
+#endif
