@@ -93,7 +93,8 @@ static void ends(void **state)
 	assert_int_equal(outcome(true, ""), SG_EMALF);
 	/* An interim response is none that we asked for. */
 	assert_int_equal(
-		outcome(false, "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"), SG_EMALF);
+		outcome(false, "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"),
+		SG_EMALF);
 }
 
 static void two_readers_could_differ(void **state)
