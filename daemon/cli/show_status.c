@@ -184,6 +184,16 @@ static void network_of(const char *device, char *out, size_t cap)
 	freeifaddrs(list);
 }
 
+/* How many of the interfaces that the configuration names are there. */
+static size_t lans_present(const json_t *interfaces)
+{
+	const json_t *i;
+	size_t n, present = 0;
+
+	json_array_foreach(interfaces, n, i) present += get_bool(i, "present");
+	return present;
+}
+
 static void print_lans(const json_t *interfaces)
 {
 	const json_t *i;
@@ -195,7 +205,8 @@ static void print_lans(const json_t *interfaces)
 		char net[32];
 
 		network_of(device, net, sizeof(net));
-		printf("%s%s(%s)  ", net, net[0] ? " " : "", device);
+		printf("%s%s(%s%s)  ", net, net[0] ? " " : "", device,
+			get_bool(i, "present") ? "" : ": no such interface");
 	}
 }
 
@@ -232,10 +243,17 @@ static struct verdict judge(const json_t *kernel, const char *state)
 static void show_traffic(const json_t *status, const char *state)
 {
 	const json_t *kernel = json_object_get(status, "kernel");
+	const json_t *lans = json_object_get(status, "interfaces");
 	struct verdict v = judge(kernel, state);
 	char count[TERM_TEXT];
 
 	label("traffic");
+	if (!v.text && is(get_str(kernel, "mode"), "vpn") && lans_present(lans) == 0) {
+		term_word("unsteered", WORD, MOOD_BAD);
+		print_lans(lans);
+		puts("nothing of a LAN is steered; what there is:  ip -br link");
+		return;
+	}
 	term_word(v.word, WORD, v.mood);
 	if (v.text) {
 		puts(v.text);
@@ -244,7 +262,7 @@ static void show_traffic(const json_t *status, const char *state)
 	if (is(get_str(kernel, "mode"), "host"))
 		fputs("this machine  ", stdout);
 	else
-		print_lans(json_object_get(status, "interfaces"));
+		print_lans(lans);
 	printf("kill switch %s, %s packets blocked\n", get_bool(kernel, "kill_switch") ? "on" : "off",
 		term_count((uint64_t)get_int(kernel, "blocked"), count));
 }

@@ -5,6 +5,7 @@
 #include "core/core.h"
 #include "wire/jsonrpc.h"
 
+#include <ifaddrs.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -126,19 +127,34 @@ static bool count_stream(void *arg, const struct sg_route_stream_info *s)
 	return true;
 }
 
+static bool is_present(const struct ifaddrs *here, const char *device)
+{
+	while (here && strcmp(here->ifa_name, device) != 0)
+		here = here->ifa_next;
+	return here != NULL;
+}
+
+/* Whether each is there, for a name that was mistyped steers nothing. */
 static json_t *lan_devices(const struct conf *conf)
 {
 	const struct sg_uci_section *s = NULL;
 	json_t *list = json_array();
+	struct ifaddrs *here = NULL;
+	bool known = getifaddrs(&here) == 0;
 
 	while (list && (s = sg_uci_next(conf->doc, "interface", s))) {
 		const struct sg_uci_option *o = sg_uci_option(s, "device");
 
-		sg_list_for (it, &o->values)
+		sg_list_for (it, &o->values) {
+			const char *device = sg_container_of(it, struct sg_uci_value, node)->text;
+
 			json_array_append_new(
-				list, json_pack("{s:s, s:o}", "name", s->name, "device",
-					      core_text(sg_container_of(it, struct sg_uci_value, node)->text)));
+				list, json_pack("{s:s, s:o, s:b}", "name", s->name, "device", core_text(device),
+					      "present", !known || is_present(here, device)));
+		}
 	}
+	if (known)
+		freeifaddrs(here);
 	return list;
 }
 
