@@ -53,7 +53,11 @@ int user_of_configuration(const char *config)
 		gid = pw ? pw->pw_gid : 0;
 	}
 	if (uid == 0 || gid == 0) {
-		fprintf(stderr, "%s: visor: option user: '%.32s' is no ordinary user of this machine\n", config, name);
+		fprintf(stderr,
+			"%s: visor: option user: '%.32s' is no ordinary user of this machine\n"
+			"  create one:  adduser --system --group --no-create-home skygate      or name a number, never "
+			"0\n",
+			config, name);
 		err = -EINVAL;
 	} else {
 		err = become(uid, gid);
