@@ -50,8 +50,8 @@ int identity_read(const struct sg_crypto *c, const char *path, struct sg_sk *sk,
 			"%s: no such file: this visor has no key yet\n  make one:  skygate keygen --out %s", path,
 			path);
 	if (fd < 0)
-		return refuse(-errno, why, cap, "%s: cannot be read: %s\n  it must belong to user %u", path,
-			strerror(errno), (unsigned)geteuid());
+		return refuse(-errno, why, cap, "%s: cannot be read: %s\n  it must belong to user %u:  chown %u %s",
+			path, strerror(errno), (unsigned)geteuid(), (unsigned)geteuid(), path);
 	err = check_owner(fd, path, why, cap);
 	if (err < 0)
 		goto out;
