@@ -164,7 +164,7 @@ static bool receive_one(struct netd *n)
 	}
 	if (err < 0) {
 		/* It closed its end: it is dying, or it is of no use any more. */
-		supervisor_kill(&n->supervisor, "closed its socket");
+		supervisor_hung_up(&n->supervisor);
 		session_close(n);
 		return false;
 	}

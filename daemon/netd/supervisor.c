@@ -10,7 +10,8 @@
 
 SG_LOG_TOPIC("netd");
 
-#define STOP_MS 5000 /* for core to end by itself */
+#define STOP_MS    5000 /* for core to end by itself */
+#define HUNG_UP_MS 1000 /* the same, once it closed its socket */
 
 static void start_again(struct supervisor *s)
 {
@@ -41,7 +42,8 @@ static void on_deadline(void *arg)
 
 	if (s->pid == 0)
 		return;
-	log_warn("core (process %d) did not end within %d s: killed", (int)s->pid, STOP_MS / 1000);
+	log_warn("core (process %d) %s: killed", (int)s->pid,
+		s->stopping ? "did not end when told" : "closed its socket and did not end");
 	s->ops->kill(s->arg, s->pid, SIGKILL);
 }
 
@@ -125,6 +127,13 @@ void supervisor_kill(struct supervisor *s, const char *why)
 	if (!s->stopping)
 		log_warn("core (process %d): %s: killed", (int)s->pid, why);
 	s->ops->kill(s->arg, s->pid, SIGKILL);
+}
+
+void supervisor_hung_up(struct supervisor *s)
+{
+	/* As a rule it is ending, and how it ended is what the log shall say: killing it now would hide that. */
+	if (s->pid != 0 && !s->stopping && sg_timer_start(&s->deadline, HUNG_UP_MS) < 0)
+		s->ops->kill(s->arg, s->pid, SIGKILL);
 }
 
 void supervisor_stop(struct supervisor *s)

@@ -40,6 +40,8 @@ void supervisor_proven(struct supervisor *s);
 void supervisor_ended(struct supervisor *s, int status);
 /** supervisor_kill - core cannot be talked to any more. */
 void supervisor_kill(struct supervisor *s, const char *why);
+/** supervisor_hung_up - core closed its socket; it is killed unless it ends within a second. */
+void supervisor_hung_up(struct supervisor *s);
 /** supervisor_stop - asks core to end, insists after 5 s; ops->stopped follows. */
 void supervisor_stop(struct supervisor *s);
 
