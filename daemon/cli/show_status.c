@@ -216,15 +216,19 @@ struct verdict {
 	const char *text; /* instead of networks and switch */
 };
 
-static struct verdict judge(const json_t *kernel, const char *state)
+static struct verdict judge(const json_t *kernel, const json_t *vpn)
 {
-	bool steered = !is(get_str(kernel, "mode"), "off");
+	bool steered = !is(get_str(kernel, "mode"), "off"), asked = !is(get_str(vpn, "mode"), "off");
+	const char *state = get_str(vpn, "state");
 
 	if (!json_is_object(kernel))
 		return (struct verdict){
 			"untouched", MOOD_PLAIN, "skygated runs without skygate-netd: nothing of the LAN is steered"};
 	if (!get_bool(kernel, "answered"))
 		return (struct verdict){"unknown", MOOD_BAD, get_str(kernel, "why")};
+	if (!steered && asked && *get_str(vpn, "mode"))
+		return (struct verdict){
+			"open", MOOD_BAD, "leaves without protection, disarmed; to end that:  skygate-netd --arm"};
 	if (!steered)
 		return (struct verdict){"direct", MOOD_PLAIN, "nothing is steered (mode 'off')"};
 	if (is(get_str(kernel, "path"), "open"))
@@ -240,11 +244,11 @@ static struct verdict judge(const json_t *kernel, const char *state)
 	return (struct verdict){"blocked", MOOD_CARE, NULL};
 }
 
-static void show_traffic(const json_t *status, const char *state)
+static void show_traffic(const json_t *status)
 {
 	const json_t *kernel = json_object_get(status, "kernel");
 	const json_t *lans = json_object_get(status, "interfaces");
-	struct verdict v = judge(kernel, state);
+	struct verdict v = judge(kernel, json_object_get(status, "vpn"));
 	char count[TERM_TEXT];
 
 	label("traffic");
@@ -280,7 +284,7 @@ int show_status(const json_t *result)
 		term_word("running", WORD, MOOD_PLAIN);
 		puts("no VPN (the plugin app-vpn is not loaded)");
 	}
-	show_traffic(result, get_str(vpn, "state"));
+	show_traffic(result);
 	show_proof(vpn);
 	label("visor");
 	printf("%s   %lld transport%s   memory %s   version %s   up %s\n", term_key(get_str(result, "pk"), key),
