@@ -53,7 +53,7 @@ int show_vpn(const json_t *result);
 void status_rates(json_t *status, const json_t *later);
 void show_log_line(const json_t *notification);
 
-int keygen(const char *path);
+int keygen(const char *path, bool json);
 
 /* Members that are there because skygated of the same version wrote them; "" and 0 otherwise. */
 const char *get_str(const json_t *obj, const char *name);

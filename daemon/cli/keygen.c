@@ -25,7 +25,7 @@ static bool write_key(int fd, const struct sg_sk *sk)
 	return ok;
 }
 
-static int make(const struct sg_crypto *c, const char *path)
+static int make(const struct sg_crypto *c, const char *path, bool json)
 {
 	char hex[SG_PK_TEXT];
 	struct sg_sk sk;
@@ -42,7 +42,11 @@ static int make(const struct sg_crypto *c, const char *path)
 		return EXIT_FAILED;
 	}
 	if (fd < 0) {
-		fprintf(stderr, "skygate: %s cannot be made: %s\n", path, strerror(errno));
+		int why = errno;
+
+		fprintf(stderr, "skygate: %s cannot be made: %s\n", path, strerror(why));
+		if (why == ENOENT || why == ENOTDIR)
+			fputs("  make its directory first, or choose another --out\n", stderr);
 		return EXIT_FAILED;
 	}
 	sg_sk_generate(c, &sk);
@@ -53,11 +57,11 @@ static int make(const struct sg_crypto *c, const char *path)
 		unlink(path);
 		return EXIT_FAILED;
 	}
-	puts(sg_pk_str(&pk, hex));
+	printf(json ? "{\"pk\": \"%s\"}\n" : "%s\n", sg_pk_str(&pk, hex));
 	return EXIT_DONE;
 }
 
-int keygen(const char *path)
+int keygen(const char *path, bool json)
 {
 	struct sg_crypto *c = sg_crypto_new(sg_random_system());
 	int status;
@@ -66,7 +70,7 @@ int keygen(const char *path)
 		fputs("skygate: memory is out\n", stderr);
 		return EXIT_FAILED;
 	}
-	status = make(c, path);
+	status = make(c, path, json);
 	sg_crypto_free(c);
 	return status;
 }

@@ -348,7 +348,7 @@ static int run(const struct args *a)
 		}
 		if (a->n_words > 1 || a->n_flags || !a->out)
 			return wrong("keygen wants --out FILE and nothing else");
-		return keygen(a->out);
+		return keygen(a->out, a->json);
 	}
 	m = find_row(a, &used);
 	if (a->help && m && (m->verb || a->n_words == 1) && !(used == 1 && strcmp(a->words[0], "log") == 0))

@@ -176,7 +176,8 @@ static int want(struct vpn *v, enum sg_want what, json_t **result, char *why, si
 
 	if (err == SG_ESTATE) {
 		snprintf(why, why_cap,
-			"the configuration has no VPN client: add  config vpn_client  with  option mode 'vpn'");
+			"there is no VPN client: vpn_client in the configuration needs  option mode 'vpn'\n"
+			"  then:  skygate config reload");
 		return err;
 	}
 	if (err < 0) {
