@@ -305,3 +305,5 @@ def end_on_signals():
         sys.exit(128 + number)
     signal.signal(signal.SIGTERM, leave)
     signal.signal(signal.SIGHUP, leave)
+    # A shell that starts us in the background leaves SIGINT ignored; kill -INT shall work there as Ctrl-C does.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
