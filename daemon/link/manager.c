@@ -207,25 +207,30 @@ static size_t pending_from(const struct sg_links *ls, const struct sg_addr *from
 	return n;
 }
 
-/*
- * Room for one more in handshake. Whoever has been silent for longest makes it: a crowd of idle callers holds up nobody
- * who speaks, for a handshake takes less time than the crowd needs to be replaced.
- */
-static bool make_room(struct sg_links *ls)
+/* The first come of the callers that are in handshake, of those with their key still to show, or of all. */
+static bool cut_oldest(struct sg_links *ls, bool all)
 {
-	if (ls->n_pendings < SG_HS_PENDING_MAX)
-		return true;
 	sg_list_for (it, &ls->pendings) {
 		struct pending *p = sg_container_of(it, struct pending, node);
 		char addr[SG_ADDR_TEXT];
 
-		if (p->peer || p->hs.phase != LINK_HS_STREAM)
+		if (p->peer || (!all && p->hs.phase != LINK_HS_STREAM))
 			continue;
 		links_drop(ls, LINK_DROP_PENDING, sg_log_addr(sg_addr_str(&p->addr, addr)));
 		pending_cancel(p);
 		return true;
 	}
 	return false;
+}
+
+/*
+ * Room for one more in handshake. Whoever came first and is not done makes it: a crowd of idle callers holds up nobody
+ * who speaks, for a handshake takes less time than the crowd needs to be replaced. A key is made in no time, so those
+ * that showed one come next, else a crowd with keys would keep the door shut.
+ */
+static bool make_room(struct sg_links *ls)
+{
+	return ls->n_pendings < SG_HS_PENDING_MAX || cut_oldest(ls, false) || cut_oldest(ls, true);
 }
 
 void links_accepted(struct sg_links *ls, const char *carrier, int fd, const struct sg_addr *from)

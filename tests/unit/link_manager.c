@@ -645,6 +645,29 @@ static void a_crowd_of_silent_callers_holds_up_nobody(void **state)
 	stranger_free(s);
 }
 
+/* The same when each of them has shown a key and goes no further. */
+static void a_crowd_of_stalled_callers_holds_up_nobody(void **state)
+{
+	static struct stranger *s[SG_HS_PENDING_MAX];
+	struct fake_world *w = *state;
+	struct sg_link_info info;
+	char address[32];
+
+	for (size_t i = 0; i < SG_ARRAY_LEN(s); i++) {
+		s[i] = stranger_new(w, 2, 0);
+		snprintf(address, sizeof(address), "198.51.%zu.%zu:7", i / 200, i % 200 + 1);
+		s[i]->fd = world_accept_from(w, 0, address);
+		assert_true(stranger_f0(s[i]) && stranger_f2(s[i]));
+	}
+	assert_int_equal(world_counter(w, 0, "link.refused.pending"), 0);
+	world_peer(w, 1, 0, false);
+	world_settle(w);
+	assert_true(world_linked(w, 0, 1, &info));
+	assert_int_equal(world_counter(w, 0, "link.refused.pending"), 1);
+	for (size_t i = 0; i < SG_ARRAY_LEN(s); i++)
+		stranger_free(s[i]);
+}
+
 /* Two sections with one key: one transport, and no settlement beside another. */
 static void two_peers_with_one_key_share_a_link(void **state)
 {
@@ -763,6 +786,7 @@ int main(void)
 		TEST(callers_in_handshake_are_limited_by_address),
 		TEST(an_ipv6_network_counts_as_one_address),
 		TEST(a_crowd_of_silent_callers_holds_up_nobody),
+		TEST(a_crowd_of_stalled_callers_holds_up_nobody),
 		TEST(two_peers_with_one_key_share_a_link),
 		TEST(our_own_key_is_refused),
 		TEST(a_wrong_key_behind_an_address_is_named),
