@@ -15,7 +15,7 @@ struct sg_http {
 	const char *why; /* set by a call-back that refuses */
 	int err;
 	bool begun, whole, in_value;
-	bool head_done, line_start; /* of the raw bytes, looked at for folded lines */
+	bool head_done, line_start, cr; /* of the raw bytes of the head */
 	size_t line_len;
 	char head[SG_HTTP_HEAD_MAX];
 	size_t head_len;
@@ -207,17 +207,20 @@ static int verdict(struct sg_http *h, const char **why)
 }
 
 /*
- * A line that begins with a space continues the one before it; the library joins them without a word, others do not. Its
- * call-backs do not show it, so the raw bytes are looked at, as far as the empty line.
+ * The lines of the head, which the library is lenient about and other readers are not: each ends with CR LF and nothing
+ * else, and none continues the one before it. Its call-backs do not show that, so the raw bytes are looked at.
  */
-static bool folded(struct sg_http *h, struct sg_view in)
+static const char *head_broken(struct sg_http *h, struct sg_view in)
 {
 	for (size_t i = 0; i < in.len && !h->head_done; i++) {
 		uint8_t c = in.p[i];
 
+		if (h->cr != (c == '\n'))
+			return "a line of its head does not end with CR LF";
 		if (h->line_start && (c == ' ' || c == '\t'))
-			return true;
+			return "a header is folded";
 		h->line_start = c == '\n';
+		h->cr = c == '\r';
 		if (c == '\n') {
 			h->head_done = h->line_len == 0 && h->begun;
 			h->line_len = 0;
@@ -226,14 +229,16 @@ static bool folded(struct sg_http *h, struct sg_view in)
 			h->begun = true;
 		}
 	}
-	return false;
+	return NULL;
 }
 
 int sg_http_feed(struct sg_http *h, struct sg_view in, size_t *used, const char **why)
 {
 	*used = 0;
-	if (!h->whole && !h->err && folded(h, in))
-		refuse(h, SG_EMALF, "a header is folded");
+	const char *broken = h->whole || h->err ? NULL : head_broken(h, in);
+
+	if (broken)
+		refuse(h, SG_EMALF, broken);
 	if (in.len && !h->whole && !h->err)
 		*used = http_parser_execute(&h->parser, &settings, (const char *)in.p, in.len);
 	return verdict(h, why);
