@@ -234,9 +234,9 @@ static const char *head_broken(struct sg_http *h, struct sg_view in)
 
 int sg_http_feed(struct sg_http *h, struct sg_view in, size_t *used, const char **why)
 {
-	*used = 0;
 	const char *broken = h->whole || h->err ? NULL : head_broken(h, in);
 
+	*used = 0;
 	if (broken)
 		refuse(h, SG_EMALF, broken);
 	if (in.len && !h->whole && !h->err)
