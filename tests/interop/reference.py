@@ -24,17 +24,23 @@ PACKAGES = {"redis-server": "redis-server", "redis-cli": "redis-tools", "setpriv
             "ip": "iproute2", "nsenter": "util-linux"}
 
 
-def find():
-    """Paths of the reference binary and of PostgreSQL's programs; ends the script where they are missing."""
+def find_binary():
+    """Path of the reference binary; ends the script where it is missing."""
     binary = os.environ.get("SKYWIRE_REFERENCE", "")
     if not binary:
         skip("SKYWIRE_REFERENCE does not name the binary of the existing implementation")
     if not os.access(binary, os.X_OK):
         skip(f"SKYWIRE_REFERENCE: {binary} is not a program")
+    return os.path.abspath(binary)
+
+
+def find():
+    """Paths of the reference binary and of PostgreSQL's programs; ends the script where they are missing."""
+    binary = find_binary()
     postgres = sorted(glob.glob("/usr/lib/postgresql/*/bin"))
     if not postgres:
         skip("Debian packages missing: postgresql")
-    return os.path.abspath(binary), postgres[-1]
+    return binary, postgres[-1]
 
 
 def get(url):

@@ -29,10 +29,11 @@ class Visor:
         self.pk = product.keygen(self.dir + "/state/identity.key", UID)
         self.program = None
 
-    def configure(self, sections=""):
+    def configure(self, sections="", plugins=()):
+        more = "".join(f"\tlist plugin '{p}'\n" for p in plugins)
         with open(self.dir + "/skygate.conf", "w") as f:
             f.write(f"config visor 'main'\n\toption identity '{self.dir}/state/identity.key'\n\toption user '{UID}'\n"
-                    f"\tlist plugin 'transport-tcp'\n\nconfig carrier 'stcp'\n\tlist listen '{self.listen}'\n\n{sections}")
+                    f"\tlist plugin 'transport-tcp'\n{more}\nconfig carrier 'stcp'\n\tlist listen '{self.listen}'\n\n{sections}")
 
     def start(self):
         # Confined, it may not look for leaks at its end: LeakSanitizer traces the threads of its own process.
