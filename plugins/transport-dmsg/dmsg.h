@@ -36,7 +36,7 @@ struct dmsg {
 	unsigned round;       /* of telling streams that there is room; never 0 */
 	struct sg_timer look; /* for servers */
 	int64_t backoff_ms;
-	bool looking, stopping;
+	bool looking, retrying, stopping; /* retrying: the timer runs for a back-off */
 	size_t n_servers;
 	struct sg_disc_entry servers[64]; /* as last heard */
 	char why[200];                    /* why there is no session, a sentence */
@@ -75,7 +75,7 @@ struct session {
 	bool dead;
 };
 
-/** dmsg_session_new - begins to connect. 0 or a negative code. Ends in dmsg_node_session_down. */
+/** dmsg_session_new - begins to connect. 0 or a negative code. Ends in dmsg_node_session_down, maybe inside this call. */
 int dmsg_session_new(struct dmsg *d, const struct sg_disc_entry *server);
 /** dmsg_session_end - its streams end; dmsg_node_session_down follows inside. */
 void dmsg_session_end(struct session *s, int err, const char *why);

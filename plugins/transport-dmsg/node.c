@@ -16,6 +16,7 @@ SG_LOG_TOPIC("dmsg");
 #define LOOK_AGAIN_MS     60000 /* servers are asked for anew (spec) */
 #define BACKOFF_MIN_MS    1000
 #define BACKOFF_MAX_MS    60000 /* (spec) */
+#define STABLE_MS         10000 /* a session that lived as long ends the back-off */
 #define DIAL_MS           10000 /* of everything together */
 #define PORT_FIRST        49152
 #define SESSIONS_MAX      8
@@ -83,16 +84,15 @@ const struct listen *dmsg_node_listener(const struct dmsg *d, uint16_t port)
 
 /* ---- which servers ------------------------------------------------------------------------------------------------- */
 
-static void look_later(struct dmsg *d, bool failed)
+/* Too few sessions: servers are looked at anew after a pause, which grows once per look, however many of them failed. */
+static void look_again(struct dmsg *d)
 {
 	uint32_t jitter;
 
-	sg_random_system()->fill(sg_random_system(), &jitter, sizeof(jitter));
-	if (!failed) {
-		d->backoff_ms = BACKOFF_MIN_MS;
-		sg_timer_start(&d->look, LOOK_AGAIN_MS);
+	if (d->retrying)
 		return;
-	}
+	d->retrying = true;
+	sg_random_system()->fill(sg_random_system(), &jitter, sizeof(jitter));
 	sg_timer_start(&d->look, d->backoff_ms - jitter % (d->backoff_ms / 4));
 	d->backoff_ms = SG_MIN(d->backoff_ms + d->backoff_ms / 3, BACKOFF_MAX_MS);
 }
@@ -100,18 +100,22 @@ static void look_later(struct dmsg *d, bool failed)
 /* Sessions up to the wanted number, from a random place in the list so that visors spread. */
 static void fill(struct dmsg *d)
 {
-	size_t have = sessions(d, false);
+	size_t tries = 0;
 	uint32_t from;
 
 	sg_random_system()->fill(sg_random_system(), &from, sizeof(from));
-	for (size_t i = 0; i < d->n_servers && have < d->wanted; i++) {
+	for (size_t i = 0; i < d->n_servers && tries < SESSIONS_MAX && sessions(d, false) < d->wanted; i++) {
 		const struct sg_disc_entry *e = &d->servers[(from + i) % d->n_servers];
 
 		if (!e->address[0] || session_with(d, &e->pk, false))
 			continue;
-		have += dmsg_session_new(d, e) == 0;
+		(void)dmsg_session_new(d, e);
+		tries++;
 	}
-	look_later(d, sessions(d, false) < SG_MIN(d->wanted, d->n_servers) || d->n_servers == 0);
+	if (sessions(d, false) < SG_MIN(d->wanted, d->n_servers) || d->n_servers == 0)
+		look_again(d);
+	else if (!d->retrying)
+		sg_timer_start(&d->look, LOOK_AGAIN_MS);
 }
 
 static void on_servers(void *arg, int err, const struct sg_disc_entry *entries, size_t n, const char *why)
@@ -134,16 +138,17 @@ static void on_look(void *arg)
 {
 	struct dmsg *d = arg;
 
+	d->retrying = false;
 	if (d->looking || d->stopping)
 		return;
 	if (sessions(d, false) >= d->wanted) {
-		look_later(d, false);
+		sg_timer_start(&d->look, LOOK_AGAIN_MS);
 		return;
 	}
 	d->looking = true;
 	if (d->host->disc_servers(d->inst, on_servers, LOOKED_BY_NODE(d)) < 0) {
 		d->looking = false;
-		look_later(d, true);
+		look_again(d);
 	}
 }
 
@@ -227,6 +232,8 @@ static void on_server(void *arg, int err, const struct sg_disc_entry *entries, s
 		err = dmsg_session_new(dl->d, &entries[0]);
 	else if (err == 0)
 		err = SG_ENOROUTE;
+	if (err == 0 && !session_with(dl->d, &entries[0].pk, false))
+		err = -ENETUNREACH; /* over already: no route to its address */
 	if (err < 0) {
 		snprintf(dl->why, sizeof(dl->why), "its server cannot be reached: %s",
 			why && *why ? why : sg_strerror(err));
@@ -409,7 +416,6 @@ void dmsg_node_session_up(struct session *s)
 
 	log_info("session with server %s at %s", sg_pk_short(&s->server, pk), sg_log_addr(s->address));
 	d->why[0] = '\0';
-	d->backoff_ms = BACKOFF_MIN_MS;
 	sg_defer_start(d->loop, &d->changed);
 	wake(d, &s->server);
 }
@@ -427,7 +433,10 @@ void dmsg_node_session_down(struct session *s, const char *why)
 	log_warn("session with server %s at %s ended: %s", pk, sg_log_addr(s->address), why);
 	if (s->state == SESSION_UP)
 		sg_defer_start(d->loop, &d->changed);
-	look_later(d, true);
+	/* One that comes up and goes at once is as good as none. */
+	if (s->state == SESSION_UP && sg_mono_ms_since(sg_loop_now(d->loop), s->since) >= STABLE_MS)
+		d->backoff_ms = BACKOFF_MIN_MS;
+	look_again(d);
 	wake(d, &s->server);
 }
 

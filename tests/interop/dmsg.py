@@ -26,7 +26,7 @@ from reference import DMSG_DISCOVERY, box_on_bridge, bridge_up, get, new_keys
 
 T0 = time.monotonic()
 REQUESTS = 20
-LINES = 60  # of one visor's log for one thing that went wrong: a line per attempt, and attempts back off
+LINES = 25  # of one visor's log for one thing that went wrong: a line per attempt, and attempts back off
 PACKAGES = {p: reference.PACKAGES[p] for p in ("redis-server", "redis-cli", "setpriv", "ip", "nsenter")}
 
 

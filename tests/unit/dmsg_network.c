@@ -1,11 +1,12 @@
 /*
  * transport-dmsg: two visors and a relaying server on loopback. Sessions, streams both ways in any size, refusals that end
- * soon, a server that dies under them, an end that never reads.
+ * soon, a server that dies under them, an end that never reads, servers that cannot be reached.
  */
 #include "base/alloc.h"
 #include "base/common.h"
 #include "base/err.h"
 #include "base/hex.h"
+#include "fake/clock.h"
 #include "fake/relay.h"
 #include "loop/loop.h"
 #include "wire/uci.h"
@@ -53,6 +54,9 @@ struct world {
 	struct sg_uci *conf;
 	struct sg_inst visor[VISORS];
 	struct sg_list questions;
+	struct fake_clock clock; /* of worlds without a relay */
+	struct sg_disc_entry servers[2];
+	size_t n_servers, lists; /* lists: how often the servers were asked for */
 	const struct sg_network_ops *net;
 };
 
@@ -71,37 +75,39 @@ static const struct sg_identity *host_identity(struct sg_inst *i)
 	return &i->id;
 }
 
-/* The discovery: the relay is the only server, clients are whoever told us so. */
+/* The discovery: servers as the world has them, clients are whoever told us so. */
+static void answer_entry(struct question *q)
+{
+	struct world *w = q->inst->w;
+	struct sg_disc_entry e = {.pk = q->pk};
+	bool found = false;
+
+	for (size_t i = 0; i < w->n_servers && !found; i++) {
+		found = sg_pk_equal(&w->servers[i].pk, &q->pk);
+		if (found)
+			e = w->servers[i];
+	}
+	for (int i = 0; i < VISORS && !found; i++) {
+		found = sg_pk_equal(&w->visor[i].pk, &q->pk);
+		if (found) {
+			e.n_servers = w->visor[i].n_own;
+			memcpy(e.servers, w->visor[i].own, sizeof(w->visor[i].own));
+		}
+	}
+	q->fn(q->arg, found ? 0 : -ENOENT, found ? &e : NULL, found ? 1 : 0, found ? "" : "the key is not known");
+}
+
 static void answer(void *arg)
 {
 	struct question *q = arg;
 	struct world *w = q->inst->w;
-	struct sg_disc_entry e = {.is_server = true};
 
 	sg_list_remove(&q->node);
-	e.pk = *relay_pk(w->relay);
-	snprintf(e.address, sizeof(e.address), "%s", relay_address(w->relay));
-	if (q->cancelled) {
-		sg_free(q);
-		return;
-	}
-	if (!q->list && !sg_pk_equal(&q->pk, &e.pk)) {
-		struct sg_inst *found = NULL;
-
-		for (int i = 0; i < VISORS; i++) {
-			if (sg_pk_equal(&w->visor[i].pk, &q->pk))
-				found = &w->visor[i];
-		}
-		memset(&e, 0, sizeof(e));
-		e.pk = q->pk;
-		if (found) {
-			e.n_servers = found->n_own;
-			memcpy(e.servers, found->own, sizeof(found->own));
-		}
-		q->fn(q->arg, found ? 0 : -ENOENT, found ? &e : NULL, found ? 1 : 0,
-			found ? "" : "the key is not known");
-	} else {
-		q->fn(q->arg, 0, &e, 1, "");
+	if (!q->cancelled && q->list) {
+		w->lists++;
+		q->fn(q->arg, 0, w->servers, w->n_servers, "");
+	} else if (!q->cancelled) {
+		answer_entry(q);
 	}
 	sg_free(q);
 }
@@ -161,19 +167,43 @@ static const struct sg_host host = {.size = sizeof(host),
 		assert_true(condition);                                                                                \
 	} while (0)
 
-static int setup(void **state)
+/* @pk NULL: any. */
+static void add_server(struct world *w, const struct sg_pk *pk, const char *address)
+{
+	struct sg_disc_entry *e = &w->servers[w->n_servers++];
+	struct sg_sk sk;
+
+	*e = (struct sg_disc_entry){.is_server = true};
+	snprintf(e->address, sizeof(e->address), "%s", address);
+	sg_sk_generate(w->c, &sk);
+	assert_int_equal(sg_pk_of(w->c, &sk, &e->pk), 0);
+	if (pk)
+		e->pk = *pk;
+}
+
+static struct world *world_new(bool relay)
 {
 	static const char text[] = "config dmsg\n\toption sessions '1'\n";
 	struct world *w = calloc(1, sizeof(*w));
-	char why[128];
 
-	w->loop = sg_loop_new(sg_clock_system());
+	fake_clock_init(&w->clock);
+	w->loop = sg_loop_new(relay ? sg_clock_system() : &w->clock.base);
 	w->c = sg_crypto_new(sg_random_system());
-	w->relay = relay_new(w->loop, w->c);
 	sg_list_init(&w->questions);
-	assert_non_null(w->relay);
 	assert_int_equal(sg_uci_parse(text, sizeof(text) - 1, "conf", NULL, NULL, &w->conf), 0);
 	w->net = sg_plugin_transport_dmsg.provides[0].ops;
+	if (relay) {
+		w->relay = relay_new(w->loop, w->c);
+		assert_non_null(w->relay);
+		add_server(w, relay_pk(w->relay), relay_address(w->relay));
+	}
+	return w;
+}
+
+static void start(struct world *w)
+{
+	char why[128];
+
 	for (int i = 0; i < VISORS; i++) {
 		struct sg_inst *v = &w->visor[i];
 
@@ -183,6 +213,13 @@ static int setup(void **state)
 		v->id = (struct sg_identity){w->c, &v->pk, &v->sk};
 		assert_int_equal(sg_plugin_transport_dmsg.start(&host, v, &v->ctx, why, sizeof(why)), 0);
 	}
+}
+
+static int setup(void **state)
+{
+	struct world *w = world_new(true);
+
+	start(w);
 	until(w, w->visor[0].n_own == 1 && w->visor[1].n_own == 1);
 	*state = w;
 	return 0;
@@ -197,7 +234,8 @@ static int teardown(void **state)
 		assert_true(w->visor[i].stopped);
 	}
 	until(w, sg_list_empty(&w->questions));
-	relay_free(w->relay);
+	if (w->relay)
+		relay_free(w->relay);
 	sg_uci_free(w->conf);
 	sg_crypto_free(w->c);
 	sg_loop_free(w->loop);
@@ -436,6 +474,58 @@ static void one_end_does_not_read(void **state)
 	free(d.got);
 }
 
+/*
+ * A server that refused was tried again every second for ever: each attempt began the back-off anew. In ten minutes of a
+ * clock of our own, the pauses have to grow to a minute.
+ */
+static void attempts_back_off(void **state)
+{
+	struct world *w = world_new(false);
+	size_t first;
+
+	*state = w;
+	add_server(w, NULL, "127.0.0.1:1");
+	start(w);
+	for (int i = 0; i < 6000; i++) {
+		fake_clock_add_ms(&w->clock, 100);
+		sg_loop_step(w->loop, 0);
+		sg_loop_step(w->loop, 0);
+		if (i == 99)
+			first = w->lists;
+	}
+	print_message("%zu questions in 10 s, %zu in 10 min, by two visors\n", first, w->lists);
+	assert_in_range(first, 2 * 4, 2 * 9);
+	assert_in_range(w->lists, 2 * 15, 2 * 35);
+	teardown(state);
+}
+
+/*
+ * Where there is no route to a server's address, connect() fails at once. Such a server was counted as a session under way,
+ * and a dial that depended on it waited for its end, which had come already.
+ */
+static void no_route_to_a_server(void **state)
+{
+	for (int round = 0; round < 4; round++) {
+		struct world *w = world_new(true);
+		struct end a = {0}, b = {0};
+
+		*state = w;
+		add_server(w, NULL, "255.255.255.255:1");
+		start(w);
+		until(w, w->visor[0].n_own == 1 && w->visor[1].n_own == 1);
+		/* Found in the first look, whichever server was tried first. */
+		assert_int_equal(w->lists, 2);
+		assert_int_equal(w->net->listen(w->visor[1].ctx, 80, &listener, &b), 0);
+		w->visor[1].own[0] = w->servers[1].pk;
+		dial(w, &a, &w->visor[1].pk, 80);
+		assert_int_equal(a.err, 0);
+		a.s->ops->close(a.s);
+		until(w, b.closed);
+		w->net->unlisten(w->visor[1].ctx, 80);
+		teardown(state);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -444,6 +534,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_dial_given_up, setup, teardown),
 		cmocka_unit_test_setup_teardown(the_server_dies, setup, teardown),
 		cmocka_unit_test_setup_teardown(one_end_does_not_read, setup, teardown),
+		cmocka_unit_test(attempts_back_off),
+		cmocka_unit_test(no_route_to_a_server),
 	};
 
 	json_set_alloc_funcs(sg_malloc, sg_free);
