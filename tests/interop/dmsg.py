@@ -26,6 +26,7 @@ from reference import DMSG_DISCOVERY, box_on_bridge, bridge_up, get, new_keys
 
 T0 = time.monotonic()
 REQUESTS = 20
+TRIES = 4
 LINES = 25  # of one visor's log for one thing that went wrong: a line per attempt, and attempts back off
 PACKAGES = {p: reference.PACKAGES[p] for p in ("redis-server", "redis-cli", "setpriv", "ip", "nsenter")}
 
@@ -122,19 +123,31 @@ def curl(box, binary, pk, path):
     return box.run(binary, "dmsg", "curl", "--dmsg-disc", DMSG_DISCOVERY, f"dmsg://{pk}:80{path}", check=False, cwd=SCRATCH)
 
 
-def healthy(box, binary, visor):
-    out = curl(box, binary, visor.pk, "/health")
-    if f'"dmsg_address":"{visor.pk}:80"' not in out:
-        raise Failed(f"/health of {visor.name}: {out[-600:]}\n{visor.program.tail()}")
+def forwarded(servers, visor):
+    """How many streams the servers passed on to its port 80."""
+    return sum(s.program.text().count(f"{visor.pk}:80") for s in servers)
 
 
-def requests(box, binary, visors):
+def ask(box, binary, visor, path, expected, servers):
+    """One request; returns how often it had to be repeated. Some sessions of the Go client are ended by the Go server as soon
+    as they begin (it loses what arrives with the last message of the handshake): what it did not pass on is asked again."""
+    for repeats in range(TRIES):
+        before = forwarded(servers, visor)
+        out = curl(box, binary, visor.pk, path)
+        if expected in out:
+            return repeats
+        if forwarded(servers, visor) != before:
+            break
+    raise Failed(f"{path} of {visor.name}: {out[-600:]}\n{visor.program.tail()}")
+
+
+def requests(box, binary, visors, servers):
+    repeats = 0
     for n in range(REQUESTS):
-        healthy(box, binary, visors[n % len(visors)])
-    out = curl(box, binary, visors[0].pk, "/nothere")
-    if "404" not in out:
-        raise Failed(f"a path that is not there: {out[-600:]}")
-    say(f"{REQUESTS} of {REQUESTS} requests answered, 404 for a path that is not there")
+        v = visors[n % len(visors)]
+        repeats += ask(box, binary, v, "/health", f'"dmsg_address":"{v.pk}:80"', servers)
+    ask(box, binary, visors[0], "/nothere", "404", servers)
+    say(f"{REQUESTS} of {REQUESTS} requests answered, {repeats} more did not reach ours; 404 for a path that is not there")
 
 
 def server_killed(visors, servers):
@@ -224,12 +237,12 @@ def scenario(binary):
         v.ready()
     settled(visors, servers, 30, "both of ours have both sessions, the discovery accepted their entries")
     client = box_on_bridge("client", 21)
-    requests(client, binary, visors)
+    requests(client, binary, visors, servers)
     idle(visors, 30)
     server_killed(visors, servers)
     discovery_killed(visors, discovery, servers)
     all_killed(visors, discovery, servers)
-    healthy(client, binary, visors[1])
+    ask(client, binary, visors[1], "/health", f'"dmsg_address":"{visors[1].pk}:80"', servers)
     quiet(visors, 3, "three failures")
     visors.append(without_discovery(servers[0]))
     for v in visors:
