@@ -146,7 +146,8 @@ void sg_loop_step(struct sg_loop *loop, int wait_ms)
 
 		uv_timer_init(&loop->uv, &limit);
 		limit.data = loop;
-		uv_timer_start(&limit, on_step_end, (uint64_t)wait_ms, 0);
+		/* Repeating: a busy machine may have let it expire before the wait begins, which then had no end. */
+		uv_timer_start(&limit, on_step_end, (uint64_t)wait_ms, (uint64_t)wait_ms);
 		uv_run(&loop->uv, UV_RUN_ONCE);
 		uv_close((uv_handle_t *)&limit, NULL);
 	}
