@@ -209,7 +209,7 @@ static void dial_resolved(struct peer *p)
 		peer_failed(
 			p, "no plugin provides the carrier '%s' (list plugin 'transport-tcp' brings stcp)", carrier);
 	else
-		peer_failed(p, "%s could not be dialled: %s", sg_addr_str(to, addr), sg_strerror(ret));
+		peer_failed(p, "%s could not be dialled: %s", sg_log_addr(sg_addr_str(to, addr)), sg_strerror(ret));
 }
 
 static void on_resolved(void *arg, const struct sg_addr *addrs, size_t n, const char *why)
@@ -222,7 +222,7 @@ static void on_resolved(void *arg, const struct sg_addr *addrs, size_t n, const 
 		return;
 	p->resolving = NULL;
 	if (n == 0) {
-		peer_failed(p, "the name %s could not be resolved: %s", p->addrs[p->at].host, why);
+		peer_failed(p, "the name %s could not be resolved: %s", sg_log_addr(p->addrs[p->at].host), why);
 		return;
 	}
 	p->n_resolved = SG_MIN(n, (size_t)PEER_RESOLVED_MAX);
@@ -252,7 +252,7 @@ static void resolve(struct peer *p)
 	if (ret < 0) {
 		sg_free(p->resolving);
 		p->resolving = NULL;
-		peer_failed(p, "the name %s could not be resolved: %s", a->host, sg_strerror(ret));
+		peer_failed(p, "the name %s could not be resolved: %s", sg_log_addr(a->host), sg_strerror(ret));
 	}
 }
 

@@ -7,6 +7,7 @@
 #include "base/common.h"
 #include "base/err.h"
 #include "base/limits.h"
+#include "base/log.h"
 
 #include <sys/socket.h>
 #include <unistd.h>
@@ -42,9 +43,9 @@ static void failed(struct attempt *a, int err)
 {
 	const struct sg_host *host = a->t->host;
 	struct sg_dial *dial = a->dial;
-	char to[SG_ADDR_TEXT], why[192];
+	char addr[SG_ADDR_TEXT], why[192];
+	const char *to = sg_log_addr(sg_addr_str(&a->to, addr));
 
-	sg_addr_str(&a->to, to);
 	switch (err) {
 	case ECONNREFUSED:
 		snprintf(why, sizeof(why), "%s refuses connections. Is skygated running there?", to);

@@ -51,7 +51,7 @@ static void rest(struct listener *l, int err)
 	char text[SG_ADDR_TEXT];
 
 	l->t->accept_failed++;
-	log_warn_rl(&l->rl, "%s: accepting failed, trying again in %d s: %s", sg_addr_str(&l->addr, text),
+	log_warn_rl(&l->rl, "%s: accepting failed, trying again in %d s: %s", sg_log_addr(sg_addr_str(&l->addr, text)),
 		ACCEPT_REST_MS / 1000, sg_strerror(-err));
 	if (sg_timer_start(&l->rest, ACCEPT_REST_MS) == 0)
 		sg_watch_set(l->watch, 0);
@@ -143,8 +143,8 @@ static void on_tuned(void *arg, int err)
 
 	l->asking = false;
 	if (err < 0)
-		log_warn("%s: netd could not tune this socket, it goes on without: %s", sg_addr_str(&l->addr, text),
-			sg_strerror(err));
+		log_warn("%s: netd could not tune this socket, it goes on without: %s",
+			sg_log_addr(sg_addr_str(&l->addr, text)), sg_strerror(err));
 	if (l->fd >= 0)
 		sg_watch_set(l->watch, SG_READABLE);
 	else

@@ -5,6 +5,7 @@
  */
 #include "base/common.h"
 #include "base/err.h"
+#include "base/log.h"
 #include "base/text.h"
 #include "crypto/keys.h"
 #include "fake/host.h"
@@ -531,6 +532,43 @@ static void a_refused_dial_is_a_sentence(void **state)
 	assert_string_equal(state_of(&visors[0], &visors[1]).why, want);
 }
 
+static char log_text[8192];
+
+static void keep_log(void *arg, enum sg_log_level level, const char *topic, const char *line)
+{
+	size_t len = strlen(log_text);
+
+	(void)arg;
+	(void)level;
+	(void)topic;
+	snprintf(log_text + len, sizeof(log_text) - len, "%s\n", line);
+}
+
+/* Whoever asks for it finds no address in the log: of listening, of failures, of links up and down. */
+static void addresses_are_hidden_on_request(void **state)
+{
+	(void)state;
+	log_text[0] = '\0';
+	sg_log_set_sink(keep_log, NULL);
+	sg_log_hide_addresses(true);
+	assert_int_equal(start(&visors[0]), 0);
+	dial_peer(&visors[0], &visors[1]);
+	assert_true(turn_until(failed_once));
+	assert_int_equal(start(&visors[1]), 0);
+	fake_pass(visors[0].h, 5000);
+	assert_true(turn_until(both_linked));
+	net_free(&visors[1]);
+	net_new(&visors[1]);
+	assert_true(turn_until(first_lost_it));
+	sg_log_hide_addresses(false);
+	sg_log_set_sink(NULL, NULL);
+	assert_non_null(strstr(log_text, "listening on hidden"));
+	assert_non_null(strstr(log_text, "hidden refuses connections"));
+	assert_non_null(strstr(log_text, "is up"));
+	assert_non_null(strstr(log_text, "is down"));
+	assert_null(strstr(log_text, "127.0.0"));
+}
+
 static bool asked(void)
 {
 	return visors[0].tune_fn != NULL;
@@ -685,6 +723,7 @@ int main(void)
 		TEST(an_address_of_another_machine_is_a_sentence),
 		TEST(both_families_may_have_the_same_port),
 		TEST(a_refused_dial_is_a_sentence),
+		TEST(addresses_are_hidden_on_request),
 		TEST(a_dial_has_one_deadline_for_all_of_it),
 		cmocka_unit_test(sockets_are_tuned_before_they_are_used),
 		TEST(nothing_is_accepted_before_the_listener_is_tuned),
