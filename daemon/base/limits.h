@@ -91,6 +91,6 @@
 #define SG_CONF_NAME_MAX    64    /* bytes of a type or name (own) */
 #define SG_CONF_FINDINGS    50    /* syntax errors told before giving up on a file (own) */
 #define SG_CONTROL_LINE_MAX 65536 /* bytes of one JSON-RPC object (contracts) */
-#define SG_CONTROL_CLIENTS  32    /* connections at once (own) */
+#define SG_CONTROL_CLIENTS  32    /* connections at once of each role (own) */
 
 #endif

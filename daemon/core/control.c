@@ -30,7 +30,6 @@ struct control {
 	int fd;
 	struct sg_watch *watch;
 	struct sg_list clients;
-	size_t n_clients;
 	struct sg_list calls; /* under way */
 	struct sg_log_limit rl_refused;
 	bool made; /* the socket's file is ours to remove */
@@ -67,7 +66,6 @@ static void client_free(struct client *c)
 	if (c->call)
 		c->call->client = NULL;
 	sg_list_remove(&c->node);
-	c->control->n_clients--;
 	sg_watch_free(c->watch);
 	close(c->fd);
 	sg_free(c->tx);
@@ -456,6 +454,16 @@ static void refuse(int fd, const char *why)
 	close(fd);
 }
 
+/* By role, for those who may only look must not keep the owner from stopping the VPN. */
+static size_t clients_of(const struct control *control, enum sg_role role)
+{
+	size_t n = 0;
+
+	sg_list_for (it, &control->clients)
+		n += sg_container_of(it, struct client, node)->role == role;
+	return n;
+}
+
 static void on_accept(void *arg, int listen_fd, unsigned events)
 {
 	struct control *control = arg;
@@ -474,7 +482,7 @@ static void on_accept(void *arg, int listen_fd, unsigned events)
 		refuse(fd, "you are neither root nor in the group of skygated");
 		return;
 	}
-	if (control->n_clients >= SG_CONTROL_CLIENTS) {
+	if (clients_of(control, (enum sg_role)role) >= SG_CONTROL_CLIENTS) {
 		refuse(fd, "too many clients are connected");
 		return;
 	}
@@ -488,7 +496,6 @@ static void on_accept(void *arg, int listen_fd, unsigned events)
 	c->fd = fd;
 	c->role = (enum sg_role)role;
 	sg_list_add_tail(&control->clients, &c->node);
-	control->n_clients++;
 	client_events(c);
 }
 
