@@ -81,6 +81,16 @@ const struct sg_option *net_options(void)
 	return options;
 }
 
+/* Our entry is to be written, with what is true then. */
+static void own_soon(struct sg_net *n)
+{
+	if (n->own_call)
+		http_cancel(n->own_call);
+	n->own_call = NULL;
+	n->own_retry_ms = RETRY_MIN_MS;
+	sg_timer_start(&n->own_timer, SETTLE_MS);
+}
+
 static int server_parse(const struct sg_crypto *c, const char *text, struct sg_disc_entry *out)
 {
 	const char *at = strchr(text, '@');
@@ -138,9 +148,15 @@ void net_configure(struct sg_net *n, const struct sg_uci *doc)
 {
 	const struct sg_uci_section *s = sg_uci_next(doc, "deployment", NULL);
 	const struct sg_uci_option *servers = s ? sg_uci_option(s, "dmsg_server") : NULL;
+	const char *discovery = s ? sg_uci_get(s, "dmsg_discovery", "") : "";
 	struct sg_url url;
 
-	snprintf(n->discovery, sizeof(n->discovery), "%s", s ? sg_uci_get(s, "dmsg_discovery", "") : "");
+	if (strcmp(n->discovery, discovery) != 0) {
+		snprintf(n->discovery, sizeof(n->discovery), "%s", discovery);
+		n->registered = false;
+		n->own_why[0] = '\0';
+		own_soon(n);
+	}
 	memset(&n->discovery_pk, 0, sizeof(n->discovery_pk));
 	if (sg_url_split(n->discovery, &url) == 0 && strcmp(url.scheme, "dmsg") == 0)
 		(void)sg_pk_parse(n->conf.crypto, url.host, strlen(url.host), &n->discovery_pk);
@@ -445,11 +461,7 @@ void net_disc_update(struct sg_net *n, const struct sg_pk *servers, size_t count
 	n->n_own = SG_MIN(count, SG_ARRAY_LEN(n->own));
 	memcpy(n->own, servers, n->n_own * sizeof(*servers));
 	n->wanted = true;
-	n->own_retry_ms = RETRY_MIN_MS;
-	if (n->own_call)
-		http_cancel(n->own_call);
-	n->own_call = NULL;
-	sg_timer_start(&n->own_timer, SETTLE_MS);
+	own_soon(n);
 }
 
 /* ---- life ------------------------------------------------------------------------------------------------------------- */

@@ -1,0 +1,288 @@
+/*
+ * Our entry in the dmsg discovery: read, written with the next sequence, kept up to date, never written after an error. The
+ * discovery is a fake one behind a dmsg:// URL, so time and bytes are the test's.
+ */
+#include "base/alloc.h"
+#include "base/common.h"
+#include "base/err.h"
+#include "base/hex.h"
+#include "fake/clock.h"
+#include "net/net.h"
+#include "wire/entry.h"
+#include <jansson.h>
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <cmocka.h>
+
+struct world;
+
+/* The discovery's end of one request. */
+struct talk {
+	struct sg_stream pub; /* first */
+	struct world *w;
+	struct sg_defer dialled, answered;
+	struct sg_http *in;
+	bool closed;
+	sg_dialed_fn *done;
+	void *arg;
+};
+
+struct world {
+	struct fake_clock clock;
+	struct sg_loop *loop;
+	struct sg_crypto *c;
+	struct sg_net *net;
+	struct sg_sk sk;
+	struct sg_pk pk, discovery;
+	struct talk talks[64];
+	size_t n_talks, reads, writes;
+	int fail; /* status of every answer instead */
+	bool has;
+	char stored[SG_ENTRY_JSON_MAX];
+	struct sg_disc_entry_full entry;
+};
+
+static void store(struct world *w, struct sg_view body)
+{
+	json_t *json = sg_json_parse(body, NULL);
+
+	assert_non_null(json);
+	assert_int_equal(sg_disc_entry_decode(w->c, json, &w->entry), 0);
+	assert_int_equal(sg_disc_entry_verify(w->c, &w->entry, body), 0);
+	assert_true(sg_pk_equal(&w->entry.pk, &w->pk));
+	snprintf(w->stored, sizeof(w->stored), "%.*s", (int)body.len, (const char *)body.p);
+	w->has = true;
+	json_decref(json);
+}
+
+static void answer(void *arg)
+{
+	struct talk *t = arg;
+	struct world *w = t->w;
+	bool post = strcmp(sg_http_method(t->in), "POST") == 0;
+	struct sg_view body = {NULL, 0};
+	int status = w->fail ? w->fail : post || w->has ? 200 : 404;
+	size_t len;
+	char *out;
+
+	*(post ? &w->writes : &w->reads) += 1;
+	if (post && status == 200)
+		store(w, sg_http_body(t->in));
+	else if (status == 200)
+		body = (struct sg_view){(const uint8_t *)w->stored, strlen(w->stored)};
+	out = sg_http_response(status, (const struct sg_http_header[]){{0}}, body, &len);
+	t->pub.user->on_data(t->pub.user_arg, (struct sg_view){(const uint8_t *)out, len});
+	sg_free(out);
+}
+
+static int talk_send(struct sg_stream *s, const struct iovec *iov, int n)
+{
+	struct talk *t = sg_container_of(s, struct talk, pub);
+	const char *why;
+	size_t used;
+
+	for (int i = 0; i < n; i++) {
+		if (sg_http_feed(t->in, (struct sg_view){iov[i].iov_base, iov[i].iov_len}, &used, &why) == 1)
+			sg_defer_start(t->w->loop, &t->answered);
+	}
+	return 0;
+}
+
+static void talk_want(struct sg_stream *s, bool read)
+{
+	(void)s;
+	(void)read;
+}
+
+static void talk_close(struct sg_stream *s)
+{
+	struct talk *t = sg_container_of(s, struct talk, pub);
+
+	t->closed = true;
+	sg_defer_stop(&t->answered);
+}
+
+static const struct sg_stream_ops talk_ops = {
+	.size = sizeof(talk_ops), .send = talk_send, .want = talk_want, .close = talk_close};
+
+static void dialled(void *arg)
+{
+	struct talk *t = arg;
+
+	t->done(t->arg, &t->pub, 0, "");
+}
+
+static int net_dial(void *ctx, const struct sg_pk *pk, uint16_t port, sg_dialed_fn *done, void *arg)
+{
+	struct world *w = ctx;
+	struct talk *t = &w->talks[w->n_talks++];
+
+	assert_true(w->n_talks < SG_ARRAY_LEN(w->talks));
+	assert_true(sg_pk_equal(pk, &w->discovery));
+	assert_int_equal(port, 80);
+	*t = (struct talk){.pub = {.ops = &talk_ops}, .w = w, .done = done, .arg = arg, .in = sg_http_new(true, 10000)};
+	sg_defer_init(&t->dialled, dialled, t);
+	sg_defer_init(&t->answered, answer, t);
+	sg_defer_start(w->loop, &t->dialled);
+	return 0;
+}
+
+static void net_dial_cancel(void *ctx, void *arg)
+{
+	struct world *w = ctx;
+
+	for (size_t i = 0; i < w->n_talks; i++) {
+		if (w->talks[i].arg == arg)
+			sg_defer_stop(&w->talks[i].dialled);
+	}
+}
+
+static int net_listen(void *ctx, uint16_t port, const struct sg_listener_ops *ops, void *arg)
+{
+	(void)ctx;
+	(void)ops;
+	(void)arg;
+	return port == 80 ? 0 : -EADDRINUSE;
+}
+
+static void net_unlisten(void *ctx, uint16_t port)
+{
+	(void)ctx;
+	(void)port;
+}
+
+static const struct sg_network_ops net_ops = {.size = sizeof(net_ops),
+	.dial = net_dial,
+	.dial_cancel = net_dial_cancel,
+	.listen = net_listen,
+	.unlisten = net_unlisten};
+
+static void run(struct world *w, int64_t ms)
+{
+	for (int64_t at = 0; at < ms; at += 100) {
+		fake_clock_add_ms(&w->clock, 100);
+		for (int i = 0; i < 6; i++)
+			sg_loop_step(w->loop, 0);
+	}
+}
+
+static void configure(struct world *w, bool discovery)
+{
+	char text[300], pk[SG_PK_TEXT];
+	struct sg_uci *doc;
+	int len = snprintf(text, sizeof(text), "config deployment\n");
+
+	if (discovery)
+		len += snprintf(text + len, sizeof(text) - (size_t)len, "\toption dmsg_discovery 'dmsg://%s:80'\n",
+			sg_pk_str(&w->discovery, pk));
+	assert_int_equal(sg_uci_parse(text, (size_t)len, "conf", NULL, NULL, &doc), 0);
+	net_configure(w->net, doc);
+	sg_uci_free(doc);
+}
+
+static int setup(void **state)
+{
+	struct world *w = calloc(1, sizeof(*w));
+	struct sg_net_conf conf;
+	struct sg_sk sk;
+
+	fake_clock_init(&w->clock);
+	w->loop = sg_loop_new(&w->clock.base);
+	w->c = sg_crypto_new(sg_random_system());
+	sg_sk_generate(w->c, &w->sk);
+	assert_int_equal(sg_pk_of(w->c, &w->sk, &w->pk), 0);
+	sg_sk_generate(w->c, &sk);
+	assert_int_equal(sg_pk_of(w->c, &sk, &w->discovery), 0);
+	conf = (struct sg_net_conf){.loop = w->loop, .crypto = w->c, .pk = w->pk, .sk = w->sk};
+	w->net = net_new(&conf);
+	assert_non_null(w->net);
+	net_network_set(w->net, "dmsg", &net_ops, w);
+	*state = w;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct world *w = *state;
+
+	net_network_set(w->net, "dmsg", NULL, NULL);
+	net_free(w->net);
+	for (size_t i = 0; i < w->n_talks; i++)
+		sg_http_free(w->talks[i].in);
+	sg_crypto_free(w->c);
+	sg_loop_free(w->loop);
+	free(w);
+	return 0;
+}
+
+static void written_and_refreshed(void **state)
+{
+	struct world *w = *state;
+
+	configure(w, true);
+	net_disc_update(w->net, &w->discovery, 1);
+	run(w, 1000);
+	assert_int_equal(w->writes, 1);
+	assert_int_equal(w->entry.sequence, 0);
+	assert_int_equal(w->entry.n_servers, 1);
+	run(w, 290000);
+	assert_int_equal(w->writes, 1);
+	run(w, 20000);
+	assert_int_equal(w->writes, 2);
+	assert_int_equal(w->entry.sequence, 1);
+	/* Two changes at once are one write. */
+	net_disc_update(w->net, &w->discovery, 1);
+	net_disc_update(w->net, NULL, 0);
+	run(w, 1000);
+	assert_int_equal(w->writes, 3);
+	assert_int_equal(w->entry.sequence, 2);
+	assert_int_equal(w->entry.n_servers, 0);
+}
+
+/* A sequence that starts anew would lose against the stored one: what was not read is not written. */
+static void nothing_written_after_an_error(void **state)
+{
+	struct world *w = *state;
+
+	configure(w, true);
+	w->fail = 500;
+	net_disc_update(w->net, &w->discovery, 1);
+	run(w, 120000);
+	assert_int_equal(w->writes, 0);
+	assert_in_range(w->reads, 6, 9); /* 1, 2, 4, … 60 s apart */
+	w->fail = 0;
+	run(w, 61000);
+	assert_int_equal(w->writes, 1);
+}
+
+/* A discovery that a reload brought was not told of us until sessions changed, for its timer had run out without one. */
+static void a_discovery_by_reload(void **state)
+{
+	struct world *w = *state;
+
+	configure(w, false);
+	net_disc_update(w->net, &w->discovery, 1);
+	run(w, 10000);
+	assert_int_equal(w->n_talks, 0);
+	configure(w, true);
+	run(w, 1000);
+	assert_int_equal(w->writes, 1);
+	configure(w, true); /* the same again changes nothing */
+	run(w, 1000);
+	assert_int_equal(w->writes, 1);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(written_and_refreshed, setup, teardown),
+		cmocka_unit_test_setup_teardown(nothing_written_after_an_error, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_discovery_by_reload, setup, teardown),
+	};
+
+	json_set_alloc_funcs(sg_malloc, sg_free);
+	return cmocka_run_group_tests_name("disc", tests, NULL, NULL);
+}
