@@ -150,12 +150,15 @@ def requests(box, binary, visors, servers):
     say(f"{REQUESTS} of {REQUESTS} requests answered, {repeats} more did not reach ours; 404 for a path that is not there")
 
 
-def server_killed(visors, servers):
+def servers_killed(visors, servers):
     a, b = servers
     a.kill()
     settled(visors, [b], 20, "one server killed: the other is kept, entries follow")
-    a.start()
-    settled(visors, [a, b], 60, "it is back: sessions with both")
+    b.kill()
+    settled(visors, [], 20, "the other one too: entries name none")
+    for s in servers:
+        s.start()
+    settled(visors, [a, b], 60, "they are back: sessions with both")
 
 
 def discovery_killed(visors, discovery, servers):
@@ -239,11 +242,11 @@ def scenario(binary):
     client = box_on_bridge("client", 21)
     requests(client, binary, visors, servers)
     idle(visors, 30)
-    server_killed(visors, servers)
+    servers_killed(visors, servers)
     discovery_killed(visors, discovery, servers)
     all_killed(visors, discovery, servers)
     ask(client, binary, visors[1], "/health", f'"dmsg_address":"{visors[1].pk}:80"', servers)
-    quiet(visors, 3, "three failures")
+    quiet(visors, 4, "four failures")
     visors.append(without_discovery(servers[0]))
     for v in visors:
         if v.stop() != 0:
