@@ -117,8 +117,9 @@ static int on_headers(http_parser *p)
 	coding = sg_http_header(h, "Transfer-Encoding");
 	if (p->http_major != 1)
 		return refuse(h, SG_EMALF, "it is not HTTP/1");
-	if (p->type == HTTP_RESPONSE && p->status_code / 100 == 1)
-		return refuse(h, SG_EMALF, "it is an interim answer, which nobody asked for");
+	/* 1xx would be an interim answer, which nobody asked for. */
+	if (p->type == HTTP_RESPONSE && (p->status_code < 200 || p->status_code > 599))
+		return refuse(h, SG_EMALF, "its status is no final one");
 	if (count(h, "Content-Length") + count(h, "Transfer-Encoding") > 1)
 		return refuse(h, SG_EMALF, "it states its length twice");
 	if (coding && strcasecmp(coding, "chunked") != 0)

@@ -92,6 +92,8 @@ static void ends(void **state)
 	assert_int_equal(outcome(true, "GET / HTTP/1.1\r\nHost: a\r\n"), SG_EMALF);
 	assert_int_equal(outcome(true, ""), SG_EMALF);
 	/* An interim response is none that we asked for. */
+	assert_int_equal(outcome(false, "HTTP/1.1 002 OK\r\nContent-Length: 0\r\n\r\n"), SG_EMALF);
+	assert_int_equal(outcome(false, "HTTP/1.1 600 Odd\r\nContent-Length: 0\r\n\r\n"), SG_EMALF);
 	assert_int_equal(
 		outcome(false, "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"),
 		SG_EMALF);
