@@ -459,7 +459,8 @@ static void on_own_timer(void *arg)
 void net_disc_update(struct sg_net *n, const struct sg_pk *servers, size_t count)
 {
 	n->n_own = SG_MIN(count, SG_ARRAY_LEN(n->own));
-	memcpy(n->own, servers, n->n_own * sizeof(*servers));
+	if (n->n_own)
+		memcpy(n->own, servers, n->n_own * sizeof(*servers));
 	n->wanted = true;
 	own_soon(n);
 }

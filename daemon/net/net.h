@@ -39,6 +39,7 @@ int net_disc_entry(struct sg_net *n, const void *owner, const struct sg_pk *pk, 
 int net_disc_servers(struct sg_net *n, const void *owner, sg_disc_fn *fn, void *arg);
 /** net_disc_cancel - @any: all questions of the owner, else those with that @arg. Returns how many there were. */
 size_t net_disc_cancel(struct sg_net *n, const void *owner, bool any, const void *arg);
+/** net_disc_update - the servers where others find us, from now on in our entry; @servers may be NULL when there are none. */
 void net_disc_update(struct sg_net *n, const struct sg_pk *servers, size_t count);
 /** net_status - how it stands with each service. Returns new; NULL when memory is out. */
 json_t *net_status(const struct sg_net *n);
