@@ -90,7 +90,7 @@ static int text_get(const json_t *obj, const char *name, char *out, size_t cap)
 		return err;
 	if (v.len >= cap)
 		return SG_ELONG;
-	if (memchr(v.p ? v.p : (const uint8_t *)"", 0, v.len))
+	if (v.len && memchr(v.p, 0, v.len))
 		return SG_EMALF;
 	if (v.len)
 		memcpy(out, v.p, v.len);

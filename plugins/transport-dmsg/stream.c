@@ -398,7 +398,7 @@ static int send_response(struct stream *st, struct sg_view object, const struct 
 static int take_request(struct stream *st, struct sg_view object)
 {
 	const struct listen *l;
-	struct sg_dmsg_request q;
+	struct sg_dmsg_request q = {0};
 	int err = check_request(st, object, &q);
 
 	if (err < 0) {
