@@ -203,13 +203,13 @@ static void answer(struct core *core, struct call *call, json_t *kernel)
 
 	links_each(core->links, count_link, &links);
 	route_each_stream(core->route, count_stream, &streams);
-	call_done(call, json_pack("{s:o, s:s, s:I, s:s, s:I, s:I, s:{s:I, s:I}, s:o, s:o, s:o, s:o}", "pk",
+	call_done(call, json_pack("{s:o, s:s, s:I, s:s, s:I, s:I, s:{s:I, s:I}, s:o, s:o, s:o, s:o, s:o}", "pk",
 				core_pk(&core->pk), "version", SG_VERSION, "uptime_ms",
 				(json_int_t)sg_mono_ms_since(sg_loop_now(core->loop), core->started), "config",
 				core->opt.config, "transports", links, "streams", streams, "memory", "heap",
 				(json_int_t)sg_alloc_live(), "resident", (json_int_t)resident_bytes(), "interfaces",
 				lan_devices(core->conf), "vpn", vpn_status(core), "kernel", kernel, "sandbox",
-				sandbox_status(&core->sandbox)));
+				sandbox_status(&core->sandbox), "services", net_status(core->net)));
 }
 
 struct wait {

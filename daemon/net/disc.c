@@ -347,6 +347,11 @@ size_t net_disc_cancel(struct sg_net *n, const void *owner, bool any, const void
 static void own_later(struct sg_net *n, const char *why)
 {
 	snprintf(n->own_why, sizeof(n->own_why), "%s", why);
+	/* A service's words end up in JSON and on a terminal. */
+	for (char *c = n->own_why; *c; c++) {
+		if ((unsigned char)*c < 0x20 || (unsigned char)*c >= 0x7f)
+			*c = '?';
+	}
 	log_warn("our entry in the dmsg discovery: %s", why);
 	n->registered = false;
 	sg_timer_start(&n->own_timer, n->own_retry_ms);

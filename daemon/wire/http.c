@@ -369,6 +369,10 @@ int sg_url_split(const char *text, struct sg_url *out)
 	memset(out, 0, sizeof(*out));
 	if (!host || !one_line(text, false))
 		return SG_EMALF;
+	for (const char *c = text; *c; c++) {
+		if ((unsigned char)*c >= 0x80)
+			return SG_EMALF;
+	}
 	scheme_len = (size_t)(host - text);
 	host += 3;
 	end = host + strcspn(host, "/?#");
