@@ -124,7 +124,7 @@ static int on_headers(http_parser *p)
 		return refuse(h, SG_EMALF, "it states its length twice");
 	if (coding && strcasecmp(coding, "chunked") != 0)
 		return refuse(h, SG_EMALF, "its transfer encoding is not 'chunked'");
-	if (p->type == HTTP_REQUEST && p->http_minor >= 1 && count(h, "Host") != 1)
+	if (p->type == HTTP_REQUEST && count(h, "Host") != 1)
 		return refuse(h, SG_EMALF, "it has no host, or several");
 	if (p->type == HTTP_REQUEST && p->upgrade)
 		return refuse(h, SG_EMALF, "it wants another protocol");

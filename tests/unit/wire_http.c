@@ -120,6 +120,7 @@ static void two_readers_could_differ(void **state)
 		"GET / HTTP/1.1\nHost: a\n\n",
 		"GET / HTTP/1.1\r\nHost: a\r\n\rX",
 		"GET / HTTP/1.1\r\nHost: a\rX: y\r\n\r\n",
+		"GET / HTTP/1.0\r\n\r\n",
 		"GET / HTTP/2.0\r\nHost: a\r\n\r\n",
 		"GET /a b HTTP/1.1\r\nHost: a\r\n\r\n",
 		"\r\nnonsense\r\n\r\n",
