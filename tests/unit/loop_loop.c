@@ -15,7 +15,7 @@
 
 struct hand_clock {
 	struct sg_clock clock;
-	int64_t ms;
+	_Atomic int64_t ms; /* set by another thread in one of the tests */
 };
 
 static struct sg_mono hand_now(struct sg_clock *c)
