@@ -37,7 +37,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		return 0;
 	request = data[0] & 1;
 	ret = read_in(request, (struct sg_view){data + 1, size - 1}, size, &a);
-	must(ret == read_in(request, (struct sg_view){data + 1, size - 1}, data[0] / 2 + 1, &b));
+	/* Refused is refused: what is found first may depend on the cut. */
+	must((ret == 1) == (read_in(request, (struct sg_view){data + 1, size - 1}, data[0] / 2 + 1, &b) == 1));
 	if (ret == 1) {
 		struct sg_view x = sg_http_body(a), y = sg_http_body(b);
 
