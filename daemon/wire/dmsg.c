@@ -208,8 +208,9 @@ static bool knows(const struct sg_gob_types *types, int64_t id, const char *cons
 	return false;
 }
 
-/* The first value of the stream; bytes behind it are the sender's business. 1, or an error. */
-static int first_value(struct sg_gob_types *types, struct sg_view in, struct sg_reader *r, struct sg_gob_value *out)
+/* The first value of the stream, a struct of ours; bytes behind it are the sender's business. 0, or an error. */
+static int first_value(struct sg_gob_types *types, struct sg_view in, const char *const *names, size_t n,
+	struct sg_reader *r, struct sg_gob_value *out)
 {
 	int ret = 0;
 
@@ -223,7 +224,9 @@ static int first_value(struct sg_gob_types *types, struct sg_view in, struct sg_
 		in.len -= (size_t)used;
 		ret = sg_gob_message(types, message, r, out);
 	}
-	return ret;
+	if (ret < 0)
+		return ret;
+	return knows(types, out->type, names, n) ? 0 : SG_EMALF;
 }
 
 int sg_dmsg_request_decode(const struct sg_crypto *c, struct sg_view gob, struct sg_dmsg_request *out)
@@ -236,9 +239,9 @@ int sg_dmsg_request_decode(const struct sg_crypto *c, struct sg_view gob, struct
 
 	memset(out, 0, sizeof(*out));
 	sg_gob_types_init(&types);
-	err = first_value(&types, gob, &r, &v);
-	if (err > 0)
-		err = knows(&types, v.type, names, SG_ARRAY_LEN(names)) ? read_request(c, &v, out) : SG_EMALF;
+	err = first_value(&types, gob, names, SG_ARRAY_LEN(names), &r, &v);
+	if (err == 0)
+		err = read_request(c, &v, out);
 	if (err == 0 && !sg_reader_done(&r))
 		err = SG_EMALF;
 	sg_gob_types_fini(&types);
@@ -255,12 +258,9 @@ int sg_dmsg_response_decode(struct sg_view gob, struct sg_dmsg_response *out)
 
 	memset(out, 0, sizeof(*out));
 	sg_gob_types_init(&types);
-	err = first_value(&types, gob, &r, &v);
-	if (err > 0) {
-		err = knows(&types, v.type, names, SG_ARRAY_LEN(names)) ? 0 : SG_EMALF;
-		if (err == 0)
-			read_response(&v, out);
-	}
+	err = first_value(&types, gob, names, SG_ARRAY_LEN(names), &r, &v);
+	if (err == 0)
+		read_response(&v, out);
 	if (err == 0 && !sg_reader_done(&r))
 		err = SG_EMALF;
 	sg_gob_types_fini(&types);
