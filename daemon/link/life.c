@@ -237,6 +237,11 @@ const struct sg_pk *link_remote(const struct sg_link *l)
 	return &l->remote;
 }
 
+const struct sg_tpid *link_id(const struct sg_link *l)
+{
+	return &l->id;
+}
+
 const char *link_carrier(const struct sg_link *l)
 {
 	return l->carrier;

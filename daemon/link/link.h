@@ -184,8 +184,11 @@ struct sg_links_user {
 void links_set_user(struct sg_links *ls, const struct sg_links_user *user, void *arg);
 /** links_find - the best live link to a key, or NULL. */
 struct sg_link *links_find(struct sg_links *ls, const struct sg_pk *pk);
+/** links_by_id - the live link that realises a transport, or NULL. */
+struct sg_link *links_by_id(struct sg_links *ls, const struct sg_tpid *id);
 
 const struct sg_pk *link_remote(const struct sg_link *l);
+const struct sg_tpid *link_id(const struct sg_link *l);
 const char *link_carrier(const struct sg_link *l);
 /** link_caps - what both ends can (SG_CAP_…); 0 before the hello and toward others. */
 uint32_t link_caps(const struct sg_link *l);

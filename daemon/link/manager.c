@@ -160,6 +160,17 @@ struct sg_link *links_find(struct sg_links *ls, const struct sg_pk *pk)
 	return NULL;
 }
 
+struct sg_link *links_by_id(struct sg_links *ls, const struct sg_tpid *id)
+{
+	for (struct sg_list *it = ls->links.prev; it != &ls->links; it = it->prev) {
+		struct sg_link *l = sg_container_of(it, struct sg_link, node);
+
+		if (memcmp(l->id.b, id->b, SG_TPID_LEN) == 0)
+			return l;
+	}
+	return NULL;
+}
+
 struct sg_link *links_find_carrier(struct sg_links *ls, const struct sg_pk *pk, const char *carrier)
 {
 	sg_list_for (it, &ls->links) {

@@ -1,7 +1,7 @@
 /*
- * The network `direct`: streams to a neighbour's ports as virtual streams on its link (packet type
- * 16), with credits between our own ends and bounded queues toward others. Routing rules and route
- * groups join here when they come.
+ * Streams by key and port. The network `direct`: virtual streams on the link to a neighbour (packet type 16), with credits
+ * between our own ends and bounded queues toward others. The network `skynet`: route groups, encrypted end to end, over
+ * any number of hops; and the rules by which packets of others pass through.
  *
  * A packet's way:  link → route/receive.c → stream user        stream user → route/send.c → link
  */
@@ -9,6 +9,7 @@
 #define SG_ROUTE_ROUTE_H
 
 #include "link/link.h"
+#include "wire/rule.h"
 #include <skygate/plugin.h>
 
 struct sg_route;
@@ -30,7 +31,7 @@ void route_free(struct sg_route *r);
 
 /** route_listen - 0, -EADDRINUSE or -ENOMEM. @ops and @arg are kept. */
 int route_listen(struct sg_route *r, uint16_t port, const struct sg_listener_ops *ops, void *arg);
-/** route_unlisten - streams that are open stay. */
+/** route_unlisten - streams that are open stay. Listeners serve virtual streams and route groups alike. */
 void route_unlisten(struct sg_route *r, uint16_t port);
 
 /**
@@ -41,6 +42,54 @@ void route_unlisten(struct sg_route *r, uint16_t port);
 int route_dial(struct sg_route *r, const struct sg_pk *pk, uint16_t port, sg_dialed_fn *done, void *arg);
 /** route_dial_cancel - all dials with this @arg; their call-backs do not follow. */
 void route_dial_cancel(struct sg_route *r, const void *arg);
+
+/* ---- rules and route groups --------------------------------------------------------------------------------------- */
+
+/*
+ * What others ask of us on dmsg port 136; net/ has checked who asks. Each returns 0 or a negative code with a sentence in
+ * @why, and then has changed nothing.
+ */
+
+/** route_reserve_ids - @n route ids into @out; nothing is kept under them yet. SG_EFULL: there are no more. */
+int route_reserve_ids(struct sg_route *r, size_t n, uint32_t *out, char *why, size_t why_cap);
+/** route_add_intermediary - all of these rules or none. Their keys were reserved and are not in use. */
+int route_add_intermediary(struct sg_route *r, const struct sg_rule *rules, size_t n, char *why, size_t why_cap);
+/**
+ * route_accept_edge - we are the far end of a new route: its rules are kept from now on, its group waits for the dialler's
+ * handshake and then goes to the listener of desc.dst_port.
+ */
+int route_accept_edge(struct sg_route *r, const struct sg_edge_rules *rules, char *why, size_t why_cap);
+
+/* What a dial wants: a route to desc.dst. desc.src is us. */
+struct sg_route_want {
+	struct sg_route_desc desc;
+	unsigned min_hops;     /* at least so many; 0 and 1: any */
+	int64_t keep_alive_ns; /* for the rules */
+};
+
+/* @rules: borrowed, ours as the dialler's (desc is the inverse of what was wanted); or an error and a sentence. */
+typedef void sg_route_asked_fn(void *arg, const struct sg_edge_rules *rules, int err, const char *why);
+
+/* How routes are set up: net/ finds a path and has the rules made along it. */
+struct sg_route_setup {
+	/* Ends in @fn once, never inside the call. 0 or a negative code. @want: borrowed. */
+	int (*ask)(void *arg, const struct sg_route_want *want, sg_route_asked_fn *fn, void *fn_arg);
+	/* The one question with that @fn_arg; @fn does not follow. */
+	void (*cancel)(void *arg, void *fn_arg);
+};
+
+/** route_set_setup - @ops and @arg are kept; NULL: none any more, what was asked is forgotten. */
+void route_set_setup(struct sg_route *r, const struct sg_route_setup *ops, void *arg);
+
+/**
+ * group_dial - a stream to a port of a key over a route group, network "skynet": asks for a route, then shakes hands at
+ * its ends, together at most SG_GROUP_DIAL_MS. Ends in @done once, never inside this call. 0 or a negative code: -ENOMEM,
+ * SG_EFULL.
+ */
+int group_dial(
+	struct sg_route *r, const struct sg_pk *pk, uint16_t port, unsigned min_hops, sg_dialed_fn *done, void *arg);
+/** group_dial_cancel - all group dials with this @arg; their call-backs do not follow. */
+void group_dial_cancel(struct sg_route *r, const void *arg);
 
 /** route_each_stream - @fn for every open stream, until it returns false. */
 void route_each_stream(

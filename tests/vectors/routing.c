@@ -1,4 +1,4 @@
-/* routing.json: packets. Rules, route setup and route groups wait for their code. */
+/* routing.json: keys, transport ids and packets; rules are in routing_rules.c. Route setup and groups wait for their code. */
 #include "base/common.h"
 #include "base/err.h"
 #include "base/hex.h"
@@ -291,10 +291,10 @@ static void transport_ids(struct run *r, const struct value *v)
 const struct section routing_sections[] = {
 	{"keys", is_named_keys, named_keys, NULL},
 	{"transport_ids", is_map_of_ids, transport_ids, NULL},
-	{"descriptor", NULL, NULL, NO_CODE},
+	{"descriptor", NULL, routing_descriptor, NULL},
 	{"packets", NULL, packets, NULL},
 	{"packet_negative", NULL, packet_negative, NULL},
-	{"rules", NULL, NULL, NO_CODE},
+	{"rules", NULL, routing_rules, NULL},
 	{"forwarding", NULL, NULL, NO_CODE},
 	{"gob_primitives", NULL, NULL, NO_CODE},
 	{"rpc", NULL, NULL, NO_CODE},

@@ -84,6 +84,9 @@ void dmsg_gob_primitives(struct run *r, const struct value *v);
 void dmsg_stream_objects(struct run *r, const struct value *v);
 void dmsg_stream_object_negative(struct run *r, const struct value *v);
 void dmsg_entries(struct run *r, const struct value *v);
+/* routing_rules.c */
+void routing_descriptor(struct run *r, const struct value *v);
+void routing_rules(struct run *r, const struct value *v);
 bool is_transport_noise(const struct value *v);
 void transport_noise_kk(struct run *r, const struct value *v);
 void transport_session(struct run *r, const struct value *v);
