@@ -1,7 +1,9 @@
 """A private network of the existing Go implementation: directory services and visors, each in a box.
 
 Only runs a binary that SKYWIRE_REFERENCE names. Everything hangs on one bridge in the script's own namespace, so the
-script itself reaches every service. Addresses look public because the address resolver refuses others.
+script itself reaches every service. Addresses look public because the address resolver refuses others. The service discovery
+is the opposite: where public callers live it asks on the Internet, and refuses them when that fails. So every box has a
+second, private address on the same bridge, used for the service discovery only.
 """
 
 import glob
@@ -19,7 +21,10 @@ VERSION = "v1.3.29"  # of the configuration files; visors compare only its major
 SERVICES = "203.0.113.1"
 DMSG_DISCOVERY = f"http://{SERVICES}:9090"
 TRANSPORT_DISCOVERY = f"http://{SERVICES}:9091"
+ROUTE_FINDER = f"http://{SERVICES}:9092"
 ADDRESS_RESOLVER = f"http://{SERVICES}:9093"
+UPTIME_TRACKER = f"http://{SERVICES}:9096"  # named and never started: an empty one is busy for minutes
+SERVICE_DISCOVERY = "http://10.99.0.1:9098"
 PACKAGES = {"redis-server": "redis-server", "redis-cli": "redis-tools", "setpriv": "util-linux", "psql": "postgresql-client",
             "ip": "iproute2", "nsenter": "util-linux"}
 
@@ -53,37 +58,50 @@ def get(url):
 
 
 def bridge_up():
+    """The bridge forwards onto itself: a Go vpn-client sends to its gateway even what is on the link."""
     call("ip", "link", "add", "br0", "type", "bridge")
-    call("ip", "addr", "add", "203.0.113.254/24", "dev", "br0")
+    for address in ("203.0.113.254/24", "10.99.0.254/24"):
+        call("ip", "addr", "add", address, "dev", "br0")
     call("ip", "link", "set", "br0", "up")
+    call("sysctl", "-qw", "net.ipv4.ip_forward=1", "net.ipv4.conf.all.send_redirects=0", "net.ipv4.conf.br0.send_redirects=0")
 
 
-def box_on_bridge(name, last):
-    """A box with the address 203.0.113.<last>."""
+def box_on_bridge(name, last, default=True):
+    """A box with the addresses 203.0.113.<last> and 10.99.0.<last>. default: the bridge is its gateway."""
     box = Box(name)
-    link(box, "up0", [f"203.0.113.{last}/24"], None, f"p-{name}", [])
-    call("ip", "link", "set", f"p-{name}", "master", "br0")
-    box.ip("route", "add", "default", "via", "203.0.113.254")
+    link(box, "up0", [f"203.0.113.{last}/24", f"10.99.0.{last}/24"], None, f"p{last}", [])
+    call("ip", "link", "set", f"p{last}", "master", "br0")
+    if default:
+        box.ip("route", "add", "default", "via", "203.0.113.254")
     box.address = f"203.0.113.{last}"
     return box
 
 
-class Services:
-    """redis, PostgreSQL, dmsg discovery, dmsg server, transport discovery, address resolver: what a visor waits for."""
+def no_names():
+    """Nobody resolves names here; that shall fail at once and not after a resolver's patience."""
+    path = SCRATCH + "/resolv.conf"
+    with open(path, "w") as f:
+        f.write("nameserver 127.0.0.1\noptions attempts:1 timeout:1\n")
+    call("mount", "--bind", path, "/etc/resolv.conf")
 
-    def __init__(self, binary, postgres):
-        self.binary, self.box = binary, box_on_bridge("svc", 1)
+
+class Services:
+    """The directory, each service by its name: what it is started with and how one sees that it answers.
+
+    names: which of them start; those of BASIC are what a visor waits for, ALL is a whole network.
+    """
+
+    BASIC = ("dmsg-discovery", "dmsg-server", "transport-discovery", "address-resolver")
+    ALL = BASIC + ("route-finder", "service-discovery", "setup-node", "setup-node-2")
+
+    def __init__(self, binary, postgres, names=BASIC):
+        self.binary, self.box, self.names = binary, box_on_bridge("svc", 1), names
+        self.keys = {n: new_keys(binary) for n in names if n.startswith(("dmsg-server", "setup-node"))}
+        self.programs = {}
         self.start_stores(postgres)
-        self.box.start("dmsg-discovery", binary, "dmsg", "disc", "-a", ":9090", "-t", cwd=SCRATCH)
-        wait_for("dmsg discovery", 20, lambda: get(DMSG_DISCOVERY + "/health"))
-        self.start_dmsg_server()
-        env = dict(os.environ, PG_USER="postgres", PG_PASSWORD="x", PG_DATABASE="tpd")
-        self.box.start("transport-discovery", binary, "svc", "tpd", "-a", ":9091", "--dmsg-disc", DMSG_DISCOVERY, env=env,
-                       cwd=SCRATCH)
-        self.box.start("address-resolver", binary, "svc", "ar", "-a", ":9093", "--dmsg-disc", DMSG_DISCOVERY, cwd=SCRATCH)
-        wait_for("transport discovery", 20, lambda: get(TRANSPORT_DISCOVERY + "/health"))
-        wait_for("address resolver", 20, lambda: get(ADDRESS_RESOLVER + "/health"))
-        wait_for("dmsg server registered", 30, lambda: get(DMSG_DISCOVERY + "/dmsg-discovery/available_servers"))
+        for name in names:
+            self.start(name)
+            self.ready(name)
 
     def start_stores(self, postgres):
         data = SCRATCH + "/pg"
@@ -96,16 +114,60 @@ class Services:
                        "unix_socket_directories=" + data, "-c", "shared_buffers=16MB", cwd="/")
         wait_for("redis", 20, lambda: "PONG" in self.box.run("redis-cli", "ping", check=False))
         wait_for("postgres", 20, lambda: "accepting" in self.box.run(postgres + "/pg_isready", "-h", "127.0.0.1", check=False))
-        self.box.run("psql", "-qh", "127.0.0.1", "-U", "postgres", "-c", "create database tpd", cwd="/")
+        for name in ("tpd", "sd"):
+            self.box.run("psql", "-qh", "127.0.0.1", "-U", "postgres", "-c", "create database " + name, cwd="/")
 
-    def start_dmsg_server(self):
-        pk, sk = new_keys(self.binary)
-        path = SCRATCH + "/dmsg-server.json"
-        with open(path, "w") as f:
-            json.dump({"public_key": pk, "secret_key": sk, "discovery": DMSG_DISCOVERY, "public_address": f"{SERVICES}:8081",
-                       "local_address": ":8081", "health_endpoint_address": ":8082", "log_level": "info",
-                       "update_interval": 0, "max_sessions": 2048}, f)
-        self.box.start("dmsg-server", self.binary, "dmsg", "server", "start", path, cwd=SCRATCH)
+    def command(self, name):
+        """Arguments of the binary, and the database it uses. The route finder reads the transport discovery's table."""
+        disc = ("--dmsg-disc", DMSG_DISCOVERY)
+        return {
+            "dmsg-discovery": (["dmsg", "disc", "-a", ":9090", "-t"], None),
+            "dmsg-server": (["dmsg", "server", "start", SCRATCH + "/dmsg-server.json"], None),
+            "transport-discovery": (["svc", "tpd", "-a", ":9091", *disc], "tpd"),
+            "address-resolver": (["svc", "ar", "-a", ":9093", *disc], None),
+            "route-finder": (["svc", "rf", "-a", ":9092", *disc], "tpd"),
+            "service-discovery": (["svc", "sd", "-a", ":9098", "-d", DMSG_DISCOVERY], "sd"),
+            "setup-node": (["svc", "sn", SCRATCH + "/setup-node.json"], None),
+            "setup-node-2": (["svc", "sn", SCRATCH + "/setup-node-2.json"], None),
+        }[name]
+
+    def start(self, name):
+        if name in self.keys:
+            with open(f"{SCRATCH}/{name}.json", "w") as f:
+                json.dump(self.file(name), f)
+        argv, database = self.command(name)
+        env = dict(os.environ, PG_USER="postgres", PG_PASSWORD="x", PG_DATABASE=database or "")
+        self.programs[name] = self.box.start(name, self.binary, *argv, env=env, cwd=SCRATCH)
+
+    def file(self, name):
+        pk, sk = self.keys[name]
+        if name.startswith("setup-node"):
+            return {"public_key": pk, "secret_key": sk, "transport_discovery": TRANSPORT_DISCOVERY, "log_level": "info",
+                    "dmsg": {"discovery": DMSG_DISCOVERY, "sessions_count": 1, "servers": []}}
+        return {"public_key": pk, "secret_key": sk, "discovery": DMSG_DISCOVERY, "public_address": f"{SERVICES}:8081",
+                "local_address": ":8081", "health_endpoint_address": ":8082", "log_level": "info", "update_interval": 0,
+                "max_sessions": 2048}
+
+    def ready(self, name):
+        """Waits until it answers; a dmsg server and a setup node, until the discovery knows them."""
+        wait_for(name, 40, lambda: self.answers(name))
+
+    def answers(self, name):
+        if not self.programs[name].alive():
+            raise Failed(f"{name} ended:\n{self.programs[name].tail()}")
+        health = {"dmsg-discovery": DMSG_DISCOVERY, "transport-discovery": TRANSPORT_DISCOVERY,
+                  "address-resolver": ADDRESS_RESOLVER, "route-finder": ROUTE_FINDER, "service-discovery": SERVICE_DISCOVERY}
+        if name in health:
+            return get(health[name] + "/health")
+        if name.startswith("dmsg-server"):
+            return self.keys[name][0] in (get(DMSG_DISCOVERY + "/dmsg-discovery/available_servers") or "")
+        return get(f"{DMSG_DISCOVERY}/dmsg-discovery/entry/{self.keys[name][0]}")
+
+    def stop(self, name, sig=signal.SIGKILL):
+        self.programs[name].stop(sig)
+
+    def setup_nodes(self):
+        return [self.keys[n][0] for n in self.names if n.startswith("setup-node")]
 
 
 def new_keys(binary):
@@ -115,15 +177,19 @@ def new_keys(binary):
 
 
 class GoVisor:
-    """One visor of the existing implementation in its own box."""
+    """One visor of the existing implementation in its own box.
 
-    def __init__(self, binary, name, last, keys, table=None):
+    table: public key -> host:port that it may dial by stcp. apps: (name, port, starts by itself, arguments).
+    """
+
+    def __init__(self, binary, name, last, keys, table=None, setup=(), apps=(), default=True):
         self.binary, self.name, (self.pk, self.sk) = binary, name, keys
-        self.box = box_on_bridge(name, last)
-        self.table = table or {}  # public key -> host:port that it may dial by stcp
+        self.box = box_on_bridge(name, last, default)
+        self.table, self.setup, self.apps, self.min_hops = table or {}, list(setup), list(apps), 1
         self.dir = f"{SCRATCH}/{name}.d"
         self.log = f"{SCRATCH}/{name}.log"
         os.mkdir(self.dir)
+        os.symlink(binary, self.dir + "/skywire")  # apps are started by this name
         self.program = None
 
     def config(self):
@@ -136,11 +202,13 @@ class GoVisor:
             "transport": {"discovery": TRANSPORT_DISCOVERY, "address_resolver": ADDRESS_RESOLVER, "public_autoconnect": False,
                           "transport_setup": [], "log_store": {"type": "memory", "location": d + "/tp", "rotation_interval": "168h"},
                           "stcpr_port": 0, "sudph_port": 0},
-            "routing": {"route_setup_nodes": [], "route_finder": f"http://{SERVICES}:9092", "route_finder_timeout": "10s",
-                        "min_hops": 1},
-            "uptime_tracker": {"addr": f"http://{SERVICES}:9096"},
-            "launcher": {"service_discovery": f"http://{SERVICES}:9098", "apps": [], "server_addr": "localhost:5505",
-                         "bin_path": d, "display_node_ip": False},
+            "routing": {"route_setup_nodes": self.setup, "route_finder": ROUTE_FINDER, "route_finder_timeout": "10s",
+                        "min_hops": self.min_hops},
+            "uptime_tracker": {"addr": UPTIME_TRACKER},
+            "launcher": {"service_discovery": SERVICE_DISCOVERY, "server_addr": "localhost:5505", "bin_path": d,
+                         "display_node_ip": False, "apps": [
+                             {"name": name, "binary": "skywire", "args": ["app", name, *args], "auto_start": auto, "port": port}
+                             for name, port, auto, args in self.apps]},
             "survey_whitelist": [], "hypervisors": [], "cli_addr": "localhost:3435", "log_level": "info",
             "local_path": d + "/local", "dmsghttp_server_path": d + "/custom", "stun_servers": [], "shutdown_timeout": "10s",
             "is_public": False, "persistent_transports": [],
@@ -171,17 +239,28 @@ class GoVisor:
     def stop(self):
         self.program.stop(signal.SIGINT, 20)
 
-    def dial(self, pk):
+    def dial(self, pk, kind="stcp"):
         """tp add; returns an empty text when the transport is up, the command's words otherwise."""
-        out = self.cli("tp", "add", "-t", "stcp", pk, check=False, timeout=40)
-        return "" if self.transport(pk) else out.strip() or "no word"
+        out = self.cli("tp", "add", "-f", "-t", kind, pk, check=False, timeout=40)
+        return "" if self.transport(pk, kind) else out.strip() or "no word"
 
-    def transport(self, pk):
-        """The id of its stcp transport with a key, or None."""
+    def transport(self, pk, kind="stcp"):
+        """The id of its transport of that type with a key, or None."""
         for line in self.cli("tp", check=False).splitlines():
             words = line.split()
-            if pk in words and "stcp" in words:
+            if pk in words and kind in words:
                 return next((w for w in words if re.fullmatch(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", w)), None)
+        return None
+
+    def app(self, action, name):
+        return self.cli("visor", "app", action, name, check=False)
+
+    def app_state(self, name):
+        """running, stopped, errored or starting, as it is listed; None where there is no such app."""
+        for line in self.cli("visor", "app", "ls", check=False).splitlines():
+            words = line.split()
+            if name in words:
+                return next((w for w in words if w in ("running", "stopped", "errored", "starting")), line)
         return None
 
     def drop(self, tp_id):

@@ -4,12 +4,16 @@ enter() puts the script into namespaces of its own for network, processes and mo
 files and every process started live inside and vanish together with it, a kill -9 included.
 """
 
+import contextlib
+import ctypes
 import os
 import signal
 import subprocess
 import sys
 import time
 
+CLONE_NEWNET = 0x40000000
+_libc = ctypes.CDLL(None, use_errno=True)
 SCRATCH = "/mnt"  # a tmpfs of our own after enter()
 SKIP = 77
 
@@ -123,8 +127,44 @@ class Box:
     def sysctl(self, **values):
         self.run("sysctl", "-qw", *(f"{k.replace('__', '.')}={v}" for k, v in values.items()))
 
+    @contextlib.contextmanager
+    def entered(self):
+        """The calling thread is inside; a socket opened here stays here."""
+        home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        there = os.open(f"/run/netns/{self.name}", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            _setns(there)
+            yield self
+        finally:
+            _setns(home)
+            os.close(home)
+            os.close(there)
+
+    def pids(self):
+        """Every process whose network is this box's."""
+        inode, found = os.stat(f"/run/netns/{self.name}").st_ino, []
+        for entry in filter(str.isdigit, os.listdir("/proc")):
+            with contextlib.suppress(OSError):
+                if os.stat(f"/proc/{entry}/ns/net").st_ino == inode:
+                    found.append(int(entry))
+        return found
+
+    def cpu(self):
+        """Seconds of CPU time that the processes living here have used so far."""
+        ticks = 0
+        for pid in self.pids():
+            with contextlib.suppress(OSError), open(f"/proc/{pid}/stat") as f:
+                fields = f.read().rpartition(")")[2].split()
+                ticks += int(fields[11]) + int(fields[12])
+        return ticks / os.sysconf("SC_CLK_TCK")
+
     def start(self, name, *argv, log=None, **popen):
         return Program(name, self.inside(*argv), log or f"{SCRATCH}/{self.name}-{name}.log", **popen)
+
+
+def _setns(fd):
+    if _libc.setns(fd, CLONE_NEWNET):
+        raise OSError(ctypes.get_errno(), "setns")
 
 
 def link(a, dev_a, addresses_a, b, dev_b, addresses_b):

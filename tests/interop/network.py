@@ -1,0 +1,216 @@
+"""A whole Skywire network: the directory of the existing implementation, its visors, ours, and a web server behind the exit.
+
+    svc 203.0.113.1       dmsg discovery and server, transport discovery, route finder, address resolver, service discovery,
+      │                   two setup nodes, their stores
+    ──┴── bridge ──┬───────────────┬───────────────┐
+                 client          middle           exit ── 198.51.100.1 ── inet 198.51.100.10: web server
+                 .2x             .3x              .4x
+
+Any number of visors, of either kind, may stand at each of the three places.
+"""
+
+import os
+import sys
+import threading
+import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../netns"))
+
+import reference
+import skygate
+from boxes import SCRATCH, Box, Failed, call, link, wait_for
+from reference import GoVisor, Services, box_on_bridge, bridge_up, new_keys, no_names
+from sglab import web
+
+INET = "198.51.100.10"
+SERVER_PORT, CLIENT_PORT = 44, 43
+PACKAGES = {**reference.PACKAGES, "iptables": "iptables", "nft": "nftables"}
+T0 = time.monotonic()
+
+
+def say(*words):
+    print(f"{time.monotonic() - T0:7.1f} s ", *words, flush=True)
+
+
+class Network:
+    """Brings the directory up; visors are added to it by go_exit() and its like."""
+
+    def __init__(self, binary, postgres):
+        self.binary = binary
+        no_names()
+        bridge_up()
+        self.services = Services(binary, postgres, Services.ALL)
+        self.inet = Box("inet")
+        self.weblog = SCRATCH + "/web-peers.log"
+        self.inet.start("web", sys.executable, os.path.abspath(web.__file__), self.weblog)
+        self.last, self.exits = 20, 0
+
+    def place(self):
+        self.last += 1
+        return self.last
+
+    def go_exit(self, name):
+        v = GoExit(self, name, self.place(), [("vpn-server", SERVER_PORT, True, [])], default=False)
+        self.behind(v.box)
+        return v
+
+    def go_client(self, name, exit_):
+        """Its vpn-client asks this exit and no other."""
+        table = {exit_.pk: f"{exit_.box.address}:7777"}
+        return GoClient(self, name, self.place(), [("vpn-client", CLIENT_PORT, False, ["--srv", exit_.pk])], table)
+
+    def our_exit(self, name):
+        v = OurExit(box_on_bridge(name, self.place(), default=False), name, 64100 + self.last)
+        self.behind(v.box)
+        v.configure(skygate.SERVER_SECTION, ["app-vpn"])
+        return v
+
+    def our_client(self, name):
+        return OurClient(box_on_bridge(name, self.place()), name, 64100 + self.last)
+
+    def behind(self, box):
+        """Puts the web server behind an exit: its own cable to inet, its default route there."""
+        n = self.exits
+        self.exits += 1
+        mine, far = f"198.51.{100 + n}.1", f"198.51.{100 + n}.10"
+        link(box, "inet0", [f"{mine}/24"], self.inet, f"eth{n}", [f"{far}/24"])
+        if n:  # the same server by its one address, through this exit
+            box.ip("route", "add", INET, "via", far, "dev", "inet0")
+        box.ip("route", "add", "default", "via", far, "dev", "inet0")
+        box.sysctl(net__ipv4__ip_forward=1)
+        box.outside = mine  # as whom the web server sees what leaves here
+
+
+class GoExit(GoVisor):
+    kind = "Go"
+
+    def __init__(self, net, name, last, apps, table=None, default=True):
+        super().__init__(net.binary, name, last, new_keys(net.binary), table, net.services.setup_nodes(), apps, default)
+
+    def ready(self):
+        super().ready()
+        wait_for(f"{self.name}: vpn-server", 30, lambda: self.app_state("vpn-server") == "running", every=0.3)
+
+
+class GoClient(GoExit):
+    """Its vpn-client takes what its own box sends."""
+
+    def __init__(self, *more):
+        super().__init__(*more)
+        self.inside = self.box
+
+    def ready(self):
+        GoVisor.ready(self)
+
+    def join(self, exit_, carrier):
+        word = self.dial(exit_.pk, carrier)
+        if word:
+            raise Failed(f"{self.name} cannot make a transport to {exit_.name} by {carrier}: {word}\n{self.program.tail()}")
+
+    def leave(self, exit_, carrier):
+        self.drop(self.transport(exit_.pk, carrier))
+
+    def tunnelled(self):
+        """The half routes are there."""
+        return " dev tun" in self.box.run("ip", "route", "get", INET, check=False)
+
+    def connect(self, seconds=40):
+        """From start to the first answer through the tunnel; the seconds it took."""
+        t0 = time.monotonic()
+        self.app("start", "vpn-client")
+        try:
+            wait_for(f"{self.name}: vpn-client", seconds, lambda: self.tunnelled() and page(self.inside), every=0.1)
+        except Failed as e:
+            raise Failed(f"{e}\n{self.program.tail(20)}") from None
+        return time.monotonic() - t0
+
+    def disconnect(self):
+        self.app("stop", "vpn-client")
+        wait_for(f"{self.name}: routes of the vpn-client gone", 20, lambda: not self.tunnelled(), every=0.1)
+
+
+class OurExit(skygate.Gateway):
+    kind = "our"
+
+
+class OurClient(skygate.Gateway):
+    """A router with a LAN of one machine behind it."""
+
+    kind = "our"
+
+    def __init__(self, box, name, uid):
+        super().__init__(box, name, uid)
+        self.inside = Box(name + "-lan")
+        link(self.inside, "eth0", ["192.168.77.10/24"], box, "lan0", ["192.168.77.1/24"])
+        self.inside.ip("route", "add", "default", "via", "192.168.77.1")
+        box.sysctl(net__ipv4__ip_forward=1)
+        self.configure("", ["app-vpn"])
+
+    def join(self, exit_, carrier):
+        self.configure(skygate.peer_section("exit", exit_.pk, f"{exit_.box.address}:7777")
+                       + skygate.client_section(["exit"], INET), ["app-vpn"])
+        self.ask("config.reload")
+        self.disconnect()
+
+    def leave(self, exit_, carrier):
+        self.configure("", ["app-vpn"])
+        self.ask("config.reload")
+
+    def connect(self, seconds=40):
+        """From start to the first answer through the tunnel; the seconds it took."""
+        t0 = time.monotonic()
+        self.ask("vpn.start")
+        try:
+            wait_for(f"{self.name}: VPN", seconds, lambda: self.vpn()["state"] == "connected" and page(self.inside))
+        except Failed as e:
+            raise Failed(f"{e}; it says {self.vpn()}\n{self.program.tail(20)}") from None
+        return time.monotonic() - t0
+
+    def disconnect(self):
+        self.ask("vpn.stop")
+        wait_for(f"{self.name}: armed", 10, lambda: self.vpn()["state"] == "armed")
+
+
+def connect(box, port=web.PORT, timeout=10.0):
+    return web.connect(box, INET, port, timeout)
+
+
+def page(box, timeout=2.0):
+    """Whom the web server sees when this box asks, or None."""
+    text = web.fetch(box, INET, timeout)
+    return text.split()[-1].rstrip(".") if text else None
+
+
+def move(box, how, total, connections=1, timeout=120):
+    """total bytes by web.download or web.upload over so many connections, hash compared; the seconds it took."""
+    failures = []
+
+    def one():
+        try:
+            with connect(box, timeout=timeout) as sock:
+                if not how(sock, total // connections):
+                    failures.append("the hash is not the sender's")
+        except OSError as error:
+            failures.append(repr(error))
+
+    t0 = time.monotonic()
+    threads = [threading.Thread(target=one, daemon=True) for _ in range(connections)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    if failures:
+        raise Failed(f"{len(failures)} of {connections} transfers of {total >> 20} MiB broke: {failures[0]}")
+    return time.monotonic() - t0
+
+
+def throughput(name, box, total, ends):
+    """Down and up through a tunnel, in Mbit/s, and the CPU seconds that each end's box used per GB. ends: {name: box}."""
+    rates = {}
+    for word, how in (("down", web.download), ("up", web.upload)):
+        before = {n: b.cpu() for n, b in ends.items()}
+        took = move(box, how, total)
+        rates[word] = total * 8 / took / 1e6
+        used = ", ".join(f"{n} {(b.cpu() - before[n]) / (total / 1e9):.1f}" for n, b in ends.items())
+        say(f"{name}: {total >> 20} MiB {word} at {rates[word]:.0f} Mbit/s; CPU seconds per GB: {used}")
+    return rates
