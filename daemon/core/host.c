@@ -315,6 +315,10 @@ void host_unlisten(struct sg_inst *inst)
 		sg_list_remove(&l->node);
 		sg_free(l);
 	}
+	for (const struct sg_provide *v = inst->plugin->desc->provides; v->kind != SG_PROVIDE_END; v++) {
+		if (v->kind == SG_CARRIER && inst->core->net)
+			(void)net_bind(inst->core->net, v->name, 0);
+	}
 }
 
 void host_release(struct sg_inst *inst)
@@ -329,7 +333,8 @@ void host_release(struct sg_inst *inst)
 	if (inst->core->netd)
 		questions = netd_forget(inst->core->netd, inst);
 	if (inst->core->net)
-		questions += net_disc_cancel(inst->core->net, inst, true, NULL);
+		questions += net_disc_cancel(inst->core->net, inst, true, NULL) +
+			     net_resolve_cancel(inst->core->net, inst, true, NULL);
 	if (dials || questions)
 		log_warn("%s left %zu dial%s and %zu question%s behind", inst->plugin->desc->name, dials,
 			dials == 1 ? "" : "s", questions, questions == 1 ? "" : "s");
@@ -362,6 +367,22 @@ static void host_disc_update(struct sg_inst *inst, const struct sg_pk *servers, 
 	net_disc_update(inst->core->net, servers, n);
 }
 
+static int host_resolve(
+	struct sg_inst *inst, const char *carrier, const struct sg_pk *pk, sg_resolved_fn *fn, void *arg)
+{
+	return net_resolve(inst->core->net, inst, carrier, pk, fn, arg);
+}
+
+static void host_resolve_cancel(struct sg_inst *inst, void *arg)
+{
+	net_resolve_cancel(inst->core->net, inst, false, arg);
+}
+
+static int host_bind(struct sg_inst *inst, const char *carrier, uint16_t port)
+{
+	return net_bind(inst->core->net, carrier, port);
+}
+
 const struct sg_host core_host = {
 	.size = sizeof(struct sg_host),
 	.loop = host_loop,
@@ -384,5 +405,8 @@ const struct sg_host core_host = {
 	.disc_servers = host_disc_servers,
 	.disc_cancel = host_disc_cancel,
 	.disc_update = host_disc_update,
+	.resolve = host_resolve,
+	.resolve_cancel = host_resolve_cancel,
+	.bind = host_bind,
 	.stopped = host_stopped,
 };

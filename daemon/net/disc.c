@@ -11,8 +11,7 @@
 #include "base/err.h"
 #include "base/hex.h"
 #include "base/log.h"
-#include "net/net.h"
-#include "net/serve.h"
+#include "net/internal.h"
 #include "wire/entry.h"
 
 #include <time.h>
@@ -25,7 +24,6 @@ SG_LOG_TOPIC("net");
 #define RETRY_MIN_MS  1000
 #define RETRY_MAX_MS  60000
 #define SETTLE_MS     200 /* several sessions come up together: one write */
-#define SERVERS_MAX   64
 #define ENTRY_VERSION "0.0.1"
 
 struct query {
@@ -40,58 +38,19 @@ struct query {
 	void *arg;
 };
 
-struct sg_net {
-	struct sg_net_conf conf;
-	struct sg_http_client *http;
-	struct sg_serve *serve;
-	char discovery[300];       /* URL, "" when there is none */
-	struct sg_pk discovery_pk; /* of a dmsg:// URL */
-	size_t n_servers;
-	struct sg_disc_entry servers[SERVERS_MAX]; /* configured */
-	struct sg_list queries;
-
-	/* Our own entry. */
-	struct sg_pk own[16];
-	size_t n_own;
-	bool wanted; /* a network asked for it at least once */
-	struct sg_timer own_timer;
-	struct http_call *own_call;
-	int64_t own_retry_ms;
-	uint64_t own_sequence;
-	bool registered;
-	char own_why[300];
-};
-
 /* ---- configuration -------------------------------------------------------------------------------------------------- */
-
-static const struct sg_option options[] = {{.section = "deployment", .help = "the network's services"},
-	{.section = "deployment",
-		.name = "dmsg_discovery",
-		.type = SG_OPT_STRING,
-		.help = "URL of the dmsg discovery: http://HOST[:PORT] or dmsg://KEY:80"},
-	{.section = "deployment",
-		.name = "dmsg_server",
-		.type = SG_OPT_STRING,
-		.flags = SG_OPT_LIST,
-		.help = "KEY@HOST:PORT of a dmsg server, used without asking any discovery"},
-	{0}};
-
-const struct sg_option *net_options(void)
-{
-	return options;
-}
 
 /* Our entry is to be written, with what is true then. */
 static void own_soon(struct sg_net *n)
 {
-	if (n->own_call)
-		http_cancel(n->own_call);
-	n->own_call = NULL;
-	n->own_retry_ms = RETRY_MIN_MS;
-	sg_timer_start(&n->own_timer, SETTLE_MS);
+	if (n->own.call)
+		http_cancel(n->own.call);
+	n->own.call = NULL;
+	n->own.retry_ms = RETRY_MIN_MS;
+	sg_timer_start(&n->own.timer, SETTLE_MS);
 }
 
-static int server_parse(const struct sg_crypto *c, const char *text, struct sg_disc_entry *out)
+int disc_server_parse(const struct sg_crypto *c, const char *text, struct sg_disc_entry *out)
 {
 	const char *at = strchr(text, '@');
 	struct sg_url url;
@@ -108,53 +67,16 @@ static int server_parse(const struct sg_crypto *c, const char *text, struct sg_d
 	return 0;
 }
 
-static void findf(sg_uci_report_fn *report, void *arg, const struct sg_uci *doc, unsigned line, const char *what,
-	const char *value, const char *accepted)
+void disc_configure(struct sg_net *n, const struct sg_uci_section *s)
 {
-	char text[700];
-
-	snprintf(text, sizeof(text), "%s:%u: deployment: option %s: '%s' is not accepted\n  accepted: %s", doc->file,
-		line, what, value, accepted);
-	report(arg, line, text);
-}
-
-size_t net_check(const struct sg_crypto *c, const struct sg_uci *doc, sg_uci_report_fn *report, void *arg)
-{
-	const struct sg_uci_section *s = sg_uci_next(doc, "deployment", NULL);
-	const struct sg_uci_option *url = s ? sg_uci_option(s, "dmsg_discovery") : NULL;
-	const struct sg_uci_option *servers = s ? sg_uci_option(s, "dmsg_server") : NULL;
-	struct sg_disc_entry e;
-	size_t found = 0;
-
-	if (url && !http_url_ok(sg_uci_get(s, "dmsg_discovery", ""))) {
-		findf(report, arg, doc, url->line, "dmsg_discovery", sg_uci_get(s, "dmsg_discovery", ""),
-			"http://HOST[:PORT], dmsg://KEY:80");
-		found++;
-	}
-	if (!servers)
-		return found;
-	sg_list_for (it, &servers->values) {
-		const struct sg_uci_value *v = sg_container_of(it, struct sg_uci_value, node);
-
-		if (server_parse(c, v->text, &e) == 0)
-			continue;
-		findf(report, arg, doc, v->line, "dmsg_server", v->text, "KEY@HOST:PORT");
-		found++;
-	}
-	return found;
-}
-
-void net_configure(struct sg_net *n, const struct sg_uci *doc)
-{
-	const struct sg_uci_section *s = sg_uci_next(doc, "deployment", NULL);
 	const struct sg_uci_option *servers = s ? sg_uci_option(s, "dmsg_server") : NULL;
 	const char *discovery = s ? sg_uci_get(s, "dmsg_discovery", "") : "";
 	struct sg_url url;
 
 	if (strcmp(n->discovery, discovery) != 0) {
 		snprintf(n->discovery, sizeof(n->discovery), "%s", discovery);
-		n->registered = false;
-		n->own_why[0] = '\0';
+		n->own.registered = false;
+		n->own.why[0] = '\0';
 		own_soon(n);
 	}
 	memset(&n->discovery_pk, 0, sizeof(n->discovery_pk));
@@ -166,7 +88,8 @@ void net_configure(struct sg_net *n, const struct sg_uci *doc)
 	sg_list_for (it, &servers->values) {
 		const struct sg_uci_value *v = sg_container_of(it, struct sg_uci_value, node);
 
-		if (n->n_servers < SERVERS_MAX && server_parse(n->conf.crypto, v->text, &n->servers[n->n_servers]) == 0)
+		if (n->n_servers < NET_SERVERS_MAX &&
+			disc_server_parse(n->conf.crypto, v->text, &n->servers[n->n_servers]) == 0)
 			n->n_servers++;
 	}
 }
@@ -247,7 +170,7 @@ static void entry_in(struct query *q, const json_t *json)
 
 static void servers_in(struct query *q, const json_t *json)
 {
-	size_t want = SG_MIN(json_array_size(json), (size_t)SERVERS_MAX), count = 0;
+	size_t want = SG_MIN(json_array_size(json), (size_t)NET_SERVERS_MAX), count = 0;
 	struct sg_disc_entry *list = sg_calloc(want, sizeof(*list));
 	struct sg_disc_entry_full full;
 
@@ -346,16 +269,16 @@ size_t net_disc_cancel(struct sg_net *n, const void *owner, bool any, const void
 
 static void own_later(struct sg_net *n, const char *why)
 {
-	snprintf(n->own_why, sizeof(n->own_why), "%s", why);
+	snprintf(n->own.why, sizeof(n->own.why), "%s", why);
 	/* A service's words end up in JSON and on a terminal. */
-	for (char *c = n->own_why; *c; c++) {
+	for (char *c = n->own.why; *c; c++) {
 		if ((unsigned char)*c < 0x20 || (unsigned char)*c >= 0x7f)
 			*c = '?';
 	}
 	log_warn("our entry in the dmsg discovery: %s", why);
-	n->registered = false;
-	sg_timer_start(&n->own_timer, n->own_retry_ms);
-	n->own_retry_ms = SG_MIN(2 * n->own_retry_ms, (int64_t)RETRY_MAX_MS);
+	n->own.registered = false;
+	sg_timer_start(&n->own.timer, n->own.retry_ms);
+	n->own.retry_ms = SG_MIN(2 * n->own.retry_ms, (int64_t)RETRY_MAX_MS);
 }
 
 static int64_t wall_ns(void)
@@ -371,7 +294,7 @@ static void on_posted(void *arg, const struct http_answer *a)
 	struct sg_net *n = arg;
 	char why[200];
 
-	n->own_call = NULL;
+	n->own.call = NULL;
 	if (a->err < 0) {
 		own_later(n, a->why);
 		return;
@@ -382,12 +305,12 @@ static void on_posted(void *arg, const struct http_answer *a)
 		own_later(n, why);
 		return;
 	}
-	if (!n->registered)
-		log_info("registered at the dmsg discovery, %zu server%s", n->n_own, n->n_own == 1 ? "" : "s");
-	n->registered = true;
-	n->own_why[0] = '\0';
-	n->own_retry_ms = RETRY_MIN_MS;
-	sg_timer_start(&n->own_timer, REFRESH_MS);
+	if (!n->own.registered)
+		log_info("registered at the dmsg discovery, %zu server%s", n->own.n, n->own.n == 1 ? "" : "s");
+	n->own.registered = true;
+	n->own.why[0] = '\0';
+	n->own.retry_ms = RETRY_MIN_MS;
+	sg_timer_start(&n->own.timer, REFRESH_MS);
 }
 
 static void own_post(struct sg_net *n, uint64_t sequence)
@@ -398,7 +321,7 @@ static void own_post(struct sg_net *n, uint64_t sequence)
 		.timestamp = wall_ns(),
 		.pk = n->conf.pk,
 		.is_client = true,
-		.n_servers = n->n_own,
+		.n_servers = n->own.n,
 		.client_type = "visor"};
 	char text[SG_ENTRY_JSON_MAX];
 	struct http_ask ask = {.method = "POST",
@@ -408,14 +331,14 @@ static void own_post(struct sg_net *n, uint64_t sequence)
 		.timeout_ms = ASK_MS};
 	int len;
 
-	memcpy(e.servers, n->own, n->n_own * sizeof(n->own[0]));
+	memcpy(e.servers, n->own.servers, n->own.n * sizeof(n->own.servers[0]));
 	len = sg_disc_entry_sign(n->conf.crypto, &n->conf.sk, &e);
 	if (len == 0)
 		len = sg_disc_entry_encode(&e, true, text, sizeof(text));
 	if (len > 0) {
 		ask.body = (struct sg_view){(const uint8_t *)text, (size_t)len};
-		n->own_sequence = sequence;
-		len = http_ask(n->http, &ask, on_posted, n, &n->own_call);
+		n->own.sequence = sequence;
+		len = http_ask(n->http, &ask, on_posted, n, &n->own.call);
 	}
 	if (len < 0)
 		own_later(n, sg_strerror(len));
@@ -428,7 +351,7 @@ static void on_own(void *arg, const struct http_answer *a)
 	json_t *json;
 	int err;
 
-	n->own_call = NULL;
+	n->own.call = NULL;
 	if (a->err < 0) {
 		own_later(n, a->why);
 		return;
@@ -453,67 +376,35 @@ static void on_own_timer(void *arg)
 	struct http_ask ask = {.method = "GET", .base = n->discovery, .path = path, .timeout_ms = ASK_MS};
 	int err;
 
-	if (!n->discovery[0] || !n->wanted || n->own_call)
+	if (!n->discovery[0] || !n->own.wanted || n->own.call)
 		return;
 	snprintf(path, sizeof(path), PREFIX "/entry/%s", sg_pk_str(&n->conf.pk, pk));
-	err = http_ask(n->http, &ask, on_own, n, &n->own_call);
+	err = http_ask(n->http, &ask, on_own, n, &n->own.call);
 	if (err < 0)
 		own_later(n, sg_strerror(err));
 }
 
 void net_disc_update(struct sg_net *n, const struct sg_pk *servers, size_t count)
 {
-	n->n_own = SG_MIN(count, SG_ARRAY_LEN(n->own));
-	if (n->n_own)
-		memcpy(n->own, servers, n->n_own * sizeof(*servers));
-	n->wanted = true;
+	n->own.n = SG_MIN(count, SG_ARRAY_LEN(n->own.servers));
+	if (n->own.n)
+		memcpy(n->own.servers, servers, n->own.n * sizeof(*servers));
+	n->own.wanted = true;
 	own_soon(n);
 }
 
 /* ---- life ------------------------------------------------------------------------------------------------------------- */
 
-struct sg_net *net_new(const struct sg_net_conf *conf)
+void disc_init(struct sg_net *n)
 {
-	struct sg_net *n = sg_calloc(1, sizeof(*n));
-
-	if (!n)
-		return NULL;
-	n->conf = *conf;
-	n->own_retry_ms = RETRY_MIN_MS;
+	n->own.retry_ms = RETRY_MIN_MS;
 	sg_list_init(&n->queries);
-	sg_timer_init(&n->own_timer, conf->loop, on_own_timer, n);
-	n->http = http_client_new(conf->loop, conf->crypto);
-	n->serve = serve_new(conf->loop, &n->conf.pk);
-	if (!n->http || !n->serve) {
-		net_free(n);
-		return NULL;
-	}
-	return n;
+	sg_timer_init(&n->own.timer, n->conf.loop, on_own_timer, n);
 }
 
-void net_free(struct sg_net *n)
+void disc_fini(struct sg_net *n)
 {
-	if (!n)
-		return;
 	while (!sg_list_empty(&n->queries))
 		query_free(sg_container_of(n->queries.next, struct query, node));
-	sg_timer_stop(&n->own_timer);
-	serve_free(n->serve);
-	http_client_free(n->http);
-	sg_wipe(&n->conf.sk, sizeof(n->conf.sk));
-	sg_free(n);
-}
-
-void net_network_set(struct sg_net *n, const char *name, const struct sg_network_ops *ops, void *ctx)
-{
-	if (strcmp(name, "dmsg") != 0)
-		return;
-	http_client_network(n->http, ops, ctx);
-	serve_network(n->serve, ops, ctx);
-}
-
-json_t *net_status(const struct sg_net *n)
-{
-	return json_pack("{s:{s:s,s:b,s:s,s:I}}", "dmsg_discovery", "url", n->discovery, "registered", n->registered,
-		"reason", n->own_why, "sequence", (json_int_t)n->own_sequence);
+	sg_timer_stop(&n->own.timer);
 }

@@ -1,8 +1,9 @@
 /*
- * The network's directory services, seen by this visor. Now: the dmsg discovery. One object per daemon, on its loop.
+ * The network's directory services, seen by this visor. One object per daemon, on its loop.
  *
- * Configuration: config deployment: option dmsg_discovery (URL), list dmsg_server ('KEY@HOST:PORT'). Servers that are
- * configured are used without any discovery, so that dmsg comes up when nothing answers yet.
+ * Configuration: config deployment: URLs of the services, list dmsg_server ('KEY@HOST:PORT'), list setup_node. Servers that
+ * are configured are used without any discovery, so that dmsg comes up when nothing answers yet. A service that is down
+ * stops nothing: what it answered last is used, and it is asked again with growing pauses.
  */
 #ifndef SG_NET_NET_H
 #define SG_NET_NET_H
@@ -41,6 +42,14 @@ int net_disc_servers(struct sg_net *n, const void *owner, sg_disc_fn *fn, void *
 size_t net_disc_cancel(struct sg_net *n, const void *owner, bool any, const void *arg);
 /** net_disc_update - the servers where others find us, from now on in our entry; @servers may be NULL when there are none. */
 void net_disc_update(struct sg_net *n, const struct sg_pk *servers, size_t count);
+
+/* The address resolver; see struct sg_host. @owner and @arg as above. */
+int net_resolve(
+	struct sg_net *n, const void *owner, const char *type, const struct sg_pk *pk, sg_resolved_fn *fn, void *arg);
+size_t net_resolve_cancel(struct sg_net *n, const void *owner, bool any, const void *arg);
+/** net_bind - keeps @port of that carrier bound from now on; 0: not any more. 0, -ENOTSUP or -ENOMEM. */
+int net_bind(struct sg_net *n, const char *type, uint16_t port);
+
 /** net_status - how it stands with each service. Returns new; NULL when memory is out. */
 json_t *net_status(const struct sg_net *n);
 

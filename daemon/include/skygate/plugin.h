@@ -77,6 +77,9 @@ struct sg_disc_entry {
 /* Ends a question to the discovery, once, never inside the call that asked. Entries borrowed; @why is a sentence. */
 typedef void sg_disc_fn(void *arg, int err, const struct sg_disc_entry *entries, size_t n, const char *why);
 
+/* Ends a question to the address resolver, once, never inside the call that asked. Borrowed; in the order to dial. */
+typedef void sg_resolved_fn(void *arg, int err, const struct sg_addr *addrs, size_t n, const char *why);
+
 /* ---- options: the host validates the whole file before anything starts ---------------------------------------- */
 
 enum sg_option_type {
@@ -207,6 +210,14 @@ struct sg_host {
 	void (*disc_cancel)(struct sg_inst *, void *arg);
 	/* The servers where others find us now: our entry is signed and kept up to date with them. */
 	void (*disc_update)(struct sg_inst *, const struct sg_pk *servers, size_t n);
+
+	/*
+	 * For carriers whose addresses are found by key: the address resolver. bind: others find @port of this carrier from
+	 * now on; it is kept bound, retried and repeated; 0 takes it back.
+	 */
+	int (*resolve)(struct sg_inst *, const char *carrier, const struct sg_pk *, sg_resolved_fn *, void *arg);
+	void (*resolve_cancel)(struct sg_inst *, void *arg);
+	int (*bind)(struct sg_inst *, const char *carrier, uint16_t port);
 
 	/* Ends stop(): nothing of the instance is in flight any more. */
 	void (*stopped)(struct sg_inst *);

@@ -1,0 +1,77 @@
+/*
+ * What the files of net/ share.
+ *
+ *	net.c       life, configuration                       disc.c      the dmsg discovery
+ *	service.c   requests to one service, signed or not    resolver.c  the address resolver
+ *	http.c      one request     serve.c  what we answer   address.c   which addresses are ours
+ */
+#ifndef SG_NET_INTERNAL_H
+#define SG_NET_INTERNAL_H
+
+#include "base/list.h"
+#include "net/net.h"
+#include "net/serve.h"
+#include "net/service.h"
+#include "wire/resolver.h"
+
+#define NET_SERVERS_MAX 64
+#define NET_URL_MAX     300
+
+struct resolver;
+
+/* Our own entry in the dmsg discovery. */
+struct own_entry {
+	struct sg_pk servers[16];
+	size_t n;
+	bool wanted; /* a network asked for it at least once */
+	struct sg_timer timer;
+	struct http_call *call;
+	int64_t retry_ms;
+	uint64_t sequence;
+	bool registered;
+	char why[300];
+};
+
+struct sg_net {
+	struct sg_net_conf conf;
+	struct sg_http_client *http;
+	struct sg_serve *serve;
+	struct service_env env;
+	char public_ip[SG_IP_TEXT]; /* "" when unknown */
+	struct service *ar;
+	struct resolver *resolver;
+
+	/* The dmsg discovery. */
+	char discovery[NET_URL_MAX]; /* URL, "" when there is none */
+	struct sg_pk discovery_pk;   /* of a dmsg:// URL */
+	size_t n_servers;
+	struct sg_disc_entry servers[NET_SERVERS_MAX]; /* configured */
+	struct sg_list queries;
+	struct own_entry own;
+};
+
+/* ---- disc.c ---- */
+
+void disc_init(struct sg_net *n);
+void disc_fini(struct sg_net *n);
+/** disc_configure - URL and servers are those of @s (may be NULL). */
+void disc_configure(struct sg_net *n, const struct sg_uci_section *s);
+/** disc_server_parse - "KEY@HOST:PORT". 0 or SG_EMALF. */
+int disc_server_parse(const struct sg_crypto *c, const char *text, struct sg_disc_entry *out);
+
+/* ---- resolver.c ---- */
+
+/** resolver_new - NULL when memory is out. */
+struct resolver *resolver_new(struct sg_net *n);
+void resolver_free(struct resolver *r);
+/** resolver_moved - its URL or our public address changed: what is bound is bound again. */
+void resolver_moved(struct resolver *r);
+
+/* ---- address.c ---- */
+
+/** address_list - of our interfaces, loopback too, link-local not. Returns how many. */
+size_t address_list(char (*out)[SG_IP_TEXT], size_t max);
+/** address_public - IPv4 that others can reach: not private, loopback or link-local. */
+bool address_public(const char *ip);
+
+#endif

@@ -1,0 +1,181 @@
+/* Life and configuration of net/. */
+#include "base/alloc.h"
+#include "base/common.h"
+#include "base/err.h"
+#include "base/log.h"
+#include "net/internal.h"
+
+/* ---- configuration -------------------------------------------------------------------------------------------------- */
+
+#define URL_HELP "http://HOST[:PORT] or dmsg://KEY:80"
+
+static const struct sg_option options[] = {{.section = "deployment", .help = "the network's services"},
+	{.section = "deployment",
+		.name = "dmsg_discovery",
+		.type = SG_OPT_STRING,
+		.help = "URL of the dmsg discovery: " URL_HELP},
+	{.section = "deployment",
+		.name = "dmsg_server",
+		.type = SG_OPT_STRING,
+		.flags = SG_OPT_LIST,
+		.help = "KEY@HOST:PORT of a dmsg server, used without asking any discovery"},
+	{.section = "deployment",
+		.name = "address_resolver",
+		.type = SG_OPT_STRING,
+		.help = "URL of the address resolver, which stcpr needs: " URL_HELP},
+	{.section = "deployment",
+		.name = "transport_discovery",
+		.type = SG_OPT_STRING,
+		.help = "URL of the transport discovery, where transports are registered: " URL_HELP},
+	{.section = "deployment",
+		.name = "route_finder",
+		.type = SG_OPT_STRING,
+		.help = "URL of the route finder, for routes over other visors: " URL_HELP},
+	{.section = "deployment",
+		.name = "service_discovery",
+		.type = SG_OPT_STRING,
+		.help = "URL of the service discovery, where exits are found and offered: " URL_HELP},
+	{.section = "deployment",
+		.name = "uptime_tracker",
+		.type = SG_OPT_STRING,
+		.help = "URL of the uptime tracker; without one nothing is reported: " URL_HELP},
+	{.section = "deployment",
+		.name = "setup_node",
+		.type = SG_OPT_PK,
+		.flags = SG_OPT_LIST,
+		.help = "key of a node that sets up routes, for us and through us"},
+	{.section = "deployment",
+		.name = "public_ip",
+		.type = SG_OPT_IP4,
+		.help = "the address under which others reach this machine, where it cannot be found out"},
+	{0}};
+
+const struct sg_option *net_options(void)
+{
+	return options;
+}
+
+static void findf(sg_uci_report_fn *report, void *arg, const struct sg_uci *doc, unsigned line, const char *what,
+	const char *value, const char *accepted)
+{
+	char text[700];
+
+	snprintf(text, sizeof(text), "%s:%u: deployment: option %s: '%s' is not accepted\n  accepted: %s", doc->file,
+		line, what, value, accepted);
+	report(arg, line, text);
+}
+
+static const char *const urls[] = {"dmsg_discovery", "address_resolver", "transport_discovery", "route_finder",
+	"service_discovery", "uptime_tracker"};
+
+size_t net_check(const struct sg_crypto *c, const struct sg_uci *doc, sg_uci_report_fn *report, void *arg)
+{
+	const struct sg_uci_section *s = sg_uci_next(doc, "deployment", NULL);
+	const struct sg_uci_option *servers = s ? sg_uci_option(s, "dmsg_server") : NULL;
+	struct sg_disc_entry e;
+	size_t found = 0;
+
+	for (size_t i = 0; s && i < SG_ARRAY_LEN(urls); i++) {
+		const struct sg_uci_option *o = sg_uci_option(s, urls[i]);
+		const char *url = sg_uci_get(s, urls[i], "");
+
+		if (!o || (http_url_ok(url) && strlen(url) < NET_URL_MAX))
+			continue;
+		findf(report, arg, doc, o->line, urls[i], url, "http://HOST[:PORT], dmsg://KEY:80");
+		found++;
+	}
+	if (!servers)
+		return found;
+	sg_list_for (it, &servers->values) {
+		const struct sg_uci_value *v = sg_container_of(it, struct sg_uci_value, node);
+
+		if (disc_server_parse(c, v->text, &e) == 0)
+			continue;
+		findf(report, arg, doc, v->line, "dmsg_server", v->text, "KEY@HOST:PORT");
+		found++;
+	}
+	return found;
+}
+
+void net_configure(struct sg_net *n, const struct sg_uci *doc)
+{
+	const struct sg_uci_section *s = sg_uci_next(doc, "deployment", NULL);
+	const char *ip = s ? sg_uci_get(s, "public_ip", "") : "";
+	bool moved;
+
+	disc_configure(n, s);
+	moved = service_set_url(n->ar, s ? sg_uci_get(s, "address_resolver", "") : "");
+	if (ip[0] && strcmp(n->public_ip, ip) != 0) {
+		snprintf(n->public_ip, sizeof(n->public_ip), "%s", ip);
+		moved = true;
+	}
+	if (moved)
+		resolver_moved(n->resolver);
+}
+
+/* ---- life ------------------------------------------------------------------------------------------------------------- */
+
+/* What is known without asking: an interface with an address that others reach. */
+static void look_for_public_ip(struct sg_net *n)
+{
+	char list[SG_VISOR_ADDRESSES][SG_IP_TEXT];
+	size_t count = address_list(list, SG_VISOR_ADDRESSES);
+
+	for (size_t i = 0; i < count && !n->public_ip[0]; i++) {
+		if (address_public(list[i]))
+			memcpy(n->public_ip, list[i], sizeof(n->public_ip));
+	}
+}
+
+struct sg_net *net_new(const struct sg_net_conf *conf)
+{
+	struct sg_net *n = sg_calloc(1, sizeof(*n));
+
+	if (!n)
+		return NULL;
+	n->conf = *conf;
+	disc_init(n);
+	look_for_public_ip(n);
+	n->http = http_client_new(conf->loop, conf->crypto);
+	n->serve = serve_new(conf->loop, &n->conf.pk);
+	n->env = (struct service_env){.loop = conf->loop,
+		.crypto = conf->crypto,
+		.pk = &n->conf.pk,
+		.sk = &n->conf.sk,
+		.http = n->http,
+		.public_ip = n->public_ip};
+	n->ar = service_new(&n->env, "address resolver");
+	n->resolver = n->ar ? resolver_new(n) : NULL;
+	if (!n->http || !n->serve || !n->resolver) {
+		net_free(n);
+		return NULL;
+	}
+	return n;
+}
+
+void net_free(struct sg_net *n)
+{
+	if (!n)
+		return;
+	disc_fini(n);
+	resolver_free(n->resolver);
+	service_free(n->ar);
+	serve_free(n->serve);
+	http_client_free(n->http);
+	sg_wipe(&n->conf.sk, sizeof(n->conf.sk));
+	sg_free(n);
+}
+
+void net_network_set(struct sg_net *n, const char *name, const struct sg_network_ops *ops, void *ctx)
+{
+	if (strcmp(name, "dmsg") != 0)
+		return;
+	http_client_network(n->http, ops, ctx);
+	serve_network(n->serve, ops, ctx);
+}
+
+json_t *net_status(const struct sg_net *n)
+{
+	return json_pack("{s:{s:s,s:b,s:s,s:I}}", "dmsg_discovery", "url", n->discovery, "registered",
+		n->own.registered, "reason", n->own.why, "sequence", (json_int_t)n->own.sequence);
+}

@@ -1,0 +1,44 @@
+/* Bodies of directory services and the headers of signed requests. */
+#include "base/common.h"
+#include "fuzz.h"
+#include "wire/httpauth.h"
+#include "wire/resolver.h"
+
+static void auth(const struct sg_crypto *c, struct sg_view in)
+{
+	char text[3][200] = {{0}};
+	struct sg_pk who;
+	uint64_t nonce;
+	size_t at = 0;
+
+	/* Three lines are three headers, what follows is the body. */
+	for (size_t i = 0; i < 3; i++) {
+		const uint8_t *end = memchr(in.p + at, '\n', in.len - at);
+		size_t len = end ? (size_t)(end - in.p) - at : in.len - at;
+
+		memcpy(text[i], in.p + at, SG_MIN(len, sizeof(text[i]) - 1));
+		at += end ? len + 1 : len;
+	}
+	(void)sg_httpauth_verify(c, text[0], text[1], text[2], (struct sg_view){in.p + at, in.len - at}, &who, &nonce);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	static struct sg_crypto *c;
+	struct sg_view in = {data, size};
+	struct sg_addr addrs[SG_VISOR_ADDRS_MAX];
+	struct sg_visor_data visor;
+	uint64_t nonce;
+
+	if (!c)
+		c = sg_crypto_new(sg_random_system());
+	if (!size)
+		return 0;
+	auth(c, in);
+	if (sg_httpauth_nonce(in, &nonce) == 0)
+		must(nonce <= INT64_MAX);
+	(void)sg_httpauth_refused(500, in);
+	if (sg_visor_data_decode(in, &visor) == 0)
+		must(visor.n <= SG_VISOR_ADDRESSES && sg_visor_addrs(&visor, "203.0.113.7", addrs) <= SG_VISOR_ADDRS_MAX);
+	return 0;
+}
