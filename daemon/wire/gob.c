@@ -274,6 +274,24 @@ static bool deeper(const struct sg_gob_value *v, int64_t type, struct sg_gob_val
 	return true;
 }
 
+size_t sg_gob_fields(const struct sg_gob_value *v)
+{
+	const struct sg_gob_type *t = find(v->types, v->type);
+
+	return t && t->kind == SG_GOB_STRUCT ? t->n_fields : 0;
+}
+
+bool sg_gob_has_field(const struct sg_gob_value *v, const char *name)
+{
+	const struct sg_gob_type *t = find(v->types, v->type);
+
+	for (size_t i = 0; i < sg_gob_fields(v); i++) {
+		if (strcmp(t->fields[i].name, name) == 0)
+			return true;
+	}
+	return false;
+}
+
 bool sg_gob_field_next(const struct sg_gob_value *v, int64_t *state, const char **name, struct sg_gob_value *out)
 {
 	const struct sg_gob_type *t = find(v->types, v->type);
@@ -282,6 +300,8 @@ bool sg_gob_field_next(const struct sg_gob_value *v, int64_t *state, const char 
 		v->r->err = true;
 		return false;
 	}
+	if (v->depth == 0 && sg_reader_left(v->r) == 0)
+		return false;
 	*state = def_field(v->r, *state, (int64_t)t->n_fields);
 	if (*state < 0)
 		return false;

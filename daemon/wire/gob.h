@@ -78,9 +78,14 @@ int sg_gob_message(struct sg_gob_types *t, struct sg_view message, struct sg_rea
 enum sg_gob_kind sg_gob_kind(const struct sg_gob_value *v);
 /**
  * sg_gob_field_next - walks a struct: the next field that was sent, its name (valid as long as the types) and value, which
- * has to be read or skipped before the next call. *state starts at -1. False at the end or when the reader has failed.
+ * has to be read or skipped before the next call. *state starts at -1. False at the end or when the reader has failed. At the
+ * top the end of the message is an end, too.
  */
 bool sg_gob_field_next(const struct sg_gob_value *v, int64_t *state, const char **name, struct sg_gob_value *out);
+/** sg_gob_fields - how many fields a struct declares; 0: none, or no struct. */
+size_t sg_gob_fields(const struct sg_gob_value *v);
+/** sg_gob_has_field - a struct that declares a field of that name. */
+bool sg_gob_has_field(const struct sg_gob_value *v, const char *name);
 /** sg_gob_list - number of elements of an array or slice, and their type in *elem; checked against what is left. */
 size_t sg_gob_list(const struct sg_gob_value *v, struct sg_gob_value *elem);
 /** sg_gob_skip - walks over any value. */

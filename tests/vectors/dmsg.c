@@ -280,7 +280,6 @@ const struct section dmsg_sections[] = {
 	{"fragmentation", NULL, dmsg_fragmentation, NULL},
 	{"noise_frame_negative", NULL, dmsg_noise_frame_negative, NULL},
 	{"gob_primitives", is_whole_messages, dmsg_gob_primitives, NULL},
-	{"gob_primitives", NULL, NULL, NO_CODE},
 	{"stream_objects", NULL, dmsg_stream_objects, NULL},
 	{"stream_object_negative", NULL, dmsg_stream_object_negative, NULL},
 	{"entries", is_dmsg_entries, dmsg_entries, NULL},

@@ -90,6 +90,11 @@ void routing_rules(struct run *r, const struct value *v);
 bool is_transport_noise(const struct value *v);
 void transport_noise_kk(struct run *r, const struct value *v);
 void transport_session(struct run *r, const struct value *v);
+/* routing_rpc.c */
+bool is_list(const struct value *v);
+void routing_gob_primitives(struct run *r, const struct value *v);
+void routing_rpc(struct run *r, const struct value *v);
+void routing_gob_acceptance(struct run *r, const struct value *v);
 /* transports.c: what a visor, or the address resolver, answers to such an f2. */
 struct sg_stcp_f2;
 struct sg_stcp_f3;
