@@ -139,14 +139,37 @@ static void on_signal(void *arg, int signum)
 
 static struct sg_net *make_net(struct core *core)
 {
-	struct sg_net_conf conf = {.loop = core->loop, .crypto = core->crypto, .pk = core->pk, .sk = core->sk};
-	struct sg_net *net = net_new(&conf);
+	struct sg_net_conf conf = {
+		.loop = core->loop, .crypto = core->crypto, .pk = core->pk, .sk = core->sk, .keys = &core->net_keys};
+	struct sg_net *net;
+
+	core->net_keys = (struct store_space){core->store, core, "net"};
+	net = net_new(&conf);
 
 	sg_wipe(&conf.sk, sizeof(conf.sk));
 	core->identity = (struct sg_identity){core->crypto, &core->pk, &core->sk};
 	if (net)
 		net_configure(net, core->conf->doc);
 	return net;
+}
+
+/*
+ * Before everything that keeps something there. One that does not start costs what it would have kept, no more: the rest
+ * runs, and status says so.
+ */
+static void start_stores(struct core *core)
+{
+	for (size_t i = 0; i < core->conf->n_plugins; i++) {
+		struct sg_inst *inst = &core->conf->plugins[i]->inst;
+
+		if (!plugin_store_ops(inst->plugin) || inst_start(inst) == 0)
+			continue;
+		snprintf(core->store_why, sizeof(core->store_why), "%s", inst->why);
+		log_error("plugin %s does not start: %s", inst->plugin->desc->name, inst->why);
+	}
+	if (!store_lasts(core->store))
+		log_info("what this visor learns is kept in memory and gone after a restart%s",
+			core->store_why[0] ? "" : "; list plugin 'storage-sqlite' would keep it");
 }
 
 static int make_loop(struct core *core)
@@ -168,6 +191,10 @@ static int make_loop(struct core *core)
 		sg_signal_watch(core->loop, SIGINT, on_signal, core) < 0 ||
 		sg_signal_watch(core->loop, SIGHUP, on_signal, core) < 0)
 		return say("memory or descriptors are out");
+	core->store = store_new(core->loop, store_wall_s);
+	if (!core->store)
+		return say("memory is out");
+	start_stores(core);
 	core->foreign = foreign_new(core->opt.run_dir);
 	core->links = core->foreign ? links_new(&links) : NULL;
 	sg_wipe(&links.sk, sizeof(links.sk));
@@ -197,6 +224,8 @@ static int start_plugins(struct core *core)
 	for (size_t i = 0; i < core->conf->n_plugins; i++) {
 		struct sg_inst *inst = &core->conf->plugins[i]->inst;
 
+		if (plugin_store_ops(inst->plugin))
+			continue;
 		if (inst_start(inst) < 0)
 			return say("plugin %s does not start: %s", inst->plugin->desc->name, inst->why);
 	}
@@ -245,15 +274,16 @@ static struct plugin *last_running(const struct core *core)
 {
 	struct plugin *found = NULL;
 
+	/* The store last: the others may have something to leave there. */
 	for (size_t i = core->conf->n_plugins; i > 0; i--) {
-		if (runs(core->conf->plugins[i - 1]))
+		if (!plugin_store_ops(core->conf->plugins[i - 1]) && runs(core->conf->plugins[i - 1]))
 			return core->conf->plugins[i - 1];
 	}
 	/* In the middle of a reload some may run that no configuration names. */
 	sg_list_for (it, &core->plugins) {
 		struct plugin *p = sg_container_of(it, struct plugin, node);
 
-		if (runs(p))
+		if (runs(p) && (!found || plugin_store_ops(found) || !plugin_store_ops(p)))
 			found = p;
 	}
 	return found;
@@ -301,6 +331,7 @@ void core_fini(struct core *core)
 	route_free(core->route);
 	links_free(core->links);
 	foreign_free(core->foreign);
+	store_free(core->store);
 	if (core->loop)
 		tell_leaks(core);
 	/* A wake of the log may be on its way through the loop. */

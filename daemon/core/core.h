@@ -23,6 +23,7 @@
 #include "net/net.h"
 #include "loop/loop.h"
 #include "route/route.h"
+#include "store/store.h"
 #include "wire/json.h"
 #include "wire/methods.h"
 #include "wire/netd.h"
@@ -73,9 +74,10 @@ struct sg_inst {
 	struct plugin *plugin;
 	void *ctx;
 	enum inst_state state;
-	char why[CORE_WHY_MAX]; /* of INST_FAILED, a sentence */
-	struct sg_list listens; /* struct host_listen */
-	struct sg_list dials;   /* struct host_dial */
+	char why[CORE_WHY_MAX];  /* of INST_FAILED, a sentence */
+	struct sg_list listens;  /* struct host_listen */
+	struct sg_list dials;    /* struct host_dial */
+	struct store_space keys; /* its own in the store */
 	struct sg_timer stop_limit;
 	struct sg_defer stop_done;
 	inst_done_fn *done;
@@ -98,6 +100,8 @@ struct plugin *plugin_find(const struct core *core, const char *name);
 /** plugin_of_carrier - the one among @plugins that provides it, or NULL. */
 struct plugin *plugin_of_carrier(struct plugin *const *plugins, size_t n, const char *carrier);
 const struct sg_carrier_ops *plugin_carrier_ops(const struct plugin *p, const char *carrier);
+/** plugin_store_ops - of the store that it provides, or NULL. */
+const struct sg_store_ops *plugin_store_ops(const struct plugin *p);
 /** plugin_networks - tells net/ which networks of a plugin are there from now on, or not any more. */
 void plugin_networks(struct plugin *p, bool there);
 
@@ -260,6 +264,9 @@ struct core {
 	struct sg_sk sk;
 	struct sg_pk pk;
 	struct foreign *foreign;
+	struct store *store;
+	struct store_space net_keys;  /* what net/ keeps there */
+	char store_why[CORE_WHY_MAX]; /* the plugin that was to keep things does not; "": none was to, or all is well */
 	struct sg_links *links;
 	struct sg_route *route;
 	struct sg_net *net;

@@ -335,6 +335,11 @@ void host_release(struct sg_inst *inst)
 	if (inst->core->net)
 		questions += net_disc_cancel(inst->core->net, inst, true, NULL) +
 			     net_resolve_cancel(inst->core->net, inst, true, NULL);
+	if (inst->keys.store) {
+		questions += store_cancel(&inst->keys, true, NULL);
+		if (plugin_store_ops(inst->plugin))
+			questions += store_abandon(inst->core->store);
+	}
 	if (dials || questions)
 		log_warn("%s left %zu dial%s and %zu question%s behind", inst->plugin->desc->name, dials,
 			dials == 1 ? "" : "s", questions, questions == 1 ? "" : "s");
@@ -383,6 +388,46 @@ static int host_bind(struct sg_inst *inst, const char *carrier, uint16_t port)
 	return net_bind(inst->core->net, carrier, port);
 }
 
+/* ---- the store --------------------------------------------------------------------------------------------------- */
+
+static int host_store_get(struct sg_inst *inst, struct sg_view key, sg_store_fn *fn, void *arg)
+{
+	return store_get(&inst->keys, key, fn, arg);
+}
+
+static int host_store_scan(
+	struct sg_inst *inst, struct sg_view prefix, struct sg_view from, size_t limit, sg_store_fn *fn, void *arg)
+{
+	return store_scan(&inst->keys, prefix, from, limit, fn, arg);
+}
+
+static int host_store_write(struct sg_inst *inst, const struct sg_store_change *changes, size_t n, unsigned flags,
+	sg_done_fn *done, void *arg)
+{
+	return store_write(&inst->keys, changes, n, flags, done, arg);
+}
+
+static int host_store_watch(struct sg_inst *inst, struct sg_view prefix, sg_store_watch_fn *fn, void *arg)
+{
+	return store_watch(&inst->keys, prefix, fn, arg);
+}
+
+static void host_store_cancel(struct sg_inst *inst, void *arg)
+{
+	store_cancel(&inst->keys, false, arg);
+}
+
+static const char *host_state_dir(struct sg_inst *inst)
+{
+	return inst->core->opt.state_dir;
+}
+
+static void host_store_done(
+	struct sg_inst *inst, uint64_t id, int err, struct sg_store_pair *pairs, size_t n, bool more)
+{
+	store_done(inst->core->store, id, err, pairs, n, more);
+}
+
 const struct sg_host core_host = {
 	.size = sizeof(struct sg_host),
 	.loop = host_loop,
@@ -408,5 +453,12 @@ const struct sg_host core_host = {
 	.resolve = host_resolve,
 	.resolve_cancel = host_resolve_cancel,
 	.bind = host_bind,
+	.store_get = host_store_get,
+	.store_scan = host_store_scan,
+	.store_write = host_store_write,
+	.store_watch = host_store_watch,
+	.store_cancel = host_store_cancel,
+	.state_dir = host_state_dir,
+	.store_done = host_store_done,
 	.stopped = host_stopped,
 };

@@ -56,11 +56,15 @@ int inst_start(struct sg_inst *inst)
 	sg_defer_init(&inst->stop_done, finish_stop, inst);
 	inst->why[0] = '\0';
 	inst->ctx = NULL;
+	/* Plugins are loaded before there is a store. */
+	inst->keys.store = inst->core->store;
 	/* Before start(): what it starts may call back at once. */
 	inst->state = INST_RUNNING;
 	err = d->start(&core_host, inst, &inst->ctx, inst->why, sizeof(inst->why));
 	if (err == 0) {
 		plugin_networks(inst->plugin, true);
+		if (plugin_store_ops(inst->plugin))
+			store_provider(inst->core->store, plugin_store_ops(inst->plugin), inst->ctx);
 		log_info("%s %s started", d->name, d->version);
 		return 0;
 	}
@@ -92,6 +96,8 @@ void inst_stop(struct sg_inst *inst, inst_done_fn *done, void *arg)
 			links_carrier_stop(inst->core->links, v->name);
 	}
 	plugin_networks(inst->plugin, false);
+	if (plugin_store_ops(inst->plugin))
+		store_provider(inst->core->store, NULL, NULL);
 	host_unlisten(inst);
 	/* A failed start of this timer leaves only the limit away. */
 	if (sg_timer_start(&inst->stop_limit, STOP_LIMIT_MS) < 0)

@@ -75,7 +75,8 @@ void method_plugin_call(struct core *core, struct call *call, json_t *params)
 
 static json_t *provided(const struct sg_plugin *d)
 {
-	static const char *const kinds[] = {[SG_CARRIER] = "carrier", [SG_APP] = "app"};
+	static const char *const kinds[] = {
+		[SG_CARRIER] = "carrier", [SG_APP] = "app", [SG_NETWORK] = "network", [SG_STORE] = "store"};
 	json_t *list = json_array();
 
 	for (const struct sg_provide *v = d->provides; list && v->kind != SG_PROVIDE_END; v++) {
@@ -190,6 +191,11 @@ static json_t *kernel_status(const struct sg_netd_msg *m, int err)
 		(json_int_t)s->restarts);
 }
 
+static json_t *store_status(const struct core *core)
+{
+	return json_pack("{s:b, s:o}", "lasts", store_lasts(core->store), "why", core_text(core->store_why));
+}
+
 static json_t *sandbox_status(const struct sandbox_state *s)
 {
 	return json_pack("{s:b, s:b, s:i, s:s}", "wanted", s->wanted, "seccomp", s->seccomp, "landlock", s->landlock,
@@ -203,13 +209,14 @@ static void answer(struct core *core, struct call *call, json_t *kernel)
 
 	links_each(core->links, count_link, &links);
 	route_each_stream(core->route, count_stream, &streams);
-	call_done(call, json_pack("{s:o, s:s, s:I, s:s, s:I, s:I, s:{s:I, s:I}, s:o, s:o, s:o, s:o, s:o}", "pk",
+	call_done(call, json_pack("{s:o, s:s, s:I, s:s, s:I, s:I, s:{s:I, s:I}, s:o, s:o, s:o, s:o, s:o, s:o}", "pk",
 				core_pk(&core->pk), "version", SG_VERSION, "uptime_ms",
 				(json_int_t)sg_mono_ms_since(sg_loop_now(core->loop), core->started), "config",
 				core->opt.config, "transports", links, "streams", streams, "memory", "heap",
 				(json_int_t)sg_alloc_live(), "resident", (json_int_t)resident_bytes(), "interfaces",
 				lan_devices(core->conf), "vpn", vpn_status(core), "kernel", kernel, "sandbox",
-				sandbox_status(&core->sandbox), "services", net_status(core->net)));
+				sandbox_status(&core->sandbox), "services", net_status(core->net), "store",
+				store_status(core)));
 }
 
 struct wait {

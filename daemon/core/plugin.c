@@ -174,6 +174,20 @@ static const struct sg_plugin *find_builtin(const struct core *core, const char 
 	return NULL;
 }
 
+static int check_store(const struct core *core, const struct load *l, const struct sg_provide *v)
+{
+	if (!v->name || !v->ops || ((const struct sg_store_ops *)v->ops)->size < sizeof(struct sg_store_ops))
+		return refuse(l, SG_EABI, "'%s' provides a store without saying how", l->name);
+	sg_list_for (it, &core->plugins) {
+		const struct plugin *p = sg_container_of(it, struct plugin, node);
+
+		if (plugin_store_ops(p))
+			return refuse(l, SG_EDUP, "'%s' provides a store, and so does '%s'\n  keep one of the two",
+				l->name, p->desc->name);
+	}
+	return 0;
+}
+
 /* Two plugins may not claim one carrier: it would depend on their order who dials. */
 static int check_carriers(const struct core *core, const struct load *l, const struct sg_plugin *d)
 {
@@ -182,6 +196,8 @@ static int check_carriers(const struct core *core, const struct load *l, const s
 			(!v->name || !v->ops ||
 				((const struct sg_network_ops *)v->ops)->size < sizeof(struct sg_network_ops)))
 			return refuse(l, SG_EABI, "'%s' provides a network without saying how", l->name);
+		if (v->kind == SG_STORE && check_store(core, l, v) < 0)
+			return SG_EABI;
 		if (v->kind != SG_CARRIER)
 			continue;
 		if (!v->name || !v->ops ||
@@ -224,6 +240,7 @@ int plugin_load(struct core *core, const char *name, struct plugin **out, char *
 	p->desc = desc;
 	p->inst.core = core;
 	p->inst.plugin = p;
+	p->inst.keys = (struct store_space){core->store, &p->inst, desc->name};
 	sg_list_init(&p->inst.listens);
 	sg_list_init(&p->inst.dials);
 	sg_list_add_tail(&core->plugins, &p->node);
@@ -253,6 +270,15 @@ const struct sg_carrier_ops *plugin_carrier_ops(const struct plugin *p, const ch
 {
 	for (const struct sg_provide *v = p->desc->provides; v->kind != SG_PROVIDE_END; v++) {
 		if (v->kind == SG_CARRIER && strcmp(v->name, carrier) == 0)
+			return v->ops;
+	}
+	return NULL;
+}
+
+const struct sg_store_ops *plugin_store_ops(const struct plugin *p)
+{
+	for (const struct sg_provide *v = p->desc->provides; v->kind != SG_PROVIDE_END; v++) {
+		if (v->kind == SG_STORE)
 			return v->ops;
 	}
 	return NULL;

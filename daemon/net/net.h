@@ -10,6 +10,7 @@
 
 #include "crypto/keys.h"
 #include "net/http.h"
+#include "store/store.h"
 #include "wire/json.h"
 #include "wire/uci.h"
 
@@ -20,6 +21,7 @@ struct sg_net_conf {
 	const struct sg_crypto *crypto; /* kept */
 	struct sg_pk pk;
 	struct sg_sk sk;
+	const struct store_space *keys; /* kept: where answers and sequences outlive a restart */
 };
 
 /** net_new - NULL when memory is out. Free with net_free. */

@@ -202,11 +202,16 @@ static bool make_links(struct core *core)
 	if (sg_pk_of(core->crypto, &conf.sk, &conf.pk) < 0)
 		return false;
 	core->pk = conf.pk;
-	core->foreign = foreign_new(core->opt.run_dir);
+	core->store = store_new(core->loop, store_wall_s);
+	core->net_keys = (struct store_space){core->store, core, "net"};
+	core->foreign = core->store ? foreign_new(core->opt.run_dir) : NULL;
 	core->links = core->foreign ? links_new(&conf) : NULL;
 	core->route = core->links ? route_new(core->links) : NULL;
-	core->net = core->route ? net_new(&(struct sg_net_conf){
-					  .loop = core->loop, .crypto = core->crypto, .pk = conf.pk, .sk = conf.sk})
+	core->net = core->route ? net_new(&(struct sg_net_conf){.loop = core->loop,
+					  .crypto = core->crypto,
+					  .pk = conf.pk,
+					  .sk = conf.sk,
+					  .keys = &core->net_keys})
 				: NULL;
 	core->identity = (struct sg_identity){core->crypto, &core->pk, &core->sk};
 	core->sk = conf.sk;

@@ -34,6 +34,7 @@ struct world {
 	struct fake_clock clock;
 	struct sg_loop *loop;
 	struct sg_crypto *c;
+	struct store_space keys;
 	struct sg_net *net;
 	struct sg_sk sk;
 	struct sg_pk pk, discovery;
@@ -196,7 +197,9 @@ static int setup(void **state)
 	assert_int_equal(sg_pk_of(w->c, &w->sk, &w->pk), 0);
 	sg_sk_generate(w->c, &sk);
 	assert_int_equal(sg_pk_of(w->c, &sk, &w->discovery), 0);
-	conf = (struct sg_net_conf){.loop = w->loop, .crypto = w->c, .pk = w->pk, .sk = w->sk};
+	w->keys = (struct store_space){store_new(w->loop, store_wall_s), w, "net"};
+	assert_non_null(w->keys.store);
+	conf = (struct sg_net_conf){.loop = w->loop, .crypto = w->c, .pk = w->pk, .sk = w->sk, .keys = &w->keys};
 	w->net = net_new(&conf);
 	assert_non_null(w->net);
 	net_network_set(w->net, "dmsg", &net_ops, w);
@@ -210,6 +213,7 @@ static int teardown(void **state)
 
 	net_network_set(w->net, "dmsg", NULL, NULL);
 	net_free(w->net);
+	store_free(w->keys.store);
 	for (size_t i = 0; i < w->n_talks; i++)
 		sg_http_free(w->talks[i].in);
 	sg_crypto_free(w->c);

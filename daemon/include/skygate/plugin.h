@@ -25,12 +25,12 @@ struct json_t;  /* Jansson */
 
 /* ---- what a plugin provides ---------------------------------------------------------------------------------- */
 
-enum sg_interface { SG_PROVIDE_END = 0, SG_CARRIER, SG_APP, SG_NETWORK };
+enum sg_interface { SG_PROVIDE_END = 0, SG_CARRIER, SG_APP, SG_NETWORK, SG_STORE };
 
 struct sg_provide {
 	enum sg_interface kind;
 	const char *name; /* of a carrier: the transport type on the wire, "stcp" */
-	const void *ops;  /* struct sg_carrier_ops, struct sg_network_ops; NULL for SG_APP */
+	const void *ops;  /* struct sg_carrier_ops, sg_network_ops, sg_store_ops; NULL for SG_APP */
 };
 
 /* A carrier makes raw byte connections to neighbours; core secures, settles and frames them. */
@@ -55,6 +55,49 @@ struct sg_network_ops {
 	/* -EADDRINUSE when the port is taken. @ops and @arg are kept. */
 	int (*listen)(void *ctx, uint16_t port, const struct sg_listener_ops *ops, void *arg);
 	void (*unlisten)(void *ctx, uint16_t port);
+};
+
+/*
+ * A store keeps ordered keys and values over a restart. Whoever uses one (host->store_get and its kin) sees keys of its
+ * own only. Keys are compared as bytes.
+ */
+#define SG_STORE_KEY_MAX    256                /* bytes */
+#define SG_STORE_VALUE_MAX  (256 * 1024)       /* bytes */
+#define SG_STORE_BATCH_MAX  256                /* changes of one write */
+#define SG_STORE_PAGE_MAX   256                /* pairs of one answer */
+#define SG_STORE_PAGE_BYTES SG_STORE_VALUE_MAX /* of values in one answer; a single one is never too long */
+
+enum { SG_STORE_DURABLE = 1 }; /* answered when it is on disk; others wait a while there for company */
+
+struct sg_store_pair {
+	struct sg_view key, value;
+};
+
+struct sg_store_change {
+	struct sg_view key, value;
+	bool remove;   /* the key; value and ttl_s are not looked at */
+	int64_t ttl_s; /* gone after so many seconds; 0: stays */
+};
+
+/*
+ * Ends a question, once, never inside the call that asked. Pairs are borrowed; @more: others follow behind the last one,
+ * whose key and a zero byte is where to go on.
+ */
+typedef void sg_store_fn(void *arg, int err, const struct sg_store_pair *pairs, size_t n, bool more);
+/* Something was written or removed under @key. That a key's time is over is not told. */
+typedef void sg_store_watch_fn(void *arg, struct sg_view key);
+
+/*
+ * What a store provides. Each call ends in host->store_done with @id, later; in the order of the calls, so that an answer
+ * shows what was written before it was asked for. All arguments are borrowed. 0, or a negative code: then nothing follows.
+ */
+struct sg_store_ops {
+	uint32_t size;
+	/* Keys that begin with @prefix, from @from on (inclusive), at most @limit, none whose time is over at @now_s. */
+	int (*scan)(void *ctx, uint64_t id, struct sg_view prefix, struct sg_view from, size_t limit, int64_t now_s);
+	/* All changes, in their order, or none. */
+	int (*write)(
+		void *ctx, uint64_t id, const struct sg_store_change *changes, size_t n, unsigned flags, int64_t now_s);
 };
 
 /* Who this visor is, for those who speak for it on a network. Borrowed, for the life of the instance. */
@@ -218,6 +261,21 @@ struct sg_host {
 	int (*resolve)(struct sg_inst *, const char *carrier, const struct sg_pk *, sg_resolved_fn *, void *arg);
 	void (*resolve_cancel)(struct sg_inst *, void *arg);
 	int (*bind)(struct sg_inst *, const char *carrier, uint16_t port);
+
+	/*
+	 * The store; see sg_store_fn. get ends with one pair or -ENOENT; @done may be NULL. cancel: the call-backs of all
+	 * questions and watches with that arg do not follow; what was to be written is written.
+	 */
+	int (*store_get)(struct sg_inst *, struct sg_view key, sg_store_fn *, void *arg);
+	int (*store_scan)(
+		struct sg_inst *, struct sg_view prefix, struct sg_view from, size_t limit, sg_store_fn *, void *arg);
+	int (*store_write)(struct sg_inst *, const struct sg_store_change *, size_t n, unsigned flags, sg_done_fn *done,
+		void *arg);
+	int (*store_watch)(struct sg_inst *, struct sg_view prefix, sg_store_watch_fn *, void *arg);
+	void (*store_cancel)(struct sg_inst *, void *arg);
+	/* For those who provide one: the directory for what outlives a restart; the end of a question, whose pairs may be changed. */
+	const char *(*state_dir)(struct sg_inst *);
+	void (*store_done)(struct sg_inst *, uint64_t id, int err, struct sg_store_pair *pairs, size_t n, bool more);
 
 	/* Ends stop(): nothing of the instance is in flight any more. */
 	void (*stopped)(struct sg_inst *);
