@@ -136,6 +136,8 @@ void receive_data(struct vstream *s, struct sg_view data);
 /* ---- route/send.c ---- */
 extern const struct sg_stream_ops vstream_ops;
 void send_message(struct line *line, uint64_t id, uint8_t flags, const void *data, size_t len);
+/** send_refusal - the end of a stream of another packet type, which no service of ours takes. */
+void send_refusal(struct line *line, uint8_t type, uint64_t id);
 void send_credit(struct vstream *s);
 void send_writable(void *arg, struct sg_link *l);
 /* The stream may send again, if somebody waits for that. */

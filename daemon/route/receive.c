@@ -12,6 +12,7 @@
 
 static void receive_stream(struct line *line, struct sg_view payload);
 static void receive_credit(struct line *line, struct sg_view payload);
+static void receive_foreign(struct line *line, const struct sg_packet *p);
 
 void receive_packet(void *arg, struct sg_link *l, const struct sg_packet *p)
 {
@@ -26,6 +27,8 @@ void receive_packet(void *arg, struct sg_link *l, const struct sg_packet *p)
 		receive_stream(line, p->payload);
 	else if (p->type == SG_PACKET_CREDIT && line->credits)
 		receive_credit(line, p->payload);
+	else if (p->type >= SG_PACKET_SETUP_STREAM && p->type <= SG_PACKET_FORWARD_STREAM)
+		receive_foreign(line, p);
 	else
 		route_drop(line, ROUTE_DROP_TYPE);
 }
@@ -234,6 +237,18 @@ void receive_batch_end(void *arg, struct sg_link *l)
 		vstream_release(s);
 		line = *link_user(l); /* a user may have ended the link */
 	}
+}
+
+/* ---- streams of services that we do not offer: whoever asks is told at once, and need not wait ---- */
+
+static void receive_foreign(struct line *line, const struct sg_packet *p)
+{
+	struct sg_vstream_msg m;
+
+	route_drop(line, ROUTE_DROP_TYPE);
+	if (sg_vstream_decode(p->payload, &m) == 0 && (m.flags & SG_VSTREAM_SYN) &&
+		sg_pk_equal(&m.sender, link_remote(line->link)))
+		send_refusal(line, p->type, m.id);
 }
 
 /* ---- credits ---- */

@@ -3,6 +3,7 @@
  *
  *	stream_send → credit? → link_reserve → put_data → link_put
  *	send_message: SYN, port, answer, FIN      send_credit: what we allow the other end
+ *	send_refusal: FIN of another service's stream
  *	send_writable: the link has room again, the stream that waited longest comes first
  */
 #include "route/internal.h"
@@ -94,6 +95,14 @@ void send_message(struct line *line, uint64_t id, uint8_t flags, const void *dat
 	if (len)
 		memcpy(message + SG_VSTREAM_HEAD, data, len);
 	link_send_control(line->link, SG_PACKET_APP_DIRECT, 0, message, SG_VSTREAM_HEAD + len);
+}
+
+void send_refusal(struct line *line, uint8_t type, uint64_t id)
+{
+	uint8_t message[SG_VSTREAM_HEAD];
+
+	sg_vstream_head(id, &line->r->own, SG_VSTREAM_FIN, message);
+	link_send_control(line->link, type, 0, message, sizeof(message));
 }
 
 void send_credit(struct vstream *s)

@@ -15,6 +15,8 @@ enum sg_packet_type {
 	SG_PACKET_ERROR = 6,
 	SG_PACKET_TRANSPORT_PING = 8, /* route id 0, 8 bytes to be echoed */
 	SG_PACKET_TRANSPORT_PONG = 9,
+	SG_PACKET_SETUP_STREAM = 13, /* 13 to 15: route id 0, virtual streams of services that we do not offer (2026) */
+	SG_PACKET_FORWARD_STREAM = 15,
 	SG_PACKET_APP_DIRECT = 16,   /* route id 0, a virtual stream: wire/vstream.h */
 	SG_PACKET_LINK_HELLO = 0xe0, /* route id 0, only to peers that bear our mark: wire/linkhello.h */
 	SG_PACKET_CREDIT = 0xe1

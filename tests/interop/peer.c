@@ -1,14 +1,16 @@
 /*
- * sg-scripted-peer: one stcp transport with a visor, spoken by hand, with a payload in our Noise message as the peers of
- * 2026 send it (1,184 bytes of an ML-KEM key). It proves that the transport works by a transport ping that comes back.
+ * sg-scripted-peer: one stcp transport with a visor, spoken by hand as the peers of 2026 do it: a payload in our Noise message
+ * (1,184 bytes of an ML-KEM key, or 1,088 of its answer), unknown members in our JSON, and packets no visor of 2024 knows.
+ * Every command ends with a transport ping that comes back: whatever was sent, the transport works.
  *
  *	sg-scripted-peer dial ADDRESS PORT PK PAYLOAD_BYTES
  *	sg-scripted-peer listen PORT PAYLOAD_BYTES		prints its public key, then waits for one caller
+ *	sg-scripted-peer tolerates ADDRESS PORT PK		the table in tolerates.c
+ *	sg-scripted-peer pings ADDRESS PORT PK COUNT		waits for the visor's own pings
  */
+#include "interop/peer.h"
+#include "base/common.h"
 #include "base/hex.h"
-#include "crypto/frame.h"
-#include "crypto/noise.h"
-#include "wire/packet.h"
 #include "wire/settle.h"
 #include "wire/stcp.h"
 #include "wire/tpid.h"
@@ -20,29 +22,17 @@
 #include <sys/time.h>
 #include <unistd.h>
 
-#define PAYLOAD_MAX 8192
+#define PAYLOAD_MAX   8192
+#define PAYLOAD_KEY   1184 /* an ML-KEM-768 key, in the first Noise message */
+#define PATIENCE_S    5
+#define PING_PERIOD_S 60
 
-struct peer {
-	struct sg_crypto *c;
-	int fd;
-	struct sg_sk sk;
-	struct sg_pk pk, remote;
-	size_t payload;
-	struct sg_frame_key tx, rx;
-	uint8_t in[65536]; /* plaintext received and not used yet */
-	size_t have;
-};
-
-static void fail(const char *what)
+void need(bool ok, const char *what)
 {
+	if (ok)
+		return;
 	fprintf(stderr, "sg-scripted-peer: %s\n", what);
 	exit(1);
-}
-
-static void need(bool ok, const char *what)
-{
-	if (!ok)
-		fail(what);
 }
 
 static void write_all(struct peer *p, const void *data, size_t len)
@@ -67,6 +57,21 @@ static struct sg_view read_line(struct peer *p, char *out, size_t cap)
 	return (struct sg_view){(const uint8_t *)out, n};
 }
 
+/* Sends a line of JSON; with members of 2026 and later in front where that is wanted. */
+static void write_line(struct peer *p, const char *line, size_t len)
+{
+	static const char more[] = "{\"carriers\":[\"quic\",{\"v\":1.5e3}],\"protocol\":null,";
+	char out[sizeof(more) + SG_SETTLE_LINE_MAX];
+
+	if (!p->members) {
+		write_all(p, line, len);
+		return;
+	}
+	memcpy(out, more, sizeof(more) - 1);
+	memcpy(out + sizeof(more) - 1, line + 1, len - 1);
+	write_all(p, out, sizeof(more) - 1 + len - 1);
+}
+
 static void stcp_dial(struct peer *p)
 {
 	struct sg_stcp_f2 f2 = {.src = p->pk, .dst = p->remote, .src_port = 49153, .dst_port = SG_STCP_TP_PORT};
@@ -78,7 +83,7 @@ static void stcp_dial(struct peer *p)
 	need(sg_stcp_f1_decode(read_line(p, line, sizeof(line)), f2.nonce) > 0, "f1 is not a nonce");
 	n = sg_stcp_f2_encode(p->c, &p->sk, NULL, &f2, line, sizeof(line));
 	need(n > 0, "f2 cannot be encoded");
-	write_all(p, line, (size_t)n);
+	write_line(p, line, (size_t)n);
 	need(sg_stcp_f3_decode(read_line(p, line, sizeof(line)), &f3) > 0 && f3.ok, "f3 is no consent");
 }
 
@@ -94,12 +99,12 @@ static void stcp_accept(struct peer *p)
 	need(memcmp(f0, SG_STCP_F0, sizeof(f0)) == 0, "f0 is not get_nonce");
 	sg_crypto_random(p->c, nonce, sizeof(nonce));
 	n = sg_stcp_f1_encode(nonce, line, sizeof(line));
-	write_all(p, line, (size_t)n);
+	write_line(p, line, (size_t)n);
 	need(sg_stcp_f2_decode(p->c, read_line(p, line, sizeof(line)), &f2) > 0, "f2 is malformed");
 	need(sg_stcp_f2_verify(p->c, &f2, nonce) == 0, "f2 is not signed by its sender");
 	p->remote = f2.src;
 	n = sg_stcp_f3_encode(&f3, line, sizeof(line));
-	write_all(p, line, (size_t)n);
+	write_line(p, line, (size_t)n);
 }
 
 static void noise_send(struct peer *p, struct sg_noise *noise)
@@ -147,12 +152,29 @@ static void secure(struct peer *p, bool initiator)
 		"no memory for keys");
 }
 
-static void send_plain(struct peer *p, const void *data, size_t len)
+void peer_send(struct peer *p, const void *data, size_t len)
 {
 	uint8_t slot[SG_FRAME_HEAD + SG_FRAME_PLAIN_MAX + SG_FRAME_TAG];
+	const uint8_t *at = data;
 
-	memcpy(slot + SG_FRAME_HEAD, data, len);
-	write_all(p, slot, sg_frame_seal(&p->tx, slot, len));
+	while (len) {
+		size_t n = len < SG_FRAME_PLAIN_MAX ? len : SG_FRAME_PLAIN_MAX;
+
+		memcpy(slot + SG_FRAME_HEAD, at, n);
+		write_all(p, slot, sg_frame_seal(&p->tx, slot, n));
+		at += n;
+		len -= n;
+	}
+}
+
+void peer_packet(struct peer *p, uint8_t type, uint32_t route, const void *payload, size_t len)
+{
+	static uint8_t out[SG_PACKET_HEAD + SG_PACKET_PAYLOAD_MAX];
+
+	need(sg_packet_head(type, route, len, out) == 0, "a packet is too long");
+	if (len)
+		memcpy(out + SG_PACKET_HEAD, payload, len);
+	peer_send(p, out, SG_PACKET_HEAD + len);
 }
 
 /* One more frame to the end of p->in. */
@@ -175,17 +197,43 @@ static void used(struct peer *p, size_t n)
 	memmove(p->in, p->in + n, p->have);
 }
 
+struct sg_packet peer_receive(struct peer *p)
+{
+	static uint8_t packet[sizeof(p->in)];
+	struct sg_packet in;
+	int n;
+
+	while ((n = sg_packet_decode((struct sg_view){p->in, p->have}, &in)) == 0)
+		receive_plain(p);
+	memcpy(packet, in.payload.p, in.payload.len);
+	in.payload.p = packet;
+	used(p, (size_t)n);
+	return in;
+}
+
+/* In the settlement, members of 2026 stand inside the entry as well; what is signed is the entry's binary form. */
+static size_t settle_members(char *line, size_t len)
+{
+	static const char begin[] = "{\"entry\":{",
+			  top[] = "{\"version\":\"v1.3.101\",\"caps\":[1,2],\"entry\":{\"v6\":false,";
+
+	need(memcmp(line, begin, sizeof(begin) - 1) == 0, "the settlement does not begin with its entry");
+	memmove(line + sizeof(top) - 1, line + sizeof(begin) - 1, len - (sizeof(begin) - 1));
+	memcpy(line, top, sizeof(top) - 1);
+	return len + sizeof(top) - sizeof(begin);
+}
+
 static void settle_dial(struct peer *p)
 {
 	struct sg_signed_entry e = {0};
-	char line[SG_SETTLE_LINE_MAX];
+	char line[SG_SETTLE_LINE_MAX + 64];
 	int n;
 
 	need(sg_entry_make(&p->pk, &p->remote, "stcp", &e.entry) == 0, "no entry");
 	need(sg_entry_sign(p->c, &p->sk, NULL, &e) == 0, "the entry cannot be signed");
-	n = sg_settle_encode(&e, true, line, sizeof(line));
+	n = sg_settle_encode(&e, true, line, SG_SETTLE_LINE_MAX);
 	need(n > 0, "the entry cannot be encoded");
-	send_plain(p, line, (size_t)n);
+	peer_send(p, line, p->members ? settle_members(line, (size_t)n) : (size_t)n);
 	receive_plain(p);
 	need(p->in[0] == SG_SETTLE_OK, "the settlement was refused");
 	used(p, 1);
@@ -201,32 +249,21 @@ static void settle_accept(struct peer *p)
 		receive_plain(p);
 	need(n > 0 && sg_settle_check(p->c, &e, &p->pk, &p->remote, "stcp") == 0, "the settlement is not right");
 	used(p, (size_t)n);
-	send_plain(p, &ok, 1);
+	peer_send(p, &ok, 1);
 }
 
 /* The transport is up when our ping comes back; what else arrives is skipped, as any peer would. */
 static void ping(struct peer *p)
 {
-	uint8_t out[SG_PACKET_HEAD + 8];
+	uint8_t token[8];
 	struct sg_packet in;
 
-	sg_packet_head(SG_PACKET_TRANSPORT_PING, 0, 8, out);
-	sg_crypto_random(p->c, out + SG_PACKET_HEAD, 8);
-	send_plain(p, out, sizeof(out));
-	for (;;) {
-		int n = sg_packet_decode((struct sg_view){p->in, p->have}, &in);
-
-		if (n == 0) {
-			receive_plain(p);
-			continue;
-		}
-		if (in.type == SG_PACKET_TRANSPORT_PONG) {
-			need(in.payload.len == 8 && memcmp(in.payload.p, out + SG_PACKET_HEAD, 8) == 0,
-				"the pong is not our ping");
-			return;
-		}
-		used(p, (size_t)n);
-	}
+	sg_crypto_random(p->c, token, sizeof(token));
+	peer_packet(p, SG_PACKET_TRANSPORT_PING, 0, token, sizeof(token));
+	do
+		in = peer_receive(p);
+	while (in.type != SG_PACKET_TRANSPORT_PONG);
+	need(in.payload.len == 8 && memcmp(in.payload.p, token, 8) == 0, "the pong is not our ping");
 }
 
 static int tcp_dial(const char *host, const char *port)
@@ -249,39 +286,64 @@ static int tcp_accept(const char *port)
 	return accept(fd, NULL, NULL);
 }
 
+static void patience(struct peer *p, time_t seconds)
+{
+	struct timeval t = {.tv_sec = seconds};
+
+	setsockopt(p->fd, SOL_SOCKET, SO_RCVTIMEO, &t, sizeof(t));
+}
+
+static void transport(struct peer *p, const char *host, const char *port)
+{
+	p->fd = host ? tcp_dial(host, port) : tcp_accept(port);
+	patience(p, PATIENCE_S);
+	if (host)
+		stcp_dial(p);
+	else
+		stcp_accept(p);
+	secure(p, host != NULL);
+	if (host)
+		settle_dial(p);
+	else
+		settle_accept(p);
+}
+
+static bool is(int argc, char **argv, const char *command, int args)
+{
+	return argc == 2 + args && strcmp(argv[1], command) == 0;
+}
+
 int main(int argc, char **argv)
 {
 	static struct peer p;
-	bool dials = argc == 6 && strcmp(argv[1], "dial") == 0;
-	struct timeval patience = {.tv_sec = 5};
+	bool listens = is(argc, argv, "listen", 2), table = is(argc, argv, "tolerates", 3);
+	bool waits = is(argc, argv, "pings", 4);
 	char text[SG_PK_TEXT];
 
-	if (!dials && !(argc == 4 && strcmp(argv[1], "listen") == 0)) {
+	if (!listens && !table && !waits && !is(argc, argv, "dial", 4)) {
 		fprintf(stderr,
-			"usage: sg-scripted-peer dial ADDRESS PORT PK PAYLOAD_BYTES | listen PORT PAYLOAD_BYTES\n");
+			"usage: sg-scripted-peer dial ADDRESS PORT PK PAYLOAD_BYTES | listen PORT PAYLOAD_BYTES |\n"
+			"       tolerates ADDRESS PORT PK | pings ADDRESS PORT PK COUNT\n");
 		return 2;
 	}
 	p.c = sg_crypto_new(sg_random_system());
 	need(p.c != NULL, "no memory");
-	p.payload = strtoul(argv[argc - 1], NULL, 10);
+	p.payload = table || waits ? PAYLOAD_KEY : strtoul(argv[argc - 1], NULL, 10);
+	p.members = p.payload == PAYLOAD_KEY || listens;
 	need(p.payload <= PAYLOAD_MAX, "the payload is too long for this program");
 	sg_sk_generate(p.c, &p.sk);
 	need(sg_pk_of(p.c, &p.sk, &p.pk) == 0, "no key");
 	printf("%s\n", sg_pk_str(&p.pk, text));
 	fflush(stdout);
-	if (dials)
+	if (!listens)
 		need(sg_pk_parse(p.c, argv[4], strlen(argv[4]), &p.remote) == 0, "PK is no key");
-	p.fd = dials ? tcp_dial(argv[2], argv[3]) : tcp_accept(argv[2]);
-	setsockopt(p.fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
-	if (dials)
-		stcp_dial(&p);
-	else
-		stcp_accept(&p);
-	secure(&p, dials);
-	if (dials)
-		settle_dial(&p);
-	else
-		settle_accept(&p);
+	transport(&p, listens ? NULL : argv[2], listens ? argv[2] : argv[3]);
+	if (table)
+		tolerates(&p);
+	if (waits) {
+		patience(&p, PING_PERIOD_S + PATIENCE_S);
+		pings(&p, (unsigned)strtoul(argv[5], NULL, 10));
+	}
 	ping(&p);
 	printf("a payload of %zu bytes was accepted, the transport works\n", p.payload);
 	close(p.fd);
