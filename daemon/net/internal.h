@@ -3,12 +3,14 @@
  *
  *	net.c       life, configuration                       disc.c      the dmsg discovery
  *	service.c   requests to one service, signed or not    resolver.c  the address resolver
- *	http.c      one request     serve.c  what we answer   address.c   which addresses are ours
+ *	http.c      one request     serve.c  what we answer   routefinder.c
+ *	cache.c     last good answers                         address.c   which addresses are ours
  */
 #ifndef SG_NET_INTERNAL_H
 #define SG_NET_INTERNAL_H
 
 #include "base/list.h"
+#include "net/cache.h"
 #include "net/net.h"
 #include "net/serve.h"
 #include "net/service.h"
@@ -38,8 +40,13 @@ struct sg_net {
 	struct sg_serve *serve;
 	struct service_env env;
 	char public_ip[SG_IP_TEXT]; /* "" when unknown */
-	struct service *ar;
+	struct service *ar, *rf;
+	struct cache *cache;
+	struct sg_list routes; /* struct net_routes_query */
+	size_t n_routes;
 	struct resolver *resolver;
+	size_t n_setup_nodes;
+	struct sg_pk setup_nodes[16];
 
 	/* The dmsg discovery. */
 	char discovery[NET_URL_MAX]; /* URL, "" when there is none */
@@ -66,6 +73,11 @@ struct resolver *resolver_new(struct sg_net *n);
 void resolver_free(struct resolver *r);
 /** resolver_moved - its URL or our public address changed: what is bound is bound again. */
 void resolver_moved(struct resolver *r);
+
+/* ---- routefinder.c ---- */
+
+/** routefinder_fini - ends what is under way; call-backs do not follow. */
+void routefinder_fini(struct sg_net *n);
 
 /* ---- address.c ---- */
 

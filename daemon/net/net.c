@@ -97,6 +97,28 @@ size_t net_check(const struct sg_crypto *c, const struct sg_uci *doc, sg_uci_rep
 	return found;
 }
 
+static void read_setup_nodes(struct sg_net *n, const struct sg_uci_section *s)
+{
+	const struct sg_uci_option *o = s ? sg_uci_option(s, "setup_node") : NULL;
+
+	n->n_setup_nodes = 0;
+	if (!o)
+		return;
+	sg_list_for (it, &o->values) {
+		const char *text = sg_container_of(it, struct sg_uci_value, node)->text;
+
+		if (n->n_setup_nodes < SG_ARRAY_LEN(n->setup_nodes) &&
+			sg_pk_parse(n->conf.crypto, text, strlen(text), &n->setup_nodes[n->n_setup_nodes]) == 0)
+			n->n_setup_nodes++;
+	}
+}
+
+const struct sg_pk *net_setup_nodes(const struct sg_net *n, size_t *count)
+{
+	*count = n->n_setup_nodes;
+	return n->setup_nodes;
+}
+
 void net_configure(struct sg_net *n, const struct sg_uci *doc)
 {
 	const struct sg_uci_section *s = sg_uci_next(doc, "deployment", NULL);
@@ -105,6 +127,8 @@ void net_configure(struct sg_net *n, const struct sg_uci *doc)
 
 	disc_configure(n, s);
 	moved = service_set_url(n->ar, s ? sg_uci_get(s, "address_resolver", "") : "");
+	service_set_url(n->rf, s ? sg_uci_get(s, "route_finder", "") : "");
+	read_setup_nodes(n, s);
 	if (ip[0] && strcmp(n->public_ip, ip) != 0) {
 		snprintf(n->public_ip, sizeof(n->public_ip), "%s", ip);
 		moved = true;
@@ -135,6 +159,7 @@ struct sg_net *net_new(const struct sg_net_conf *conf)
 		return NULL;
 	n->conf = *conf;
 	disc_init(n);
+	sg_list_init(&n->routes);
 	look_for_public_ip(n);
 	n->http = http_client_new(conf->loop, conf->crypto);
 	n->serve = serve_new(conf->loop, &n->conf.pk);
@@ -145,8 +170,10 @@ struct sg_net *net_new(const struct sg_net_conf *conf)
 		.http = n->http,
 		.public_ip = n->public_ip};
 	n->ar = service_new(&n->env, "address resolver");
+	n->rf = service_new(&n->env, "route finder");
+	n->cache = cache_new();
 	n->resolver = n->ar ? resolver_new(n) : NULL;
-	if (!n->http || !n->serve || !n->resolver) {
+	if (!n->http || !n->serve || !n->resolver || !n->rf || !n->cache) {
 		net_free(n);
 		return NULL;
 	}
@@ -158,8 +185,11 @@ void net_free(struct sg_net *n)
 	if (!n)
 		return;
 	disc_fini(n);
+	routefinder_fini(n);
 	resolver_free(n->resolver);
 	service_free(n->ar);
+	service_free(n->rf);
+	cache_free(n->cache);
 	serve_free(n->serve);
 	http_client_free(n->http);
 	sg_wipe(&n->conf.sk, sizeof(n->conf.sk));

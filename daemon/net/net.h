@@ -12,6 +12,7 @@
 #include "net/http.h"
 #include "store/store.h"
 #include "wire/json.h"
+#include "wire/routefinder.h"
 #include "wire/uci.h"
 
 struct sg_net;
@@ -51,6 +52,21 @@ int net_resolve(
 size_t net_resolve_cancel(struct sg_net *n, const void *owner, bool any, const void *arg);
 /** net_bind - keeps @port of that carrier bound from now on; 0: not any more. 0, -ENOTSUP or -ENOMEM. */
 int net_bind(struct sg_net *n, const char *type, uint16_t port);
+
+/* The route finder. Paths borrowed for the call, shortest first, at least one in each direction when @err is 0. */
+struct net_routes_query;
+struct net_routes_ask {
+	struct sg_pk src, dst;
+	uint16_t min_hops, max_hops; /* as it counts them: a direct transport is one hop */
+};
+/* @err: SG_ENOROUTE, it knows no way; others, it could not be asked. @why: a sentence. */
+typedef void net_routes_fn(void *arg, int err, const struct sg_paths *paths, const char *why);
+/** net_routes - 0 and *out (for net_routes_cancel; may be NULL). Ends in @fn once, never inside the call, within 5 s. */
+int net_routes(struct sg_net *n, const struct net_routes_ask *ask, net_routes_fn *fn, void *arg,
+	struct net_routes_query **out);
+void net_routes_cancel(struct net_routes_query *q);
+/** net_setup_nodes - the configured ones, in the order to ask them. Borrowed until the next net_configure. */
+const struct sg_pk *net_setup_nodes(const struct sg_net *n, size_t *count);
 
 /** net_status - how it stands with each service. Returns new; NULL when memory is out. */
 json_t *net_status(const struct sg_net *n);

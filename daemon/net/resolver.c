@@ -18,7 +18,6 @@ SG_LOG_TOPIC("net");
 #define RETRY_MIN_MS 1000
 #define RETRY_MAX_MS 60000
 #define SOON_MS      50 /* after a listener opened: a reload moves it within this time */
-#define KNOWN_MAX    64
 #define RESOLVING    64
 
 struct resolving {
@@ -30,13 +29,6 @@ struct resolving {
 	struct service_call *call;
 	sg_resolved_fn *fn;
 	void *arg;
-};
-
-struct known {
-	char type[8];
-	struct sg_pk pk;
-	struct sg_visor_data data;
-	uint64_t used; /* the larger the later */
 };
 
 struct bound {
@@ -54,8 +46,6 @@ struct resolver {
 	struct sg_net *n;
 	struct sg_list resolving;
 	size_t n_resolving;
-	struct known known[KNOWN_MAX];
-	uint64_t clock;
 	struct bound bound[1];
 };
 
@@ -87,65 +77,38 @@ static void ended(struct resolving *q, int err, const struct sg_visor_data *data
 		fn(arg, err, addrs, n, why);
 }
 
-static struct known *find_known(struct resolver *r, const char *type, const struct sg_pk *pk)
+static char *cache_name(const struct resolving *q, char out[CACHE_NAME])
 {
-	for (size_t i = 0; i < KNOWN_MAX; i++) {
-		if (r->known[i].used && strcmp(r->known[i].type, type) == 0 && sg_pk_equal(&r->known[i].pk, pk))
-			return &r->known[i];
-	}
-	return NULL;
-}
+	char pk[SG_PK_TEXT];
 
-/* In the place of what was not used for longest. */
-static void remember(struct resolver *r, const struct resolving *q, const struct sg_visor_data *data)
-{
-	struct known *k = find_known(r, q->type, &q->pk);
-
-	for (size_t i = 0; !k && i < KNOWN_MAX; i++) {
-		if (!r->known[i].used)
-			k = &r->known[i];
-	}
-	for (size_t i = 0; !k && i < KNOWN_MAX; i++) {
-		size_t older = 0;
-
-		for (size_t j = 0; j < KNOWN_MAX; j++)
-			older += r->known[j].used < r->known[i].used;
-		k = older == 0 ? &r->known[i] : NULL;
-	}
-	k->pk = q->pk;
-	memcpy(k->type, q->type, sizeof(k->type));
-	k->data = *data;
-	k->used = ++r->clock;
+	snprintf(out, CACHE_NAME, "ar/%s/%s", q->type, sg_pk_str(&q->pk, pk));
+	return out;
 }
 
 static void on_resolved(void *arg, const struct http_answer *a)
 {
 	struct resolving *q = arg;
-	struct resolver *r = q->r;
+	struct cache *cache = q->r->n->cache;
 	struct sg_visor_data data;
-	struct known *k;
-	char why[300];
+	struct sg_view last;
+	char why[300], name[CACHE_NAME];
 
 	q->call = NULL;
-	if (a->err == 0 && a->status == 200 && sg_visor_data_decode(a->body, &data) == 0) {
-		remember(r, q, &data);
+	cache_name(q, name);
+	if (a->err == 0 && a->status == 200) {
+		if (sg_visor_data_decode(a->body, &data) < 0) {
+			ended(q, SG_EMALF, NULL, "the address resolver's answer cannot be read");
+			return;
+		}
+		cache_put(cache, name, a->body);
 		ended(q, 0, &data, "");
-		return;
-	}
-	k = find_known(r, q->type, &q->pk);
-	if (a->err == 0 && a->status == 404) {
-		if (k)
-			k->used = 0;
+	} else if (a->err == 0 && a->status == 404) {
+		cache_drop(cache, name);
 		ended(q, -ENOENT, NULL, "the address resolver does not know where it listens");
-		return;
-	}
-	service_fail_text(r->n->ar, a, why, sizeof(why));
-	if (k && (a->err < 0 || a->status != 200)) {
-		k->used = ++r->clock;
-		ended(q, 0, &k->data, "");
-	} else if (a->err == 0 && a->status == 200) {
-		ended(q, SG_EMALF, NULL, "the address resolver's answer cannot be read");
+	} else if (cache_get(cache, name, &last) && sg_visor_data_decode(last, &data) == 0) {
+		ended(q, 0, &data, "");
 	} else {
+		service_fail_text(q->r->n->ar, a, why, sizeof(why));
 		ended(q, a->err < 0 ? a->err : SG_EREFUSED, NULL, why);
 	}
 }

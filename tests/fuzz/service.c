@@ -3,6 +3,7 @@
 #include "fuzz.h"
 #include "wire/httpauth.h"
 #include "wire/resolver.h"
+#include "wire/routefinder.h"
 
 static void auth(const struct sg_crypto *c, struct sg_view in)
 {
@@ -27,7 +28,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	static struct sg_crypto *c;
 	struct sg_view in = {data, size};
 	struct sg_addr addrs[SG_VISOR_ADDRS_MAX];
+	static struct sg_paths paths;
 	struct sg_visor_data visor;
+	struct sg_pk ends[2];
+	char said[100];
 	uint64_t nonce;
 
 	if (!c)
@@ -38,7 +42,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (sg_httpauth_nonce(in, &nonce) == 0)
 		must(nonce <= INT64_MAX);
 	(void)sg_httpauth_refused(500, in);
+	must(strlen(sg_service_error(in, said, sizeof(said))) < sizeof(said));
+	/* The ends stand in the answer's first name. */
+	if (size > 135 && sg_pk_parse(c, (const char *)data + 2, 66, &ends[0]) == 0 &&
+		sg_pk_parse(c, (const char *)data + 69, 66, &ends[1]) == 0 &&
+		sg_routes_answer(c, in, &ends[0], &ends[1], &paths) == 0)
+		must(paths.n_forward <= SG_PATHS_MAX && paths.n_reverse <= SG_PATHS_MAX);
 	if (sg_visor_data_decode(in, &visor) == 0)
-		must(visor.n <= SG_VISOR_ADDRESSES && sg_visor_addrs(&visor, "203.0.113.7", addrs) <= SG_VISOR_ADDRS_MAX);
+		must(visor.n <= SG_VISOR_ADDRESSES &&
+			sg_visor_addrs(&visor, "203.0.113.7", addrs) <= SG_VISOR_ADDRS_MAX);
 	return 0;
 }
