@@ -56,7 +56,8 @@
 #define SG_GROUP_PORT_FIRST   49152         /* of those that a dialler takes, to 65535 (spec) */
 
 /* Links. */
-#define SG_LINKS_MAX 1024 /* live links, all carriers (own) */
+#define SG_LINKS_MAX      1024 /* live links, all carriers (own) */
+#define SG_LINK_WANTS_MAX 64   /* keys that somebody wants a link to at once (own) */
 #define SG_LINK_TX_HIGH                                                                                                \
 	(128 * 1024) /* bytes waiting in user space; above it streams wait: each ms of it is latency (own) */
 #define SG_LINK_TX_LOW          (32 * 1024)

@@ -48,6 +48,14 @@ static void host_accepted(struct sg_inst *inst, const char *carrier, int fd, con
 		close(fd);
 }
 
+static void host_accepted_stream(struct sg_inst *inst, const char *carrier, struct sg_stream *stream)
+{
+	if (inst->state == INST_RUNNING && plugin_carrier_ops(inst->plugin, carrier))
+		links_accepted_stream(inst->core->links, carrier, stream);
+	else
+		stream->ops->close(stream);
+}
+
 static void host_dial_done(struct sg_dial *dial, int fd_or_error, const char *why)
 {
 	links_dial_done(dial, fd_or_error, why);
@@ -107,13 +115,21 @@ static struct plugin *running_carrier(struct core *core, const char *carrier)
 	return NULL;
 }
 
-static int on_link_dial(void *arg, const char *carrier, const struct sg_addr *to, struct sg_dial *dial)
+static bool on_link_is_secured(void *arg, const char *carrier)
+{
+	struct plugin *p = running_carrier(arg, carrier);
+
+	return p && plugin_carrier_ops(p, carrier)->secured;
+}
+
+static int on_link_dial(
+	void *arg, const char *carrier, const struct sg_pk *pk, const struct sg_addr *to, struct sg_dial *dial)
 {
 	struct plugin *p = running_carrier(arg, carrier);
 
 	if (!p)
 		return -ENOTSUP;
-	return plugin_carrier_ops(p, carrier)->dial(p->inst.ctx, carrier, to, dial);
+	return plugin_carrier_ops(p, carrier)->dial(p->inst.ctx, carrier, pk, to, dial);
 }
 
 static void on_link_dial_cancel(void *arg, const char *carrier, struct sg_dial *dial)
@@ -142,6 +158,7 @@ static void on_link_set_foreign(void *arg, const struct sg_pk *pk, bool foreign)
 
 const struct sg_links_host core_links_host = {
 	.dial = on_link_dial,
+	.is_secured = on_link_is_secured,
 	.dial_cancel = on_link_dial_cancel,
 	.is_foreign = on_link_is_foreign,
 	.set_foreign = on_link_set_foreign,
@@ -435,6 +452,8 @@ const struct sg_host core_host = {
 	.own_pk = host_own_pk,
 	.accepted = host_accepted,
 	.dial_done = host_dial_done,
+	.accepted_stream = host_accepted_stream,
+	.dial_done_stream = links_dial_done_stream,
 	.tune_socket = host_tune_socket,
 	.listen = host_listen,
 	.dial = host_dial,

@@ -32,17 +32,17 @@ static void tick_in(struct sg_link *l, int64_t ms)
 		link_end_later(l, "out of memory for its timer");
 }
 
-/* A socket that is no TCP refuses these; then it has its own ways, or none. */
+/* A line that is no TCP refuses these; then its carrier has its own ways. */
 static void keepalive_set(struct sg_link *l, bool on)
 {
 	const int value = on, idle = SG_LINK_KEEPALIVE_S, probes = KEEPALIVE_N;
 	const unsigned timeout = on ? SG_LINK_USER_TIMEOUT_MS : 0;
 
-	(void)setsockopt(l->fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof(idle));
-	(void)setsockopt(l->fd, IPPROTO_TCP, TCP_KEEPINTVL, &idle, sizeof(idle));
-	(void)setsockopt(l->fd, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof(probes));
-	(void)setsockopt(l->fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &timeout, sizeof(timeout));
-	(void)setsockopt(l->fd, SOL_SOCKET, SO_KEEPALIVE, &value, sizeof(value));
+	(void)setsockopt(l->line.fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof(idle));
+	(void)setsockopt(l->line.fd, IPPROTO_TCP, TCP_KEEPINTVL, &idle, sizeof(idle));
+	(void)setsockopt(l->line.fd, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof(probes));
+	(void)setsockopt(l->line.fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &timeout, sizeof(timeout));
+	(void)setsockopt(l->line.fd, SOL_SOCKET, SO_KEEPALIVE, &value, sizeof(value));
 }
 
 void alive_start(struct sg_link *l)

@@ -51,6 +51,19 @@ static bool put_out(struct link_hs *hs, int len)
 	return true;
 }
 
+static int entry_write(struct link_hs *hs);
+
+/* The carrier has done all that comes before. */
+static void begin_secured(struct link_hs *hs, const struct link_hs_conf *conf)
+{
+	hs->secured = true;
+	hs->phase = LINK_HS_SETTLE;
+	if (hs->dialler)
+		(void)entry_write(hs);
+	else
+		hs->remote = *conf->caller;
+}
+
 void link_hs_init(struct link_hs *hs, const struct link_hs_conf *conf)
 {
 	memset(hs, 0, sizeof(*hs));
@@ -68,6 +81,8 @@ void link_hs_init(struct link_hs *hs, const struct link_hs_conf *conf)
 		hs->out_len = SG_STCP_F0_LEN;
 		hs->step = STEP_F1;
 	}
+	if (conf->secured)
+		begin_secured(hs, conf);
 }
 
 void link_hs_fini(struct link_hs *hs)
@@ -227,7 +242,19 @@ static int wrong_key(struct link_hs *hs)
 		sg_pk_short(&hs->remote, pk));
 }
 
-/* The entry of our transport, sealed, to out. Our mark goes to everybody: whoever does not know it ignores it. */
+/* Where a message of the settlement is put. */
+static uint8_t *settle_room(struct link_hs *hs)
+{
+	return hs->out + (hs->secured ? 0 : SG_FRAME_HEAD);
+}
+
+/* What was put there, to out: sealed, unless the stream does that. */
+static void settle_put(struct link_hs *hs, size_t len)
+{
+	put_out(hs, (int)(hs->secured ? len : sg_frame_seal(&hs->tx, hs->out, len)));
+}
+
+/* The entry of our transport, to out. Our mark goes to everybody: whoever does not know it ignores it. */
 static int entry_write(struct link_hs *hs)
 {
 	struct sg_signed_entry e = {.marked = true};
@@ -236,10 +263,10 @@ static int entry_write(struct link_hs *hs)
 	if (len == 0)
 		len = sg_entry_sign(hs->crypto, &hs->sk, NULL, &e);
 	if (len == 0)
-		len = sg_settle_encode(&e, true, (char *)hs->out + SG_FRAME_HEAD, SG_SETTLE_LINE_MAX);
+		len = sg_settle_encode(&e, true, (char *)settle_room(hs), SG_SETTLE_LINE_MAX);
 	if (len < 0)
 		return fail(hs, len, "our entry could not be made: %s", sg_strerror(len));
-	put_out(hs, (int)sg_frame_seal(&hs->tx, hs->out, (size_t)len));
+	settle_put(hs, (size_t)len);
 	return 0;
 }
 
@@ -277,8 +304,8 @@ static int noise_step(struct link_hs *hs)
 
 static int answer_write(struct link_hs *hs, enum sg_settle_answer answer)
 {
-	hs->out[SG_FRAME_HEAD] = (uint8_t)answer;
-	put_out(hs, (int)sg_frame_seal(&hs->tx, hs->out, 1));
+	*settle_room(hs) = (uint8_t)answer;
+	settle_put(hs, 1);
 	return 0;
 }
 
@@ -291,6 +318,9 @@ static int responder_entry(struct link_hs *hs)
 	struct sg_signed_entry e;
 	int ret = sg_settle_decode(hs->crypto, (struct sg_view){hs->plain, hs->plain_len}, &e);
 
+	/* A stream may bring the newline by itself; taken for a packet's head it would cost the link. */
+	if (ret > 0 && hs->secured && hs->plain[ret - 1] != '\n')
+		ret = 0;
 	if (ret == 0 && hs->plain_len < SG_SETTLE_LINE_MAX)
 		return 0;
 	if (ret == 0)
@@ -324,12 +354,22 @@ static int dialler_answer(struct link_hs *hs)
 	return 0;
 }
 
+/* What arrived, to plain. Bytes used, 0 if more are needed, or an error; *@got bytes came out of it. */
+static int settle_open(struct link_hs *hs, size_t *got)
+{
+	if (!hs->secured)
+		return sg_frame_open(&hs->rx, front(hs), hs->plain + hs->plain_len, got);
+	*got = SG_MIN(hs->in_len, sizeof(hs->plain) - hs->plain_len);
+	memcpy(hs->plain + hs->plain_len, hs->in, *got);
+	return (int)*got;
+}
+
 static int settle_step(struct link_hs *hs)
 {
 	size_t got;
 	int used, ret;
 
-	used = sg_frame_open(&hs->rx, front(hs), hs->plain + hs->plain_len, &got);
+	used = settle_open(hs, &got);
 	if (used == 0)
 		return NEED_MORE;
 	if (used < 0)

@@ -5,6 +5,7 @@
  *	           SETTLE: entry → ← answer   DONE
  *	responder  STREAM: ← f0, f1 → ← f2, f3 →   NOISE: ← msg 1, msg 2 →   SETTLE: ← entry
  *	           DECIDE: waits for link_hs_answer   DONE
+ *	secured    both begin at SETTLE, and nothing is sealed: the carrier's stream does that, and proved both keys
  *
  * READY exists because a visor of 2024 ends its accept loop for good when a caller leaves between the first Noise message
  * and a valid entry: up to here a dial can be called off, from here it has to be carried through.
@@ -38,6 +39,8 @@ struct link_hs_conf {
 	const struct sg_pk *pk;
 	const char *type;           /* of the transport: "stcp" */
 	const struct sg_pk *remote; /* dialler: whom we call; NULL: responder */
+	bool secured;               /* over a stream that its carrier secured: settlement at once */
+	const struct sg_pk *caller; /* responder over such a stream: who it is */
 	uint16_t port;              /* dialler: our own skywire port, 49153 and up; without meaning to the other end */
 };
 
@@ -46,7 +49,7 @@ struct link_hs {
 	struct sg_sk sk;
 	struct sg_pk pk, remote; /* remote: known from f2 on, proven from DECIDE or SETTLE on */
 	char type[16];
-	bool dialler;
+	bool dialler, secured;
 	uint8_t step; /* message awaited within STREAM */
 	bool skip_newline;
 	uint16_t port;
@@ -71,8 +74,8 @@ struct link_hs_result {
 	struct sg_pk remote;
 	bool marked, newer;
 	struct sg_frame_key tx, rx;
-	struct sg_view raw;   /* bytes behind the handshake, not opened yet; borrowed until link_hs_fini */
-	struct sg_view plain; /* plaintext behind the answer; borrowed likewise */
+	struct sg_view plain; /* plaintext behind the answer; borrowed until link_hs_fini */
+	struct sg_view raw;   /* bytes behind that, not opened yet (secured: plaintext, too); borrowed likewise */
 };
 
 /** link_hs_init - in @hs, the caller's storage; a dialler's out holds f0 at once. Free with link_hs_fini. */

@@ -12,6 +12,22 @@
 #include "link/handshake.h"
 #include "link/link.h"
 
+/* ---- link/line.c ---- */
+
+/* What a link runs over: a socket, which link/ secures, or a stream that its carrier has secured. */
+struct line {
+	int fd;                   /* -1: none */
+	struct sg_watch *watch;   /* of fd */
+	struct sg_stream *stream; /* NULL: a socket */
+};
+
+#define LINE_NONE ((struct line){.fd = -1})
+
+void line_watch(struct line *line, bool read, bool write);
+/* Borrows. Bytes taken, fewer than there are when the line is full, or a negative code: it is broken. */
+ssize_t line_send(struct line *line, const struct iovec *iov, int n);
+void line_close(struct line *line);
+
 /* ---- sending: link/tx.c ---- */
 
 #define FRAME_SLOT (SG_FRAME_HEAD + SG_FRAME_PLAIN_MAX + SG_FRAME_TAG) /* 4,096 bytes */
@@ -31,7 +47,7 @@ struct link_tx {
 	size_t plain;             /* bytes in the frame being filled */
 	size_t sealed;            /* bytes sealed and not sent */
 	size_t room;              /* plaintext bytes that all chunks still hold */
-	bool blocked;             /* the socket takes no more: SG_WRITABLE is watched */
+	bool blocked;             /* the line takes no more, and says when it does */
 	bool refused;             /* somebody was told to wait */
 	struct sg_defer flush;
 };
@@ -69,9 +85,9 @@ struct sg_link {
 	bool newer; /* knows packet types of 7 and above */
 	bool hello; /* its LinkHello came: caps are final */
 	uint32_t caps;
+	bool automatic; /* nobody asked for it by name */
 	struct sg_mono up_at;
-	int fd;
-	struct sg_watch *watch;
+	struct line line;
 	struct sg_frame_key tx_key, rx_key;
 	struct link_tx tx;
 	struct link_rx rx;
@@ -95,17 +111,16 @@ struct pending {
 	struct sg_links *ls;
 	struct peer *peer; /* whose dial it is; NULL: somebody called us */
 	char carrier[8];
-	struct sg_addr addr;
+	struct sg_addr addr; /* len 0: the carrier found the other end by its key */
 	struct sg_mono since;
-	int fd;
-	struct sg_watch *watch;
+	struct line line;
 	struct sg_timer timer;
 	struct link_hs hs;
 };
 
 struct peer_addr {
 	char carrier[8];
-	char *host; /* owned */
+	char *host; /* owned; NULL: the carrier finds it by its key */
 	uint16_t port;
 };
 
@@ -116,13 +131,21 @@ struct resolving {
 
 #define PEER_RESOLVED_MAX 8
 
+/* Somebody who waits for a link: link/want.c */
+struct want {
+	struct sg_list node; /* of a peer */
+	links_wanted_fn *fn;
+	void *arg;
+};
+
 /* The host's view of a dial; stays in its peer. */
 struct sg_dial {
 	struct peer *peer;
 	bool active;
+	bool secured; /* by its carrier: what the other end accepts it expects to be settled, so there is no way back */
 };
 
-/* A configured peer: link/peer.c */
+/* Whom to be linked with: link/peer.c */
 struct peer {
 	struct sg_list node;
 	struct sg_links *ls;
@@ -139,7 +162,11 @@ struct peer {
 	struct pending *pending; /* our dial in handshake */
 	struct sg_mono linked_at;
 	uint32_t attempts;
-	bool foreign; /* it is no visor of ours: it called without our mark, or never sent a hello */
+	bool foreign;    /* it is no visor of ours: it called without our mark, or never sent a hello */
+	bool exact;      /* only links by its own carriers count */
+	bool automatic;  /* nobody asked for it by name */
+	bool once, over; /* one round over its addresses, for those in wants; that is over */
+	struct sg_list wants;
 	char why[160];
 };
 
@@ -177,15 +204,21 @@ enum sg_settle_answer links_decide(struct sg_links *ls, struct pending *p);
 void links_closed(struct sg_links *ls, const struct sg_link *l);
 /* Milliseconds for which a key must not be called, or 0. */
 int64_t links_quiet_ms(const struct sg_links *ls, const struct sg_pk *pk);
-/* Whether our dial @p may pass its point of no return: 0 now, >0 milliseconds to wait, <0 call it off. */
-int64_t links_may_go(struct sg_links *ls, struct pending *p);
-/* A settled connection becomes a link. Takes fd, watch excluded, in any case. */
-void links_settled(struct sg_links *ls, struct pending *p, int fd);
+/* Whether a dial to @peer may pass its point of no return: 0 now, >0 milliseconds to wait, <0 call it off. */
+int64_t links_may_go(struct sg_links *ls, const struct peer *peer, const char *carrier);
+/* A settled connection becomes a link. Takes what it runs over in any case, and frees @p. */
+void links_settled(struct sg_links *ls, struct pending *p, struct line line);
 void links_person(const struct sg_links *ls, const struct sg_pk *pk, char *buf, size_t cap);
 
 /* ---- link/pending.c ---- */
-/* Takes @fd in any case. A dial that failed at once was reported to its peer when this returns. */
-void pending_start(struct sg_links *ls, struct peer *peer, const char *carrier, int fd, const struct sg_addr *addr);
+/*
+ * Takes @line in any case; @caller: who called over a secured stream. A dial that failed at once was reported to its
+ * peer when this returns.
+ */
+void pending_start(struct sg_links *ls, struct peer *peer, const char *carrier, struct line line,
+	const struct sg_addr *addr, const struct sg_pk *caller);
+/* Where its other end is, for people: an address, hidden when that is wished, or the short key. */
+const char *pending_from_text(const struct pending *p, char buf[SG_ADDR_TEXT]);
 /* Closes without a word, tells nobody. */
 void pending_cancel(struct pending *p);
 void pending_free(struct pending *p);
@@ -196,14 +229,21 @@ struct peer *peer_find(const struct sg_links *ls, const struct sg_pk *pk);
 void peer_failed(struct peer *p, const char *fmt, ...) SG_PRINTF(2, 3);
 /* Somebody else's doing made the attempt pointless: try again soon, without blame. */
 void peer_retry(struct peer *p, int64_t ms);
-void peer_linked(struct peer *p, const struct sg_link *l);
-void peer_unlinked(struct peer *p, const struct sg_link *l, const char *why);
 void peer_dial_cancel(struct peer *p);
-/* What the link @l shows about its peer. */
-void peer_kind(struct peer *p, const struct sg_link *l);
+/* A link came up, ended, showed what its other end is: for all peers of its key. */
+void peers_linked(struct sg_links *ls, const struct sg_link *l);
+void peers_unlinked(struct sg_links *ls, const struct sg_link *l, const char *why);
+void peers_kind(struct sg_links *ls, const struct sg_link *l);
+/* For link/want.c, which keeps peers that are dialled once. NULL when memory is out; free with peer_free. */
+struct peer *peer_new(struct sg_links *ls, const struct sg_peer_conf *conf);
+
+/* ---- link/want.c ---- */
+/* The only round of a peer that is dialled once is over: 0, or a code and a sentence. Frees it. */
+void want_ended(struct peer *p, int err, const char *why);
 
 /* ---- link/life.c ---- */
-struct sg_link *link_new(struct sg_links *ls, const struct pending *p, int fd, struct link_hs_result *hs);
+/* Takes @line and the keys of @hs unless it returns NULL. */
+struct sg_link *link_new(struct sg_links *ls, const struct pending *p, struct line line, struct link_hs_result *hs);
 void link_free(struct sg_link *l);
 void link_watch_update(struct sg_link *l);
 void link_end_later(struct sg_link *l, const char *why);
@@ -223,7 +263,7 @@ void alive_kind_changed(struct sg_link *l);
 void tx_init(struct sg_link *l);
 void tx_fini(struct sg_link *l);
 size_t tx_waiting(const struct sg_link *l);
-/* Seals what is there and gives the socket what it takes. */
+/* Seals what is there and gives the line what it takes. */
 void tx_push(struct sg_link *l);
 /* The same, then tells the user when there is room again. */
 void tx_flush(struct sg_link *l);
@@ -231,7 +271,10 @@ void tx_on_writable(struct sg_link *l);
 void rx_init(struct sg_link *l);
 void rx_fini(struct sg_link *l);
 void rx_on_readable(struct sg_link *l);
+/* Bytes of a secured stream, and the end of those that came together. */
+void rx_on_stream(struct sg_link *l, struct sg_view in);
+void rx_on_stream_batch(struct sg_link *l);
 /* What came in the same read as the end of the handshake. */
-void rx_first(struct sg_link *l, struct sg_view raw, struct sg_view plain);
+void rx_first(struct sg_link *l, struct sg_view plain, struct sg_view raw);
 
 #endif

@@ -5,7 +5,6 @@
 #include "wire/tpid.h"
 
 #include <sys/socket.h>
-#include <unistd.h>
 
 SG_LOG_TOPIC("link");
 
@@ -27,9 +26,48 @@ static void on_events(void *arg, int fd, unsigned events)
 		link_free(l);
 }
 
+static void on_stream_data(void *arg, struct sg_view in)
+{
+	rx_on_stream(arg, in);
+}
+
+static void on_stream_batch_end(void *arg)
+{
+	rx_on_stream_batch(arg);
+}
+
+static void on_stream_writable(void *arg)
+{
+	struct sg_link *l = arg;
+
+	l->busy++;
+	if (l->tx.blocked)
+		tx_on_writable(l);
+	l->busy--;
+	if (l->closed && !l->busy)
+		link_free(l);
+}
+
+static void on_stream_close(void *arg, int err, const char *reason)
+{
+	struct sg_link *l = arg;
+	char why[160];
+
+	snprintf(why, sizeof(why), "%s", reason[0] ? reason : sg_strerror(err));
+	l->line = LINE_NONE; /* gone after this call */
+	l->tx.blocked = true;
+	link_close(l, why);
+}
+
+static const struct sg_stream_user stream_user = {.size = sizeof(stream_user),
+	.on_data = on_stream_data,
+	.on_writable = on_stream_writable,
+	.on_close = on_stream_close,
+	.on_batch_end = on_stream_batch_end};
+
 void link_watch_update(struct sg_link *l)
 {
-	sg_watch_set(l->watch, (l->rx.paused ? 0 : SG_READABLE) | (l->tx.blocked ? SG_WRITABLE : 0));
+	line_watch(&l->line, !l->rx.paused, l->tx.blocked);
 }
 
 static void flush(void *arg)
@@ -55,7 +93,7 @@ void link_end_later(struct sg_link *l, const char *why)
 	if (l->end_why[0] || l->closed)
 		return;
 	snprintf(l->end_why, sizeof(l->end_why), "%s", why);
-	l->tx.blocked = true; /* nothing more is given to a socket that failed */
+	l->tx.blocked = true; /* nothing more is given to a line that failed */
 	sg_defer_start(l->ls->conf.loop, &l->end);
 }
 
@@ -67,22 +105,28 @@ static void hello_send(struct sg_link *l)
 	link_send_control(l, SG_PACKET_LINK_HELLO, 0, payload, sizeof(payload));
 }
 
-struct sg_link *link_new(struct sg_links *ls, const struct pending *p, int fd, struct link_hs_result *hs)
+struct sg_link *link_new(struct sg_links *ls, const struct pending *p, struct line line, struct link_hs_result *hs)
 {
 	struct sg_link *l = sg_calloc(1, sizeof(*l));
 
-	if (!l || sg_watch_new(ls->conf.loop, fd, on_events, l, &l->watch) < 0) {
+	if (!l || (!line.stream && sg_watch_new(ls->conf.loop, line.fd, on_events, l, &line.watch) < 0)) {
 		sg_free(l);
 		return NULL;
 	}
+	if (line.stream) {
+		line.stream->user = &stream_user;
+		line.stream->user_arg = l;
+	}
 	l->ls = ls;
-	l->fd = fd;
+	l->line = line;
 	l->remote = hs->remote;
 	sg_tpid_make(&ls->conf.pk, &hs->remote, p->carrier, &l->id);
 	snprintf(l->carrier, sizeof(l->carrier), "%s", p->carrier);
-	sg_addr_str(&p->addr, l->address);
+	if (p->addr.len)
+		sg_addr_str(&p->addr, l->address);
 	links_person(ls, &l->remote, l->name, sizeof(l->name));
 	l->dialled = p->hs.dialler;
+	l->automatic = p->peer && p->peer->automatic;
 	l->own = hs->marked;
 	l->newer = hs->marked || hs->newer;
 	l->up_at = sg_loop_now(ls->conf.loop);
@@ -118,9 +162,11 @@ void link_free(struct sg_link *l)
  */
 static void hang_up(struct sg_link *l)
 {
-	for (int i = 0; i < 8 && recv(l->fd, l->ls->scratch, SG_LINK_RX_READ, MSG_DONTWAIT) > 0; i++)
-		;
-	close(l->fd);
+	for (int i = 0; i < 8 && l->line.fd >= 0; i++) {
+		if (recv(l->line.fd, l->ls->scratch, SG_LINK_RX_READ, MSG_DONTWAIT) <= 0)
+			break;
+	}
+	line_close(&l->line);
 }
 
 /* Without a farewell of our own: a peer that can be reached sees the end of the connection at once. */
@@ -142,19 +188,15 @@ void link_close(struct sg_link *l, const char *why)
 	sg_defer_stop(&l->tx.flush);
 	sg_defer_stop(&l->end);
 	sg_defer_stop(&l->rx.resume);
-	sg_watch_free(l->watch);
 	hang_up(l);
-	log_info("%s: %s to %s is down: %s", l->name, l->carrier, sg_log_addr(l->address), why);
+	log_info("%s: %s%s%s is down: %s", l->name, l->carrier, l->address[0] ? " to " : "", sg_log_addr(l->address),
+		why);
 	ls->user->on_down(ls->user_arg, l, why);
 	if (ls->conf.host->down)
 		ls->conf.host->down(ls->conf.host_arg, &info, why);
 	links_closed(ls, l);
-	if (!ls->stopping) {
-		struct peer *peer = peer_find(ls, &l->remote);
-
-		if (peer)
-			peer_unlinked(peer, l, why);
-	}
+	if (!ls->stopping)
+		peers_unlinked(ls, l, why);
 	l->busy--;
 	if (!l->busy)
 		link_free(l);
@@ -164,11 +206,8 @@ void link_close(struct sg_link *l, const char *why)
 
 static void became_own(struct sg_link *l)
 {
-	struct peer *peer = peer_find(l->ls, &l->remote);
-
 	l->own = l->newer = true;
-	if (peer)
-		peer_kind(peer, l);
+	peers_kind(l->ls, l);
 	alive_kind_changed(l);
 }
 
@@ -286,6 +325,7 @@ void link_get_info(const struct sg_link *l, struct sg_link_info *out)
 		.id = l->id,
 		.remote = l->remote,
 		.dialled = l->dialled,
+		.label = l->automatic ? "automatic" : "user",
 		.kind = l->own     ? "own"
 			: l->newer ? "2026"
 				   : "2024",
@@ -299,5 +339,5 @@ void link_get_info(const struct sg_link *l, struct sg_link_info *out)
 	};
 	snprintf(out->carrier, sizeof(out->carrier), "%s", l->carrier);
 	snprintf(out->address, sizeof(out->address), "%s", l->address);
-	snprintf(out->peer, sizeof(out->peer), "%s", peer ? peer->name : "");
+	snprintf(out->peer, sizeof(out->peer), "%s", peer && !peer->once ? peer->name : "");
 }

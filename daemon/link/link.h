@@ -6,6 +6,9 @@
  *	carrier → links_accepted / dial_done → handshake (link/handshake.h) → link: packets in,
  *packets out → route/
  *
+ * A carrier that secures its connections itself (dmsg) brings streams instead of descriptors; for those the handshake is
+ * the settlement alone, and packets go as they are.
+ *
  * One manager per daemon; it and all its links belong to the loop it was made with.
  */
 #ifndef SG_LINK_LINK_H
@@ -30,8 +33,9 @@ struct sg_link_info {
 	struct sg_pk remote;
 	char peer[64]; /* section name of the configured peer, "" for others */
 	char carrier[8];
-	char address[SG_ADDR_TEXT];
+	char address[SG_ADDR_TEXT];  /* "" when its carrier found it by its key */
 	bool dialled;                /* by us */
+	const char *label;           /* "user" or "automatic"; static */
 	const char *kind;            /* "own", "2026" or "2024": what the other end showed it knows; static */
 	int64_t up_ms;               /* since it is up */
 	int64_t rtt_us;              /* of the last transport ping; -1: none answered yet */
@@ -43,11 +47,14 @@ struct sg_link_info {
 /* What the manager asks of its owner (core). */
 struct sg_links_host {
 	/*
-	 * Starts one connection attempt with the plugin that provides @carrier. Must end in
-	 * links_dial_done exactly once, unless cancelled. 0 or a negative code: -ENOTSUP when no
-	 * plugin provides it.
+	 * Starts one connection attempt with the plugin that provides @carrier; @to NULL: it finds the address by the key.
+	 * Must end in links_dial_done or links_dial_done_stream exactly once, unless cancelled. 0 or a negative code:
+	 * -ENOTSUP when no plugin provides it.
 	 */
-	int (*dial)(void *arg, const char *carrier, const struct sg_addr *to, struct sg_dial *dial);
+	int (*dial)(
+		void *arg, const char *carrier, const struct sg_pk *pk, const struct sg_addr *to, struct sg_dial *dial);
+	/* Whether that carrier brings secured streams. May be NULL: none does. */
+	bool (*is_secured)(void *arg, const char *carrier);
 	/* links_dial_done does not follow. */
 	void (*dial_cancel)(void *arg, const char *carrier, struct sg_dial *dial);
 	/* A link came up, or ended: @why is a sentence. May be NULL. */
@@ -76,13 +83,15 @@ struct sg_links_conf {
 	int64_t quiet_ms;
 };
 
-/* A peer of the configuration, to be kept connected. All borrowed. */
+/* A peer to be kept connected: of the configuration, or asked for at run time. All borrowed. */
 struct sg_peer_conf {
 	const char *name; /* of its section */
 	struct sg_pk pk;
-	const char *const *addresses; /* "stcp://host:port", tried in this order; checked by
+	const char *const *addresses; /* "stcp://host:port" or "dmsg", tried in this order; checked by
 					 links_address_ok */
 	size_t n_addresses;           /* 0: it connects to us */
+	bool exact;                   /* only a link by one of these carriers will do */
+	bool automatic;               /* nobody asked for it by name: label "automatic" */
 };
 
 /** links_new - NULL when memory is out. Free with links_free. */
@@ -95,14 +104,18 @@ const struct sg_pk *links_own_pk(const struct sg_links *ls);
 
 /** links_accepted - a carrier accepted a connection. Takes @fd (non-blocking) in any case. */
 void links_accepted(struct sg_links *ls, const char *carrier, int fd, const struct sg_addr *from);
+/** links_accepted_stream - the same for a carrier that secures its streams. Takes @stream in any case. */
+void links_accepted_stream(struct sg_links *ls, const char *carrier, struct sg_stream *stream);
 /** links_dial_done - ends a dial: takes a connected, non-blocking descriptor, or a negative code
  * and a sentence. */
 void links_dial_done(struct sg_dial *dial, int fd_or_error, const char *why);
-/** links_carrier_stop - the plugin is about to stop: cancels its dials. Live links stay, their
- * descriptors are ours. */
+/** links_dial_done_stream - the same, with a stream that the carrier has secured. */
+void links_dial_done_stream(struct sg_dial *dial, struct sg_stream *stream);
+/** links_carrier_stop - the plugin is about to stop: cancels its dials. Live links stay where their
+ * descriptors are ours; streams end with their network. */
 void links_carrier_stop(struct sg_links *ls, const char *carrier);
 
-/** links_address_ok - "carrier://host:port" as peers list it. 0, or SG_EMALF. */
+/** links_address_ok - "carrier://host:port", or a carrier that finds visors by key, as peers list it. 0, or SG_EMALF. */
 int links_address_ok(const char *url);
 /**
  * links_peers_set - these peers are configured now, no others: new ones are dialled, links of those
@@ -114,6 +127,17 @@ int links_peer_find(const struct sg_links *ls, const char *name, struct sg_pk *o
 /** links_peer_state - how the link to a key stands. 0, or -ENOENT: neither configured nor linked.
  */
 int links_peer_state(const struct sg_links *ls, const struct sg_pk *pk, struct sg_peer_state *out);
+
+/* Ends a want, once, never inside the call that asked: 0, there is a link; or a code and a sentence. */
+typedef void links_wanted_fn(void *arg, int err, const char *why);
+
+/**
+ * links_want - a link to @pk by any carrier: one that is there, or one that is dialled now, by stcpr, then by dmsg, one
+ * round. It is not kept connected afterwards. 0, -ENOMEM, or SG_EFULL: too many are wanted at once.
+ */
+int links_want(struct sg_links *ls, const struct sg_pk *pk, links_wanted_fn *fn, void *arg);
+/** links_want_cancel - of all wants with that arg; their call-backs do not follow. Dials under way go on. */
+void links_want_cancel(struct sg_links *ls, void *arg);
 
 /** links_each - @fn for every live link, until it returns false. */
 void links_each(const struct sg_links *ls, bool (*fn)(void *arg, const struct sg_link_info *info), void *arg);

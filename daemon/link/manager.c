@@ -15,6 +15,8 @@
  *   - beyond it, the dial is carried through, and a caller of the same transport is refused by the answer byte, so that
  *     the other end never holds a transport when our entry arrives. The exception is a caller with our mark that is edge
  *     0 while we are edge 1: it refuses our dial by this same rule, and one of both has to win;
+ *   - over a carrier that secures its streams, the other end expects an entry from the moment it accepts one: the point
+ *     of no return lies before the carrier's dial;
  *   - a link that is live, and a caller that came after it was up: the caller does not hold that link any more (nobody
  *     dials beside a live one), so it replaces it. A caller that came before it was up dialled at the same time as we
  *     did; then our dial stays, unless the caller is edge 0 and ours.
@@ -145,7 +147,7 @@ void links_person(const struct sg_links *ls, const struct sg_pk *pk, char *buf, 
 	const struct peer *peer = peer_find(ls, pk);
 	char key[SG_PK_SHORT];
 
-	snprintf(buf, cap, "%s", peer ? peer->name : sg_pk_short(pk, key));
+	snprintf(buf, cap, "%s", peer && !peer->once ? peer->name : sg_pk_short(pk, key));
 }
 
 /* The newest first: while one link replaces another, both are there. */
@@ -205,14 +207,16 @@ static bool same_site(const struct sg_addr *a, const struct sg_addr *b)
 	return sg_addr_same_host(a, b);
 }
 
-static size_t pending_from(const struct sg_links *ls, const struct sg_addr *from)
+/* Callers in handshake from one address, or, where only keys are known, with one key. */
+static size_t pending_from(const struct sg_links *ls, const struct sg_addr *from, const struct sg_pk *caller)
 {
 	size_t n = 0;
 
 	sg_list_for (it, &ls->pendings) {
 		const struct pending *p = sg_container_of(it, struct pending, node);
 
-		if (!p->peer && same_site(&p->addr, from))
+		if (!p->peer && (caller ? !p->addr.len && sg_pk_equal(&p->hs.remote, caller)
+					: p->addr.len && same_site(&p->addr, from)))
 			n++;
 	}
 	return n;
@@ -227,7 +231,7 @@ static bool cut_oldest(struct sg_links *ls, bool all)
 
 		if (p->peer || (!all && p->hs.phase != LINK_HS_STREAM))
 			continue;
-		links_drop(ls, LINK_DROP_PENDING, sg_log_addr(sg_addr_str(&p->addr, addr)));
+		links_drop(ls, LINK_DROP_PENDING, pending_from_text(p, addr));
 		pending_cancel(p);
 		return true;
 	}
@@ -244,23 +248,41 @@ static bool make_room(struct sg_links *ls)
 	return ls->n_pendings < SG_HS_PENDING_MAX || cut_oldest(ls, false) || cut_oldest(ls, true);
 }
 
-void links_accepted(struct sg_links *ls, const char *carrier, int fd, const struct sg_addr *from)
+static void called(struct sg_links *ls, const char *carrier, struct line line, const struct sg_addr *from,
+	const struct sg_pk *caller)
 {
 	enum link_drop reason;
-	char addr[SG_ADDR_TEXT];
+	char who[SG_ADDR_TEXT];
 
-	if (pending_from(ls, from) >= SG_HS_PENDING_PER_IP)
+	if (pending_from(ls, from, caller) >= SG_HS_PENDING_PER_IP)
 		reason = LINK_DROP_PENDING_IP;
 	else if (ls->n_links >= SG_LINKS_MAX)
 		reason = LINK_DROP_LINKS;
 	else if (!make_room(ls))
 		reason = LINK_DROP_PENDING;
 	else {
-		pending_start(ls, NULL, carrier, fd, from);
+		pending_start(ls, NULL, carrier, line, from, caller);
 		return;
 	}
-	links_drop(ls, reason, sg_log_addr(sg_addr_str(from, addr)));
-	close(fd);
+	links_drop(ls, reason, caller ? sg_pk_short(caller, who) : sg_log_addr(sg_addr_str(from, who)));
+	line_close(&line);
+}
+
+void links_accepted(struct sg_links *ls, const char *carrier, int fd, const struct sg_addr *from)
+{
+	called(ls, carrier, (struct line){.fd = fd}, from, NULL);
+}
+
+/* Whoever calls with our own key is ourselves, or has stolen it: neither is a neighbour. */
+void links_accepted_stream(struct sg_links *ls, const char *carrier, struct sg_stream *stream)
+{
+	struct sg_stream_info info;
+
+	stream->ops->info(stream, &info);
+	if (sg_pk_equal(&info.remote, &ls->conf.pk))
+		stream->ops->close(stream);
+	else
+		called(ls, carrier, (struct line){.fd = -1, .stream = stream}, &(struct sg_addr){0}, &info.remote);
 }
 
 /* ---- the double-dial rule ---- */
@@ -276,6 +298,19 @@ static bool is_committed(const struct pending *p)
 	return p->hs.phase > LINK_HS_READY && p->hs.phase < LINK_HS_FAILED;
 }
 
+/* Our own dial to a neighbour by a carrier that secures its streams, not connected yet. */
+static struct peer *find_secured_dial(const struct sg_links *ls, const struct sg_pk *pk, const char *carrier)
+{
+	sg_list_for (it, &ls->peers) {
+		struct peer *p = sg_container_of(it, struct peer, node);
+
+		if (p->dial.active && p->dial.secured && sg_pk_equal(&p->pk, pk) &&
+			strcmp(p->addrs[p->at].carrier, carrier) == 0)
+			return p;
+	}
+	return NULL;
+}
+
 static struct pending *find_dial(const struct sg_links *ls, const struct pending *caller)
 {
 	sg_list_for (it, &ls->pendings) {
@@ -287,13 +322,13 @@ static struct pending *find_dial(const struct sg_links *ls, const struct pending
 	return NULL;
 }
 
-static bool has_proven_caller(const struct sg_links *ls, const struct pending *dial)
+static bool has_proven_caller(const struct sg_links *ls, const struct sg_pk *pk, const char *carrier)
 {
 	sg_list_for (it, &ls->pendings) {
 		const struct pending *p = sg_container_of(it, struct pending, node);
 
 		if (!p->peer && p->hs.phase > LINK_HS_NOISE && p->hs.phase < LINK_HS_FAILED &&
-			same_transport(p, &dial->hs.remote, dial->carrier))
+			same_transport(p, pk, carrier))
 			return true;
 	}
 	return false;
@@ -323,24 +358,25 @@ int64_t links_quiet_ms(const struct sg_links *ls, const struct sg_pk *pk)
 }
 
 /* Two peers of the configuration may have the same key. */
-static bool has_committed_twin(const struct sg_links *ls, const struct pending *dial)
+static bool has_committed_twin(const struct sg_links *ls, const struct peer *peer, const char *carrier)
 {
 	sg_list_for (it, &ls->pendings) {
 		const struct pending *p = sg_container_of(it, struct pending, node);
 
-		if (p != dial && p->peer && is_committed(p) && same_transport(p, &dial->hs.remote, dial->carrier))
+		if (p->peer && p->peer != peer && is_committed(p) && same_transport(p, &peer->pk, carrier))
 			return true;
 	}
-	return false;
+	return find_secured_dial(ls, &peer->pk, carrier) != NULL;
 }
 
-int64_t links_may_go(struct sg_links *ls, struct pending *p)
+int64_t links_may_go(struct sg_links *ls, const struct peer *peer, const char *carrier)
 {
 	int64_t quiet_ms = -sg_mono_ms_since(sg_loop_now(ls->conf.loop), ls->quiet_until);
 
-	if (links_find_carrier(ls, &p->hs.remote, p->carrier) || has_proven_caller(ls, p) || has_committed_twin(ls, p))
+	if (links_find_carrier(ls, &peer->pk, carrier) || has_proven_caller(ls, &peer->pk, carrier) ||
+		has_committed_twin(ls, peer, carrier))
 		return -1;
-	return p->peer->foreign && quiet_ms > 0 ? quiet_ms : 0;
+	return peer->foreign && quiet_ms > 0 ? quiet_ms : 0;
 }
 
 static bool we_are_edge_0(const struct sg_links *ls, const struct pending *p)
@@ -353,6 +389,7 @@ enum sg_settle_answer links_decide(struct sg_links *ls, struct pending *p)
 	const bool theirs_wins = p->hs.marked && !we_are_edge_0(ls, p);
 	const struct sg_link *l = links_find_carrier(ls, &p->hs.remote, p->carrier);
 	struct pending *dial = find_dial(ls, p);
+	struct peer *dialling = find_secured_dial(ls, &p->hs.remote, p->carrier);
 	char who[64];
 
 	links_person(ls, &p->hs.remote, who, sizeof(who));
@@ -360,7 +397,7 @@ enum sg_settle_answer links_decide(struct sg_links *ls, struct pending *p)
 		links_drop(ls, LINK_DROP_LINKS, who);
 		return SG_SETTLE_FAIL;
 	}
-	if ((dial && is_committed(dial) && !theirs_wins) ||
+	if ((((dial && is_committed(dial)) || dialling) && !theirs_wins) ||
 		(l && l->dialled && !sg_mono_before(l->up_at, p->since) && !theirs_wins)) {
 		links_drop(ls, LINK_DROP_DOUBLE, who);
 		return SG_SETTLE_FAIL;
@@ -371,10 +408,14 @@ enum sg_settle_answer links_decide(struct sg_links *ls, struct pending *p)
 		pending_cancel(dial);
 		peer_retry(peer, SG_DIAL_BACKOFF_MIN_MS);
 	}
+	if (dialling) {
+		peer_dial_cancel(dialling);
+		peer_retry(dialling, SG_DIAL_BACKOFF_MIN_MS);
+	}
 	return SG_SETTLE_OK;
 }
 
-void links_settled(struct sg_links *ls, struct pending *p, int fd)
+void links_settled(struct sg_links *ls, struct pending *p, struct line line)
 {
 	struct sg_link *old = links_find_carrier(ls, &p->hs.remote, p->carrier);
 	struct link_hs_result hs;
@@ -383,9 +424,9 @@ void links_settled(struct sg_links *ls, struct pending *p, int fd)
 	struct sg_link *l;
 
 	link_hs_take(&p->hs, &hs);
-	l = link_new(ls, p, fd, &hs);
+	l = link_new(ls, p, line, &hs);
 	if (!l) {
-		close(fd);
+		line_close(&line);
 		sg_frame_key_fini(&hs.tx);
 		sg_frame_key_fini(&hs.rx);
 		peer = p->peer;
@@ -395,11 +436,9 @@ void links_settled(struct sg_links *ls, struct pending *p, int fd)
 		return;
 	}
 	ls->count.up++;
-	log_info("%s: %s to %s is up (%s)", l->name, l->carrier, sg_log_addr(l->address),
+	log_info("%s: %s%s%s is up (%s)", l->name, l->carrier, l->address[0] ? " to " : "", sg_log_addr(l->address),
 		l->dialled ? "we dialled" : "it dialled");
-	peer = peer_find(ls, &l->remote);
-	if (peer)
-		peer_linked(peer, l);
+	peers_linked(ls, l);
 	l->busy++;
 	ls->user->on_up(ls->user_arg, l);
 	link_get_info(l, &info);
@@ -413,6 +452,6 @@ void links_settled(struct sg_links *ls, struct pending *p, int fd)
 	if (l->closed)
 		link_free(l);
 	else
-		rx_first(l, hs.raw, hs.plain);
+		rx_first(l, hs.plain, hs.raw);
 	pending_free(p);
 }

@@ -9,6 +9,7 @@
  */
 #include "link/internal.h"
 #include "base/alloc.h"
+#include "wire/uci.h"
 
 #include <stdarg.h>
 #include <unistd.h>
@@ -37,13 +38,18 @@ struct peer *peer_find(const struct sg_links *ls, const struct sg_pk *pk)
 
 /* ---- addresses ---- */
 
-/* "stcp://host:port", "stcp://[::1]:port": @host is sg_malloc'ed. 0, SG_EMALF or -ENOMEM. */
+/* "stcp://host:port", "stcp://[::1]:port", "dmsg": @host is sg_malloc'ed or NULL. 0, SG_EMALF or -ENOMEM. */
 static int address_parse(const char *url, struct peer_addr *out)
 {
 	const char *host = strstr(url, "://"), *port = strrchr(url, ':');
 	size_t carrier_len, host_len;
 	uint64_t number;
 
+	memset(out, 0, sizeof(*out));
+	if (sg_carrier_by_key(url)) {
+		snprintf(out->carrier, sizeof(out->carrier), "%s", url);
+		return 0;
+	}
 	if (!host || port <= host)
 		return SG_EMALF;
 	carrier_len = (size_t)(host - url);
@@ -140,6 +146,10 @@ void peer_failed(struct peer *p, const char *fmt, ...)
 		return;
 	}
 	p->attempts++;
+	if (p->once) {
+		want_ended(p, SG_ENOROUTE, p->why);
+		return;
+	}
 	if (p->attempts == 1)
 		log_warn("%s: %s", p->name, p->why);
 	else
@@ -147,8 +157,29 @@ void peer_failed(struct peer *p, const char *fmt, ...)
 	attempt_in(p, backoff_ms(p));
 }
 
+/* Whether a link is what the peer wants. */
+static bool serves(const struct peer *p, const struct sg_link *l)
+{
+	bool wanted = !p->exact && sg_pk_equal(&p->pk, &l->remote);
+
+	for (size_t i = 0; i < p->n_addrs && !wanted; i++)
+		wanted = sg_pk_equal(&p->pk, &l->remote) && strcmp(p->addrs[i].carrier, l->carrier) == 0;
+	return wanted;
+}
+
+static struct sg_link *link_of(const struct peer *p)
+{
+	sg_list_for (it, &p->ls->links) {
+		struct sg_link *l = sg_container_of(it, struct sg_link, node);
+
+		if (serves(p, l))
+			return l;
+	}
+	return NULL;
+}
+
 /* A caller shows by its mark what it is; whom we called, by its hello, or by having none when the link is looked at again. */
-void peer_kind(struct peer *p, const struct sg_link *l)
+static void peer_kind(struct peer *p, const struct sg_link *l)
 {
 	const struct sg_links_host *host = p->ls->conf.host;
 
@@ -159,9 +190,9 @@ void peer_kind(struct peer *p, const struct sg_link *l)
 		host->set_foreign(p->ls->conf.host_arg, &p->pk, p->foreign);
 }
 
-void peer_linked(struct peer *p, const struct sg_link *l)
+static void peer_linked(struct peer *p, const struct sg_link *l)
 {
-	look_again(p, HELLO_MS);
+	look_again(p, p->once ? 0 : HELLO_MS);
 	p->why[0] = 0;
 	p->linked_at = l->up_at;
 	if (!l->dialled)
@@ -172,13 +203,15 @@ void peer_linked(struct peer *p, const struct sg_link *l)
  * A visor of 2024 forgets a closed transport within a second, and must not be called before (link.h, quiet_ms). Our own
  * ends take a new connection for a link that they do not have any more at any time.
  */
-void peer_unlinked(struct peer *p, const struct sg_link *l, const char *why)
+static void peer_unlinked(struct peer *p, const struct sg_link *l, const char *why)
 {
 	int64_t ms;
 
+	if (p->once)
+		return; /* it was dialled once; a dial under way is another one's */
 	if (l->own || sg_mono_ms_since(sg_loop_now(p->ls->conf.loop), l->up_at) >= HELLO_MS)
 		peer_kind(p, l);
-	if (links_find(p->ls, &p->pk))
+	if (link_of(p))
 		return;
 	snprintf(p->why, sizeof(p->why), "the link is down: %s", why);
 	if (sg_mono_ms_since(sg_loop_now(p->ls->conf.loop), p->linked_at) >= STABLE_MS)
@@ -189,27 +222,75 @@ void peer_unlinked(struct peer *p, const struct sg_link *l, const char *why)
 	attempt_in(p, l->own ? ms : SG_MAX(ms, (int64_t)SG_LINK_QUIET_MS));
 }
 
+void peers_linked(struct sg_links *ls, const struct sg_link *l)
+{
+	sg_list_for (it, &ls->peers) {
+		struct peer *p = sg_container_of(it, struct peer, node);
+
+		if (serves(p, l))
+			peer_linked(p, l);
+	}
+}
+
+void peers_unlinked(struct sg_links *ls, const struct sg_link *l, const char *why)
+{
+	sg_list_for (it, &ls->peers) {
+		struct peer *p = sg_container_of(it, struct peer, node);
+
+		if (serves(p, l))
+			peer_unlinked(p, l, why);
+	}
+}
+
+void peers_kind(struct sg_links *ls, const struct sg_link *l)
+{
+	sg_list_for (it, &ls->peers) {
+		struct peer *p = sg_container_of(it, struct peer, node);
+
+		if (sg_pk_equal(&p->pk, &l->remote))
+			peer_kind(p, l);
+	}
+}
+
 /* ---- dialling ---- */
+
+/* What is dialled, for people: an address, hidden when that is wished, or the carrier that finds it by its key. */
+static const char *target(const struct peer *p, char buf[SG_ADDR_TEXT])
+{
+	if (!p->addrs[p->at].host)
+		return p->addrs[p->at].carrier;
+	return sg_log_addr(sg_addr_str(&p->resolved[p->at_resolved], buf));
+}
 
 static void dial_resolved(struct peer *p)
 {
-	const struct sg_addr *to = &p->resolved[p->at_resolved];
+	const struct sg_links_host *host = p->ls->conf.host;
 	const char *carrier = p->addrs[p->at].carrier;
 	char addr[SG_ADDR_TEXT];
 	int ret;
 
+	p->dial.secured = host->is_secured && host->is_secured(p->ls->conf.host_arg, carrier);
+	if (p->dial.secured) {
+		int64_t wait_ms = links_may_go(p->ls, p, carrier);
+
+		if (wait_ms) {
+			peer_retry(p, wait_ms > 0 ? wait_ms : SG_DIAL_BACKOFF_MIN_MS);
+			return;
+		}
+	}
 	p->ls->count.dials++;
 	p->dial.active = true;
-	log_debug("%s: dialling %s by %s", p->name, sg_log_addr(sg_addr_str(to, addr)), carrier);
-	ret = p->ls->conf.host->dial(p->ls->conf.host_arg, carrier, to, &p->dial);
+	log_debug("%s: dialling %s by %s", p->name, target(p, addr), carrier);
+	ret = host->dial(p->ls->conf.host_arg, carrier, &p->pk,
+		p->addrs[p->at].host ? &p->resolved[p->at_resolved] : NULL, &p->dial);
 	if (ret == 0)
 		return;
 	p->dial.active = false;
 	if (ret == -ENOTSUP)
-		peer_failed(
-			p, "no plugin provides the carrier '%s' (list plugin 'transport-tcp' brings stcp)", carrier);
+		peer_failed(p, "no plugin provides the carrier '%s' (list plugin 'transport-%s' brings %s)", carrier,
+			strcmp(carrier, "dmsg") == 0 ? "dmsg" : "tcp", strcmp(carrier, "dmsg") == 0 ? "dmsg" : "stcp");
 	else
-		peer_failed(p, "%s could not be dialled: %s", sg_log_addr(sg_addr_str(to, addr)), sg_strerror(ret));
+		peer_failed(p, "%s could not be dialled: %s", target(p, addr), sg_strerror(ret));
 }
 
 static void on_resolved(void *arg, const struct sg_addr *addrs, size_t n, const char *why)
@@ -237,6 +318,13 @@ static void resolve(struct peer *p)
 	char text[300];
 	int ret = -ENOMEM;
 
+	if (!a->host) {
+		p->n_resolved = 1;
+		p->at_resolved = 0;
+		p->resolved[0] = (struct sg_addr){0};
+		dial_resolved(p);
+		return;
+	}
 	snprintf(text, sizeof(text), strchr(a->host, ':') ? "[%s]:%u" : "%s:%u", a->host, a->port);
 	if (sg_addr_parse(text, &p->resolved[0]) == 0) {
 		p->n_resolved = 1;
@@ -256,20 +344,22 @@ static void resolve(struct peer *p)
 	}
 }
 
-/* Never beside a link or an attempt of the same peer; who calls us meanwhile is judged when the dial would commit. */
+/* Never beside a link or an attempt of the same peer and carrier; who calls us meanwhile is judged when the dial would commit. */
 static void attempt(void *arg)
 {
 	struct peer *p = arg;
 	int64_t quiet_ms = links_quiet_ms(p->ls, &p->pk);
 
-	const struct sg_link *l = links_find(p->ls, &p->pk);
+	const struct sg_link *l = link_of(p);
 
 	look_again(p, LOOK_MS);
 	if (l)
 		peer_kind(p, l);
-	if (l || p->dial.active || p->pending || p->resolving)
+	if (l && p->once)
+		want_ended(p, 0, "");
+	else if (l || p->dial.active || p->pending || p->resolving)
 		return;
-	if (quiet_ms > 0)
+	else if (quiet_ms > 0)
 		attempt_in(p, quiet_ms);
 	else if (p->at_resolved < p->n_resolved)
 		dial_resolved(p);
@@ -285,7 +375,17 @@ void links_dial_done(struct sg_dial *dial, int fd_or_error, const char *why)
 	if (fd_or_error < 0)
 		peer_failed(p, "%s", why);
 	else
-		pending_start(p->ls, p, p->addrs[p->at].carrier, fd_or_error, &p->resolved[p->at_resolved]);
+		pending_start(p->ls, p, p->addrs[p->at].carrier, (struct line){.fd = fd_or_error},
+			&p->resolved[p->at_resolved], NULL);
+}
+
+void links_dial_done_stream(struct sg_dial *dial, struct sg_stream *stream)
+{
+	struct peer *p = dial->peer;
+
+	dial->active = false;
+	pending_start(p->ls, p, p->addrs[p->at].carrier, (struct line){.fd = -1, .stream = stream},
+		&(struct sg_addr){0}, NULL);
 }
 
 void peer_dial_cancel(struct peer *p)
@@ -315,6 +415,8 @@ void peer_free(struct peer *p)
 	if (!p)
 		return;
 	sg_list_remove(&p->node);
+	sg_list_for_safe (it, &p->wants)
+		sg_free(sg_container_of(it, struct want, node));
 	peer_dial_cancel(p);
 	if (p->pending)
 		pending_cancel(p->pending);
@@ -328,15 +430,18 @@ void peer_free(struct peer *p)
 	sg_free(p);
 }
 
-static struct peer *peer_new(struct sg_links *ls, const struct sg_peer_conf *conf)
+struct peer *peer_new(struct sg_links *ls, const struct sg_peer_conf *conf)
 {
 	struct peer *p = sg_calloc(1, sizeof(*p));
 
 	if (!p)
 		return NULL;
 	sg_list_init(&p->node);
+	sg_list_init(&p->wants);
 	p->ls = ls;
 	p->pk = conf->pk;
+	p->exact = conf->exact;
+	p->automatic = conf->automatic;
 	p->dial.peer = p;
 	p->name = sg_strdup(conf->name);
 	p->addrs = sg_calloc(SG_MAX(conf->n_addresses, (size_t)1), sizeof(*p->addrs));
@@ -366,7 +471,8 @@ static struct peer *peer_new(struct sg_links *ls, const struct sg_peer_conf *con
 
 static bool same_conf(const struct peer *p, const struct sg_peer_conf *conf)
 {
-	if (!sg_pk_equal(&p->pk, &conf->pk) || strcmp(p->name, conf->name) != 0 || p->n_addrs != conf->n_addresses)
+	if (!sg_pk_equal(&p->pk, &conf->pk) || strcmp(p->name, conf->name) != 0 || p->n_addrs != conf->n_addresses ||
+		p->once || p->exact != conf->exact)
 		return false;
 	for (size_t i = 0; i < p->n_addrs; i++) {
 		struct peer_addr a;
@@ -374,8 +480,8 @@ static bool same_conf(const struct peer *p, const struct sg_peer_conf *conf)
 
 		if (address_parse(conf->addresses[i], &a) < 0)
 			return false;
-		same = strcmp(a.carrier, p->addrs[i].carrier) == 0 && strcmp(a.host, p->addrs[i].host) == 0 &&
-		       a.port == p->addrs[i].port;
+		same = strcmp(a.carrier, p->addrs[i].carrier) == 0 && a.port == p->addrs[i].port &&
+		       !a.host == !p->addrs[i].host && (!a.host || strcmp(a.host, p->addrs[i].host) == 0);
 		sg_free(a.host);
 		if (!same)
 			return false;
@@ -394,13 +500,26 @@ static struct peer *find_unchanged(struct sg_list *peers, const struct sg_peer_c
 	return NULL;
 }
 
-/* Links of keys that no peer has any more; strangers' links were nobody's before and stay. */
+static bool is_kept(const struct sg_links *ls, const struct sg_link *l)
+{
+	sg_list_for (it, &ls->peers) {
+		const struct peer *p = sg_container_of(it, struct peer, node);
+
+		if (!p->once && serves(p, l))
+			return true;
+	}
+	return false;
+}
+
+/* Links that no peer wants any more; strangers' links were nobody's before and stay. */
 static void close_departed(struct sg_links *ls, const struct peer *gone)
 {
-	struct sg_link *l;
+	sg_list_for_safe (it, &ls->links) {
+		struct sg_link *l = sg_container_of(it, struct sg_link, node);
 
-	while (!peer_find(ls, &gone->pk) && (l = links_find(ls, &gone->pk)))
-		link_close(l, "this peer is not configured any more");
+		if (serves(gone, l) && !is_kept(ls, l))
+			link_close(l, "this peer is not configured any more");
+	}
 }
 
 static void move_all(struct sg_list *from, struct sg_list *to)
@@ -445,6 +564,11 @@ int links_peers_set(struct sg_links *ls, const struct sg_peer_conf *peers, size_
 	sg_list_for_safe (it, &old) {
 		struct peer *p = sg_container_of(it, struct peer, node);
 
+		if (p->once) {
+			sg_list_remove(&p->node);
+			sg_list_add_tail(&ls->peers, &p->node);
+			continue;
+		}
 		close_departed(ls, p);
 		peer_free(p);
 	}
@@ -488,8 +612,9 @@ int links_peer_state(const struct sg_links *ls, const struct sg_pk *pk, struct s
 		const struct peer_addr *a = &p->addrs[p->at];
 
 		snprintf(out->carrier, sizeof(out->carrier), "%s", a->carrier);
-		snprintf(out->address, sizeof(out->address), strchr(a->host, ':') ? "[%s]:%u" : "%s:%u", a->host,
-			a->port);
+		if (a->host)
+			snprintf(out->address, sizeof(out->address), strchr(a->host, ':') ? "[%s]:%u" : "%s:%u",
+				a->host, a->port);
 	}
 	if (p->planned)
 		out->next_try_ms = SG_MAX(sg_mono_ms_since(p->timer.due, sg_loop_now(ls->conf.loop)), (int64_t)0);

@@ -1,5 +1,5 @@
 /*
- * A connection in handshake: moves bytes between a socket and the machine of link/handshake.c, keeps the deadlines of
+ * A connection in handshake: moves bytes between its line and the machine of link/handshake.c, keeps the deadlines of
  * its phases, and asks the manager at the two points where it must not decide alone. Whoever fails here costs this
  * connection and nothing else.
  */
@@ -7,7 +7,6 @@
 #include "base/alloc.h"
 
 #include <sys/socket.h>
-#include <unistd.h>
 
 SG_LOG_TOPIC("link");
 
@@ -23,9 +22,7 @@ void pending_free(struct pending *p)
 	if (p->peer)
 		p->peer->pending = NULL;
 	sg_timer_stop(&p->timer);
-	sg_watch_free(p->watch);
-	if (p->fd >= 0)
-		close(p->fd);
+	line_close(&p->line);
 	link_hs_fini(&p->hs);
 	sg_free(p);
 }
@@ -35,25 +32,29 @@ void pending_cancel(struct pending *p)
 	pending_free(p);
 }
 
+const char *pending_from_text(const struct pending *p, char buf[SG_ADDR_TEXT])
+{
+	return p->addr.len ? sg_log_addr(sg_addr_str(&p->addr, buf)) : sg_pk_short(&p->hs.remote, buf);
+}
+
 static void failed(struct pending *p, const char *reason)
 {
 	struct sg_links *ls = p->ls;
 	struct peer *peer = p->peer;
-	char addr[SG_ADDR_TEXT], carrier[sizeof(p->carrier)], why[sizeof(p->hs.why)];
+	char buf[SG_ADDR_TEXT], carrier[sizeof(p->carrier)], why[sizeof(p->hs.why)];
+	const char *who = pending_from_text(p, buf);
 
 	/* What the sentence is made of goes with the connection. */
-	sg_addr_str(&p->addr, addr);
 	memcpy(carrier, p->carrier, sizeof(carrier));
 	snprintf(why, sizeof(why), "%s", reason);
 	if (!peer) {
 		ls->count.handshake_failed++;
-		log_info_rl(
-			&ls->rl_failed, "a caller from %s: %s handshake failed: %s", sg_log_addr(addr), carrier, why);
+		log_info_rl(&ls->rl_failed, "a caller from %s: %s handshake failed: %s", who, carrier, why);
 		pending_free(p);
 		return;
 	}
 	pending_free(p);
-	peer_failed(peer, "%s handshake with %s failed: %s", carrier, sg_log_addr(addr), why);
+	peer_failed(peer, "%s handshake with %s failed: %s", carrier, who, why);
 }
 
 static void on_timeout(void *arg)
@@ -92,19 +93,16 @@ static bool send_out(struct pending *p)
 {
 	for (;;) {
 		struct sg_view out = link_hs_out(&p->hs);
-		ssize_t n;
+		const struct iovec iov = {(void *)(uintptr_t)out.p, out.len};
+		ssize_t n = out.len ? line_send(&p->line, &iov, 1) : 0;
 
-		if (out.len == 0)
+		if (n == 0)
 			return true;
-		n = send(p->fd, out.p, out.len, MSG_NOSIGNAL | MSG_DONTWAIT);
-		if (n >= 0) {
-			link_hs_sent(&p->hs, (size_t)n);
-		} else if (errno == EAGAIN || errno == EWOULDBLOCK) {
-			return true;
-		} else if (errno != EINTR) {
+		if (n < 0) {
 			link_hs_eof(&p->hs);
 			return false;
 		}
+		link_hs_sent(&p->hs, (size_t)n);
 	}
 }
 
@@ -116,7 +114,7 @@ static bool all_sent(const struct pending *p)
 /* READY: our dial may pass its point of no return, has to wait, or is pointless. False: the connection is gone. */
 static bool go_on(struct pending *p)
 {
-	int64_t wait_ms = links_may_go(p->ls, p);
+	int64_t wait_ms = links_may_go(p->ls, p->peer, p->carrier);
 
 	if (wait_ms > 0)
 		return sg_timer_start(&p->timer, wait_ms) == 0;
@@ -138,12 +136,12 @@ static void called_off(struct pending *p)
 
 static void settled(struct pending *p)
 {
-	int fd = p->fd;
+	struct line line = p->line;
 
-	p->fd = -1;
-	sg_watch_free(p->watch); /* the link makes its own */
-	p->watch = NULL;
-	links_settled(p->ls, p, fd);
+	p->line = LINE_NONE;
+	sg_watch_free(line.watch); /* the link makes its own */
+	line.watch = NULL;
+	links_settled(p->ls, p, line);
 }
 
 /* What the machine waits for us to do. */
@@ -161,32 +159,39 @@ static void pump(struct pending *p)
 		failed(p, p->hs.why);
 		return;
 	}
-	sg_watch_set(p->watch, SG_READABLE | (all_sent(p) ? 0 : SG_WRITABLE));
+	line_watch(&p->line, true, !all_sent(p));
 	if (p->hs.phase == LINK_HS_DONE && all_sent(p))
 		settled(p);
 	else if (p->hs.phase != before && p->hs.phase != LINK_HS_READY)
 		(void)sg_timer_start(&p->timer, phase_limit_ms(p->hs.phase));
 }
 
-/* One read per event; the machine keeps what lies behind the message that it waits for. */
-static void read_in(struct pending *p)
+/* The machine keeps what lies behind the message that it waits for. */
+static void feed(struct pending *p, struct sg_view in)
 {
 	enum link_hs_phase before = p->hs.phase;
+
+	if (in.len)
+		link_hs_feed(&p->hs, in);
+	else
+		link_hs_eof(&p->hs);
+	if (p->hs.phase != before && p->hs.phase != LINK_HS_FAILED && p->hs.phase != LINK_HS_READY &&
+		sg_timer_start(&p->timer, phase_limit_ms(p->hs.phase)) < 0)
+		link_hs_eof(&p->hs);
+}
+
+/* One read per event. */
+static void read_in(struct pending *p)
+{
 	uint8_t buf[READ_SIZE];
 	ssize_t n;
 
 	do {
-		n = recv(p->fd, buf, sizeof(buf), MSG_DONTWAIT);
+		n = recv(p->line.fd, buf, sizeof(buf), MSG_DONTWAIT);
 	} while (n < 0 && errno == EINTR);
 	if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
 		return;
-	if (n <= 0)
-		link_hs_eof(&p->hs);
-	else
-		link_hs_feed(&p->hs, (struct sg_view){buf, (size_t)n});
-	if (p->hs.phase != before && p->hs.phase != LINK_HS_FAILED && p->hs.phase != LINK_HS_READY &&
-		sg_timer_start(&p->timer, phase_limit_ms(p->hs.phase)) < 0)
-		link_hs_eof(&p->hs);
+	feed(p, (struct sg_view){buf, n > 0 ? (size_t)n : 0});
 }
 
 static void on_events(void *arg, int fd, unsigned events)
@@ -199,6 +204,42 @@ static void on_events(void *arg, int fd, unsigned events)
 	pump(p);
 }
 
+static void on_stream_data(void *arg, struct sg_view in)
+{
+	feed(arg, in);
+	pump(arg);
+}
+
+static void on_stream_writable(void *arg)
+{
+	pump(arg);
+}
+
+static void on_stream_close(void *arg, int err, const char *why)
+{
+	struct pending *p = arg;
+
+	(void)err;
+	(void)why;
+	p->line = LINE_NONE; /* gone after this call */
+	link_hs_eof(&p->hs);
+	failed(p, p->hs.why);
+}
+
+static const struct sg_stream_user stream_user = {.size = sizeof(stream_user),
+	.on_data = on_stream_data,
+	.on_writable = on_stream_writable,
+	.on_close = on_stream_close};
+
+static int listen_to(struct pending *p)
+{
+	if (!p->line.stream)
+		return sg_watch_new(p->ls->conf.loop, p->line.fd, on_events, p, &p->line.watch);
+	p->line.stream->user = &stream_user;
+	p->line.stream->user_arg = p;
+	return 0;
+}
+
 /* Skywire ports of our own count up as the reference's do; they mean nothing to the other end. */
 static uint16_t next_port(struct sg_links *ls)
 {
@@ -206,18 +247,19 @@ static uint16_t next_port(struct sg_links *ls)
 	return ls->next_port;
 }
 
-void pending_start(struct sg_links *ls, struct peer *peer, const char *carrier, int fd, const struct sg_addr *addr)
+void pending_start(struct sg_links *ls, struct peer *peer, const char *carrier, struct line line,
+	const struct sg_addr *addr, const struct sg_pk *caller)
 {
 	struct pending *p = sg_calloc(1, sizeof(*p));
 
 	if (!p) {
-		close(fd);
+		line_close(&line);
 		if (peer)
 			peer_failed(peer, "out of memory");
 		return;
 	}
 	p->ls = ls;
-	p->fd = fd;
+	p->line = line;
 	p->addr = *addr;
 	p->since = sg_loop_now(ls->conf.loop);
 	snprintf(p->carrier, sizeof(p->carrier), "%s", carrier);
@@ -233,10 +275,11 @@ void pending_start(struct sg_links *ls, struct peer *peer, const char *carrier, 
 				     .type = carrier,
 				     .remote = peer ? &peer->pk : NULL,
 				     .port = peer ? next_port(ls) : 0,
+				     .secured = line.stream != NULL,
+				     .caller = caller,
 			     });
 	sg_timer_init(&p->timer, ls->conf.loop, on_timeout, p);
-	if (sg_timer_start(&p->timer, SG_HS_STCP_TIMEOUT_MS) < 0 ||
-		sg_watch_new(ls->conf.loop, fd, on_events, p, &p->watch) < 0) {
+	if (sg_timer_start(&p->timer, phase_limit_ms(p->hs.phase)) < 0 || listen_to(p) < 0) {
 		failed(p, "out of memory");
 		return;
 	}

@@ -147,7 +147,7 @@ static size_t read_once(struct sg_link *l)
 	}
 	memcpy(l->ls->scratch, l->rx.raw, l->rx.raw_len);
 	do {
-		n = recv(l->fd, l->ls->scratch + l->rx.raw_len, SG_LINK_RX_READ - l->rx.raw_len, MSG_DONTWAIT);
+		n = recv(l->line.fd, l->ls->scratch + l->rx.raw_len, SG_LINK_RX_READ - l->rx.raw_len, MSG_DONTWAIT);
 	} while (n < 0 && errno == EINTR);
 	if (n > 0) {
 		take(l, (size_t)n);
@@ -179,12 +179,55 @@ void rx_on_readable(struct sg_link *l)
 		link_free(l);
 }
 
-void rx_first(struct sg_link *l, struct sg_view raw, struct sg_view plain)
+/* No more comes while nobody wants it, so what is there already is what one packet lacks. */
+static void take_stream(struct sg_link *l, struct sg_view in)
+{
+	if (!plain_ready(l)) {
+		link_close(l, "out of memory for its packets");
+		return;
+	}
+	if (in.len > RX_PLAIN_ROOM - l->rx.plain->tail) {
+		link_close(l, "its carrier delivers more than fits at once");
+		return;
+	}
+	memcpy(l->rx.plain->b + l->rx.plain->tail, in.p, in.len);
+	l->rx.plain->tail += in.len;
+	l->rx_bytes += in.len;
+	l->ls->count.rx_bytes += in.len;
+	l->last_rx = sg_loop_now(l->ls->conf.loop);
+	deliver(l);
+}
+
+void rx_on_stream(struct sg_link *l, struct sg_view in)
+{
+	l->busy++;
+	take_stream(l, in);
+	l->busy--;
+	if (l->closed && !l->busy)
+		link_free(l);
+}
+
+void rx_on_stream_batch(struct sg_link *l)
+{
+	l->busy++;
+	l->ls->user->on_batch_end(l->ls->user_arg, l);
+	l->busy--;
+	if (l->closed && !l->busy)
+		link_free(l);
+}
+
+void rx_first(struct sg_link *l, struct sg_view plain, struct sg_view raw)
 {
 	if (raw.len + plain.len == 0)
 		return;
 	l->busy++;
-	if (!plain_ready(l)) {
+	if (l->line.stream) {
+		take_stream(l, plain);
+		if (!l->closed)
+			take_stream(l, raw);
+		if (!l->closed)
+			l->ls->user->on_batch_end(l->ls->user_arg, l);
+	} else if (!plain_ready(l)) {
 		link_close(l, "out of memory for its packets");
 	} else {
 		memcpy(l->rx.plain->b, plain.p, plain.len);

@@ -1,17 +1,16 @@
 /*
- * Packets to frames to the socket. Packets are appended to the plaintext of the frame being filled, across frame bounds:
+ * Packets to frames to the line. Packets are appended to the plaintext of the frame being filled, across frame bounds:
  *
  *	chunk   | frame | frame | frame | head . plaintext so far … | free |
  *	         sent ^          sealed ^ tail
  *
  * A full frame is sealed where it lies; the last, partial one when the round of events ends. So many small packets share a
  * frame, a large one fills its frames to the brim, and one sendmsg takes all of them: frames in a chunk have no gaps.
- * Chunks return to the manager's spare ones; nothing is allocated per packet.
+ * Chunks return to the manager's spare ones; nothing is allocated per packet. Toward a stream that its carrier secures, a
+ * "frame" is plaintext alone.
  */
 #include "link/internal.h"
 #include "base/alloc.h"
-
-#include <sys/socket.h>
 
 #define FRAME_OVERHEAD (SG_FRAME_HEAD + SG_FRAME_TAG)
 #define SLIVER         64 /* plaintext bytes that are worth a frame of their own at a chunk's end */
@@ -19,19 +18,29 @@
 /* Control packets are taken so far above the mark; a peer that reads none of them is not worth its link. */
 #define CONTROL_EXTRA (1024 * 1024)
 
+/* Bytes in front of the plaintext of a frame. */
+static size_t frame_head(const struct sg_link *l)
+{
+	return l->line.stream ? 0 : SG_FRAME_HEAD;
+}
+
 /* Plaintext bytes that @space bytes at the end of a chunk hold. */
-static size_t plain_room(size_t space)
+static size_t plain_room(const struct sg_link *l, size_t space)
 {
 	size_t rest = space % FRAME_SLOT;
 
+	if (l->line.stream)
+		return space;
 	return space / FRAME_SLOT * SG_FRAME_PLAIN_MAX + (rest >= FRAME_OVERHEAD + SLIVER ? rest - FRAME_OVERHEAD : 0);
 }
 
 /* Of the frame that begins at the tail. */
-static size_t frame_room(const struct tx_chunk *c)
+static size_t frame_room(const struct sg_link *l, const struct tx_chunk *c)
 {
 	size_t space = TX_CHUNK - c->tail;
 
+	if (l->line.stream)
+		return space;
 	if (space < FRAME_OVERHEAD + SLIVER)
 		return 0;
 	return SG_MIN(space - FRAME_OVERHEAD, (size_t)SG_FRAME_PLAIN_MAX);
@@ -79,7 +88,7 @@ static bool chunk_add(struct sg_link *l)
 	sg_list_add_tail(&l->tx.chunks, &c->node);
 	if (!l->tx.filling)
 		l->tx.filling = c;
-	l->tx.room += plain_room(TX_CHUNK);
+	l->tx.room += plain_room(l, TX_CHUNK);
 	return true;
 }
 
@@ -94,14 +103,14 @@ static void seal(struct sg_link *l)
 {
 	struct link_tx *tx = &l->tx;
 	struct tx_chunk *c = tx->filling;
-	size_t before = plain_room(TX_CHUNK - c->tail) - tx->plain;
-	size_t len = sg_frame_seal(&l->tx_key, c->b + c->tail, tx->plain);
+	size_t before = plain_room(l, TX_CHUNK - c->tail) - tx->plain;
+	size_t len = l->line.stream ? tx->plain : sg_frame_seal(&l->tx_key, c->b + c->tail, tx->plain);
 
 	c->tail += len;
 	tx->sealed += len;
 	tx->plain = 0;
-	tx->room -= before - plain_room(TX_CHUNK - c->tail);
-	if (frame_room(c) == 0 && c->node.next != &tx->chunks)
+	tx->room -= before - plain_room(l, TX_CHUNK - c->tail);
+	if (frame_room(l, c) == 0 && c->node.next != &tx->chunks)
 		tx->filling = sg_container_of(c->node.next, struct tx_chunk, node);
 }
 
@@ -111,14 +120,14 @@ static void append(struct sg_link *l, const uint8_t *p, size_t len)
 
 	while (len) {
 		struct tx_chunk *c = tx->filling;
-		size_t n = SG_MIN(len, frame_room(c) - tx->plain);
+		size_t n = SG_MIN(len, frame_room(l, c) - tx->plain);
 
-		memcpy(c->b + c->tail + SG_FRAME_HEAD + tx->plain, p, n);
+		memcpy(c->b + c->tail + frame_head(l) + tx->plain, p, n);
 		tx->plain += n;
 		tx->room -= n;
 		p += n;
 		len -= n;
-		if (tx->plain == frame_room(c))
+		if (tx->plain == frame_room(l, c))
 			seal(l);
 	}
 }
@@ -132,7 +141,7 @@ static bool make_room(struct sg_link *l, size_t bytes)
 		if (!chunk_add(l))
 			return false;
 	}
-	if (frame_room(l->tx.filling) == 0)
+	if (frame_room(l, l->tx.filling) == 0)
 		l->tx.filling = sg_container_of(l->tx.filling->node.next, struct tx_chunk, node);
 	return true;
 }
@@ -210,7 +219,7 @@ static void chunk_sent(struct sg_link *l, struct tx_chunk *c)
 	if (c != tx->filling) {
 		chunk_release(l->ls, c);
 	} else if (tx->plain == 0) {
-		tx->room += plain_room(TX_CHUNK) - plain_room(TX_CHUNK - c->tail);
+		tx->room += plain_room(l, TX_CHUNK) - plain_room(l, TX_CHUNK - c->tail);
 		c->head = c->tail = 0;
 	}
 }
@@ -232,23 +241,19 @@ static void sent(struct sg_link *l, size_t n)
 	}
 }
 
-/* Everything sealed, as far as the socket takes it. */
+/* Everything sealed, as far as the line takes it. */
 static void send_sealed(struct sg_link *l)
 {
 	while (l->tx.sealed) {
 		struct iovec iov[IOV_MAX_OURS];
-		struct msghdr msg = {.msg_iov = iov};
 		size_t want;
-		ssize_t n;
+		int n_iov = gather(l, iov, &want);
+		ssize_t n = line_send(&l->line, iov, n_iov);
 
-		msg.msg_iovlen = (size_t)gather(l, iov, &want);
-		n = sendmsg(l->fd, &msg, MSG_NOSIGNAL | MSG_DONTWAIT);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0 && errno != EAGAIN && errno != EWOULDBLOCK) {
+		if (n < 0) {
 			char why[128];
 
-			snprintf(why, sizeof(why), "sending failed: %s", sg_strerror(-errno));
+			snprintf(why, sizeof(why), "sending failed: %s", sg_strerror((int)n));
 			link_end_later(l, why);
 			return;
 		}
@@ -271,7 +276,7 @@ static void give_back(struct sg_link *l)
 	l->tx.room = 0;
 }
 
-/* While the socket is blocked the last frame stays open, so that it fills. */
+/* While the line is blocked the last frame stays open, so that it fills. */
 void tx_push(struct sg_link *l)
 {
 	if (l->tx.blocked || l->closed)

@@ -59,7 +59,8 @@ static const struct sg_option common[] = {
 		.name = "address",
 		.type = SG_OPT_URL,
 		.flags = SG_OPT_LIST,
-		.help = "where it listens, tried in this order; without one it has to connect to us"},
+		.help = "where it listens, or dmsg, stcpr: found by its key; tried in this order; without one it has "
+			"to connect to us"},
 
 	{.section = "kernel", .help = "numbers in the kernel that another program may have taken"},
 	{.section = "kernel",

@@ -75,6 +75,8 @@ size_t sg_uci_check_part(const struct sg_uci *doc, const struct sg_option *const
 
 /** sg_ifname_ok - what the kernel takes as an interface name: 1..15 bytes, no '/', no space, not "." or "..". */
 bool sg_ifname_ok(const char *s);
+/** sg_carrier_by_key - a carrier that finds visors by key: an address of SG_OPT_URL may be its name alone. */
+bool sg_carrier_by_key(const char *name);
 
 SG_END_DECLS
 #endif

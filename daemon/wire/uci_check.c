@@ -129,11 +129,16 @@ static bool host_port_ok(const char *s)
 	return true;
 }
 
+bool sg_carrier_by_key(const char *name)
+{
+	return strcmp(name, "dmsg") == 0 || strcmp(name, "stcpr") == 0;
+}
+
 static bool url_ok(const char *v)
 {
 	size_t n = strspn(v, "abcdefghijklmnopqrstuvwxyz0123456789");
 
-	return n > 0 && n < 16 && strncmp(v + n, "://", 3) == 0 && host_port_ok(v + n + 3);
+	return sg_carrier_by_key(v) || (n > 0 && n < 16 && strncmp(v + n, "://", 3) == 0 && host_port_ok(v + n + 3));
 }
 
 static bool user_ok(const char *v)
@@ -253,7 +258,8 @@ static void judge(
 		if (url_ok(v))
 			return;
 		sg_text_add(why, "is not the address of a visor");
-		sg_text_add(&a->text, "carrier://host:port, like stcp://192.0.2.10:7777");
+		sg_text_add(
+			&a->text, "carrier://host:port, like stcp://192.0.2.10:7777; or dmsg, stcpr: found by its key");
 		return;
 	case SG_OPT_IFNAME:
 		if (sg_ifname_ok(v))

@@ -135,7 +135,7 @@ static void begin(void *arg)
 	connect_on(a);
 }
 
-static int dial(void *ctx, const char *carrier, const struct sg_addr *to, struct sg_dial *d)
+static int dial(void *ctx, const char *carrier, const struct sg_pk *pk, const struct sg_addr *to, struct sg_dial *d)
 {
 	struct tcp *t = ctx;
 	struct sg_loop *loop = t->host->loop(t->inst);
@@ -143,6 +143,7 @@ static int dial(void *ctx, const char *carrier, const struct sg_addr *to, struct
 	int ret;
 
 	(void)carrier; /* there is only one */
+	(void)pk;
 	if (!a)
 		return -ENOMEM;
 	a->t = t;

@@ -58,10 +58,12 @@ static void connect_now(void *arg)
 	links_dial_done(dial, fd[0], "");
 }
 
-static int host_dial(void *arg, const char *carrier, const struct sg_addr *to, struct sg_dial *dial)
+static int host_dial(
+	void *arg, const char *carrier, const struct sg_pk *pk, const struct sg_addr *to, struct sg_dial *dial)
 {
 	struct fake_node *n = arg;
 
+	(void)pk;
 	if (strcmp(carrier, "stcp") != 0)
 		return -ENOTSUP;
 	n->dials++;

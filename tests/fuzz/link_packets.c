@@ -140,8 +140,9 @@ static void act(uint8_t what)
 
 /* ---- the world ---- */
 
-static int no_dial(void *arg, const char *carrier, const struct sg_addr *to, struct sg_dial *d)
+static int no_dial(void *arg, const char *carrier, const struct sg_pk *pk, const struct sg_addr *to, struct sg_dial *d)
 {
+	(void)pk;
 	(void)arg;
 	(void)carrier;
 	(void)to;
@@ -193,7 +194,7 @@ static void link_make(uint8_t kind)
 	must(sg_addr_parse("192.0.2.1:7777", &p->addr) == 0);
 	snprintf(p->carrier, sizeof(p->carrier), "stcp");
 	p->ls = links;
-	p->fd = -1;
+	p->line.fd = -1;
 	p->hs.phase = LINK_HS_DONE;
 	p->hs.remote = theirs;
 	p->hs.marked = kind & 1;
@@ -206,7 +207,7 @@ static void link_make(uint8_t kind)
 	sg_list_add_tail(&links->pendings, &p->node);
 	links->n_pendings++;
 	their_fd = fd[0];
-	links_settled(links, p, fd[1]);
+	links_settled(links, p, (struct line){.fd = fd[1]});
 }
 
 static void turn(void)

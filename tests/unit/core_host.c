@@ -42,10 +42,12 @@ static void stop(void *ctx)
 		core_host.stopped(ctx);
 }
 
-static int no_dial(void *ctx, const char *carrier, const struct sg_addr *to, struct sg_dial *dial)
+static int no_dial(
+	void *ctx, const char *carrier, const struct sg_pk *pk, const struct sg_addr *to, struct sg_dial *dial)
 {
 	(void)ctx;
 	(void)carrier;
+	(void)pk;
 	(void)to;
 	(void)dial;
 	return -ENOTSUP;
@@ -57,7 +59,7 @@ static void no_cancel(void *ctx, struct sg_dial *dial)
 	(void)dial;
 }
 
-static const struct sg_carrier_ops carrier_ops = {sizeof(carrier_ops), no_dial, no_cancel};
+static const struct sg_carrier_ops carrier_ops = {sizeof(carrier_ops), no_dial, no_cancel, false};
 static const struct sg_provide provides[] = {{SG_CARRIER, "owl", &carrier_ops}, {0}};
 static const struct sg_plugin careless = {SG_PLUGIN_HEAD, .name = "careless", .version = "1", .summary = "x",
 	.provides = provides, .start = start, .stop = stop};

@@ -30,8 +30,14 @@ static int setup(void **state)
 		sg_sk_generate(t->crypto, &t->sk[i]);
 		assert_int_equal(sg_pk_of(t->crypto, &t->sk[i], &t->pk[i]), 0);
 	}
-	link_hs_init(&t->a, &(struct link_hs_conf){t->crypto, &t->sk[0], &t->pk[0], "stcp", &t->pk[1], 49153});
-	link_hs_init(&t->b, &(struct link_hs_conf){t->crypto, &t->sk[1], &t->pk[1], "stcp", NULL, 0});
+	link_hs_init(&t->a, &(struct link_hs_conf){.crypto = t->crypto,
+				    .sk = &t->sk[0],
+				    .pk = &t->pk[0],
+				    .type = "stcp",
+				    .remote = &t->pk[1],
+				    .port = 49153});
+	link_hs_init(
+		&t->b, &(struct link_hs_conf){.crypto = t->crypto, .sk = &t->sk[1], .pk = &t->pk[1], .type = "stcp"});
 	*state = t;
 	return 0;
 }
@@ -287,7 +293,12 @@ static void a_dialler_meets_another_key(void **state)
 	sg_sk_generate(t->crypto, &sk);
 	assert_int_equal(sg_pk_of(t->crypto, &sk, &other), 0);
 	link_hs_fini(&t->a);
-	link_hs_init(&t->a, &(struct link_hs_conf){t->crypto, &t->sk[0], &t->pk[0], "stcp", &other, 49153});
+	link_hs_init(&t->a, &(struct link_hs_conf){.crypto = t->crypto,
+				    .sk = &t->sk[0],
+				    .pk = &t->pk[0],
+				    .type = "stcp",
+				    .remote = &other,
+				    .port = 49153});
 	talk(t, SIZE_MAX);
 	assert_refused(&t->b, SG_EAUTH, "its Noise message was refused");
 	assert_int_equal(t->a.phase, LINK_HS_NOISE);
@@ -454,12 +465,94 @@ static void leaving_early_is_named_by_phase(void **state)
 	assert_int_equal(t->a.phase, LINK_HS_NOISE);
 }
 
+/* ---- over a stream that its carrier secured ---- */
+
+static void secured(struct table *t, const struct sg_pk *caller)
+{
+	link_hs_fini(&t->a);
+	link_hs_fini(&t->b);
+	link_hs_init(&t->a, &(struct link_hs_conf){.crypto = t->crypto,
+				    .sk = &t->sk[0],
+				    .pk = &t->pk[0],
+				    .type = "dmsg",
+				    .remote = &t->pk[1],
+				    .secured = true});
+	link_hs_init(&t->b, &(struct link_hs_conf){.crypto = t->crypto,
+				    .sk = &t->sk[1],
+				    .pk = &t->pk[1],
+				    .type = "dmsg",
+				    .secured = true,
+				    .caller = caller});
+}
+
+static void a_secured_stream_carries_the_settlement_alone(void **state)
+{
+	struct table *t = *state;
+
+	for (size_t piece = 1; piece <= 4096; piece = piece * 3 + 1) {
+		struct link_hs_result a, b;
+		struct sg_view line;
+
+		secured(t, &t->pk[0]);
+		line = link_hs_out(&t->a);
+		assert_memory_equal(line.p, "{\"entry\":{\"t_id\":\"", 18);
+		assert_int_equal(line.p[line.len - 1], '\n');
+		assert_int_equal(link_hs_out(&t->b).len, 0);
+		carry(&t->a, &t->b, piece);
+		assert_int_equal(t->b.phase, LINK_HS_DECIDE);
+		assert_true(t->b.marked);
+		assert_int_equal(link_hs_answer(&t->b, SG_SETTLE_OK), 0);
+		assert_int_equal(link_hs_out(&t->b).len, 1);
+		assert_int_equal(link_hs_out(&t->b).p[0], 1);
+		/* The answer, and the first packets in the same read. */
+		link_hs_feed(&t->a, (struct sg_view){(const uint8_t *)"\1packets", 8});
+		assert_int_equal(t->a.phase, LINK_HS_DONE);
+		link_hs_take(&t->a, &a);
+		link_hs_take(&t->b, &b);
+		assert_memory_equal(&a.remote, &t->pk[1], sizeof(a.remote));
+		assert_memory_equal(&b.remote, &t->pk[0], sizeof(b.remote));
+		assert_int_equal(a.plain.len + a.raw.len, 7);
+		assert_memory_equal(a.plain.p, "packets", 7);
+		assert_int_equal(b.plain.len + b.raw.len, 0);
+	}
+}
+
+static void a_secured_stream_is_judged_by_its_own_key(void **state)
+{
+	static uint8_t zeros[SG_SETTLE_LINE_MAX], spaces[SG_SETTLE_LINE_MAX];
+	struct table *t = *state;
+
+	/* An entry of somebody else than the stream proved. */
+	secured(t, &t->pk[1]);
+	carry(&t->a, &t->b, SIZE_MAX);
+	assert_int_equal(t->b.phase, LINK_HS_FAILED);
+	assert_int_equal(link_hs_out(&t->b).p[0], SG_SETTLE_INVALID);
+	secured(t, &t->pk[0]);
+	link_hs_feed(&t->b, (struct sg_view){zeros, sizeof(zeros)});
+	assert_int_equal(t->b.phase, LINK_HS_FAILED);
+	/* One that never begins. */
+	secured(t, &t->pk[0]);
+	memset(spaces, ' ', sizeof(spaces));
+	link_hs_feed(&t->b, (struct sg_view){spaces, sizeof(spaces)});
+	assert_int_equal(t->b.phase, LINK_HS_FAILED);
+	for (uint8_t answer = 0; answer < 6; answer++) {
+		secured(t, &t->pk[0]);
+		link_hs_feed(&t->a, (struct sg_view){&answer, 1});
+		assert_int_equal(t->a.phase, answer == SG_SETTLE_OK ? LINK_HS_DONE : LINK_HS_FAILED);
+	}
+	secured(t, &t->pk[0]);
+	assert_int_equal(link_hs_eof(&t->a), SG_ECLOSED);
+	assert_string_equal(t->a.why, "it left before the transport was settled");
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
 		TEST(both_roles_meet),
 		cmocka_unit_test(any_cut_is_survived),
+		TEST(a_secured_stream_carries_the_settlement_alone),
+		TEST(a_secured_stream_is_judged_by_its_own_key),
 		TEST(each_message_waits_for_the_answer_to_the_one_before),
 		TEST(the_newline_of_a_frame_may_come_late),
 		TEST(bytes_behind_the_answer_are_kept),

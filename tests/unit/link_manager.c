@@ -213,7 +213,7 @@ static void addresses_are_tried_in_order(void **state)
 {
 	struct fake_world *w = *state;
 	const char *addresses[] = {"sudph://192.0.2.2:1", "stcp://192.0.2.200:7777", "stcp://192.0.2.2:7777"};
-	const struct sg_peer_conf conf = {"two", w->node[1].pk, addresses, 3};
+	const struct sg_peer_conf conf = {.name = "two", .pk = w->node[1].pk, .addresses = addresses, .n_addresses = 3};
 	struct sg_link_info info;
 
 	assert_int_equal(links_peers_set(w->node[0].links, &conf, 1), 0);
@@ -228,7 +228,7 @@ static void a_carrier_that_nobody_provides_is_named(void **state)
 {
 	struct fake_world *w = *state;
 	const char *address = "sudph://192.0.2.2:1";
-	const struct sg_peer_conf conf = {"two", w->node[1].pk, &address, 1};
+	const struct sg_peer_conf conf = {.name = "two", .pk = w->node[1].pk, .addresses = &address, .n_addresses = 1};
 
 	assert_int_equal(links_peers_set(w->node[0].links, &conf, 1), 0);
 	world_pass(w, 100);
@@ -238,7 +238,7 @@ static void a_carrier_that_nobody_provides_is_named(void **state)
 static void addresses_are_checked(void **state)
 {
 	static const char *const good[] = {
-		"stcp://192.0.2.1:7777", "stcp://[2001:db8::1]:7777", "stcpr://host.example:1"};
+		"stcp://192.0.2.1:7777", "stcp://[2001:db8::1]:7777", "stcpr://host.example:1", "dmsg", "stcpr"};
 	static const char *const bad[] = {"", "stcp", "stcp:", "stcp://", "stcp://:7777", "stcp://h",
 		"stcp://h:", "stcp://h:0", "stcp://h:65536", "stcp://h:7x", "://h:1", "toolongname://h:1",
 		"stcp://2001:db8::1:7777", "stcp:/h:1"};
@@ -673,8 +673,14 @@ static void two_peers_with_one_key_share_a_link(void **state)
 {
 	struct fake_world *w = *state;
 	struct stranger *s = stranger_new(w, 2, 0), *twin = stranger_new(w, 2, 0);
-	const struct sg_peer_conf conf[] = {{"one", w->node[2].pk, (const char *const[]){"stcp://192.0.2.3:7777"}, 1},
-		{"two", w->node[2].pk, (const char *const[]){"stcp://192.0.2.2:7777"}, 1}};
+	const struct sg_peer_conf conf[] = {{.name = "one",
+						    .pk = w->node[2].pk,
+						    .addresses = (const char *const[]){"stcp://192.0.2.3:7777"},
+						    .n_addresses = 1},
+		{.name = "two",
+			.pk = w->node[2].pk,
+			.addresses = (const char *const[]){"stcp://192.0.2.2:7777"},
+			.n_addresses = 1}};
 	struct sg_link_info info;
 
 	/* The second address leads to the same visor. */
@@ -713,7 +719,10 @@ static void our_own_key_is_refused(void **state)
 static void a_wrong_key_behind_an_address_is_named(void **state)
 {
 	struct fake_world *w = *state;
-	const struct sg_peer_conf conf = {"exit", w->node[2].pk, (const char *const[]){"stcp://192.0.2.2:7777"}, 1};
+	const struct sg_peer_conf conf = {.name = "exit",
+		.pk = w->node[2].pk,
+		.addresses = (const char *const[]){"stcp://192.0.2.2:7777"},
+		.n_addresses = 1};
 	char key[SG_PK_SHORT], want[160];
 
 	assert_int_equal(links_peers_set(w->node[0].links, &conf, 1), 0);

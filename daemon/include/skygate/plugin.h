@@ -33,13 +33,21 @@ struct sg_provide {
 	const void *ops;  /* struct sg_carrier_ops, sg_network_ops, sg_store_ops; NULL for SG_APP */
 };
 
-/* A carrier makes raw byte connections to neighbours; core secures, settles and frames them. */
+/*
+ * A carrier makes connections to neighbours. Raw ones are descriptors, which core secures, settles and frames; secured ones
+ * are streams that prove the other end's key (sg_stream_ops.info), which core settles and sends packets over as they are.
+ */
 struct sg_carrier_ops {
 	uint32_t size;
-	/* Connects to @to for @dial; must end in host->dial_done exactly once, unless cancelled. 0 or a negative code. */
-	int (*dial)(void *ctx, const char *carrier, const struct sg_addr *to, struct sg_dial *dial);
-	/* Gives up: dial_done does not follow. */
+	/*
+	 * Connects to @to for @dial, or, where @to is NULL, to wherever @pk is found; both borrowed. Must end in
+	 * host->dial_done or dial_done_stream exactly once, never inside this call, unless cancelled. 0 or a negative code.
+	 */
+	int (*dial)(
+		void *ctx, const char *carrier, const struct sg_pk *pk, const struct sg_addr *to, struct sg_dial *dial);
+	/* Gives up: neither of them follows. */
 	void (*cancel)(void *ctx, struct sg_dial *dial);
+	bool secured; /* it brings streams */
 };
 
 /* A network gives streams by key and port: "dmsg". */
@@ -134,7 +142,7 @@ enum sg_option_type {
 	SG_OPT_IP4,
 	SG_OPT_PREFIX4, /* 172.16.0.0/12 */
 	SG_OPT_ADDR,    /* 192.0.2.1:7777, [::]:7777 */
-	SG_OPT_URL,     /* carrier://host:port */
+	SG_OPT_URL,     /* carrier://host:port, or a carrier that finds visors by key */
 	SG_OPT_IFNAME,  /* 1..15 characters as the kernel takes them */
 	SG_OPT_PATH,    /* absolute */
 	SG_OPT_USER,    /* name or number, never 0 nor root */
@@ -224,6 +232,9 @@ struct sg_host {
 	/* Carriers. The descriptors are handed over: non-blocking, connected. */
 	void (*accepted)(struct sg_inst *, const char *carrier, int fd, const struct sg_addr *from);
 	void (*dial_done)(struct sg_dial *, int fd_or_error, const char *why);
+	/* The same with secured streams, handed over as well: their user is set inside the call, or they are closed. */
+	void (*accepted_stream)(struct sg_inst *, const char *carrier, struct sg_stream *stream);
+	void (*dial_done_stream)(struct sg_dial *, struct sg_stream *stream);
 	/* Congestion control and queue limits that ordinary users may not choose; before connect or on a listener. */
 	int (*tune_socket)(struct sg_inst *, int fd, sg_done_fn *done, void *arg);
 

@@ -42,10 +42,11 @@ static void need(bool ok, const char *what)
 }
 
 /* Our carrier: the other end of the pair is accepted at once. */
-static int dial(void *arg, const char *carrier, const struct sg_addr *to, struct sg_dial *d)
+static int dial(void *arg, const char *carrier, const struct sg_pk *pk, const struct sg_addr *to, struct sg_dial *d)
 {
 	int fds[2];
 
+	(void)pk;
 	(void)arg;
 	need(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds) == 0, "no socket pair");
 	links_accepted(bench.b.links, carrier, fds[1], to);

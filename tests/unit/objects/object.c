@@ -32,10 +32,11 @@ static void stop(void *ctx)
 }
 
 #ifdef OBJECT_CARRIER
-static int dial(void *ctx, const char *carrier, const struct sg_addr *to, struct sg_dial *d)
+static int dial(void *ctx, const char *carrier, const struct sg_pk *pk, const struct sg_addr *to, struct sg_dial *d)
 {
 	(void)ctx;
 	(void)carrier;
+	(void)pk;
 	(void)to;
 	(void)d;
 	return -1;
@@ -47,7 +48,7 @@ static void cancel(void *ctx, struct sg_dial *d)
 	(void)d;
 }
 
-static const struct sg_carrier_ops ops = {sizeof(ops), dial, cancel};
+static const struct sg_carrier_ops ops = {sizeof(ops), dial, cancel, 0};
 static const struct sg_provide provides[] = {{SG_CARRIER, "owl", &ops}, {SG_PROVIDE_END, 0, 0}};
 #elif defined(OBJECT_HOLLOW)
 static const struct sg_provide provides[] = {{SG_CARRIER, "owl", 0}, {SG_PROVIDE_END, 0, 0}};
