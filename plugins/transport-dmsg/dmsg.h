@@ -4,6 +4,7 @@
  *	plugin.c   face toward the host      node.c     which servers, listening, dialling
  *	session.c  one server: TCP, Noise XK, yamux, session objects
  *	stream.c   one stream: request and response, Noise KK, frames
+ *	carrier.c  transports to neighbours: streams to port 45
  */
 #ifndef SG_TRANSPORT_DMSG_H
 #define SG_TRANSPORT_DMSG_H
@@ -16,7 +17,9 @@
 #include "wire/yamux.h"
 #include <skygate/plugin.h>
 
-#define DMSG_STREAM_MS 5000 /* from the request to the response; today's peers wait no longer */
+#define DMSG_CARRIER        "dmsg"
+#define DMSG_PORT_TRANSPORT 45
+#define DMSG_STREAM_MS      5000 /* from the request to the response; today's peers wait no longer */
 
 struct dmsg_counters {
 	uint64_t sessions_up, sessions_failed, streams_out, streams_in, dials_failed, refused_port, bad_request,
@@ -30,7 +33,7 @@ struct dmsg {
 	struct sg_inst *inst;
 	struct sg_loop *loop;
 	const struct sg_identity *id;
-	struct sg_list sessions, streams, listens, dials;
+	struct sg_list sessions, streams, listens, dials, carrier_dials;
 	size_t wanted; /* sessions to hold */
 	uint16_t next_port;
 	unsigned round;       /* of telling streams that there is room; never 0 */
@@ -143,5 +146,12 @@ void dmsg_node_session_down(struct session *s, const char *why);
 const struct listen *dmsg_node_listener(const struct dmsg *d, uint16_t port);
 uint16_t dmsg_node_port(struct dmsg *d);
 extern const struct sg_network_ops dmsg_network_ops;
+
+/* ---- carrier.c ---- */
+
+/** dmsg_carrier_start - neighbours may call from now on. 0 or -ENOMEM. */
+int dmsg_carrier_start(struct dmsg *d);
+void dmsg_carrier_stop(struct dmsg *d);
+extern const struct sg_carrier_ops dmsg_carrier_ops;
 
 #endif

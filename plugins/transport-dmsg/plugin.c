@@ -1,6 +1,6 @@
 /*
- * transport-dmsg: the network dmsg, streams by key and port through servers that both ends have a session with. This file
- * is its face toward the host. See README.md.
+ * transport-dmsg: the network dmsg, streams by key and port through servers that both ends have a session with, and the
+ * carrier dmsg, transports over such streams. This file is its face toward the host. See README.md.
  */
 #include "dmsg.h"
 #include "base/alloc.h"
@@ -32,7 +32,8 @@ static const struct sg_counter counters[] = {COUNTER(sessions_up, "sessions that
 	COUNTER(bad_request, "streams refused: the request is not valid"),
 	COUNTER(replayed, "session objects refused: seen before"), {0}};
 
-static const struct sg_provide provides[] = {{SG_NETWORK, "dmsg", &dmsg_network_ops}, {0}};
+static const struct sg_provide provides[] = {
+	{SG_NETWORK, "dmsg", &dmsg_network_ops}, {SG_CARRIER, DMSG_CARRIER, &dmsg_carrier_ops}, {0}};
 
 static const char *state_word(enum session_state s)
 {
@@ -95,7 +96,13 @@ static int start(const struct sg_host *host, struct sg_inst *inst, void **ctx, c
 	sg_list_init(&d->streams);
 	sg_list_init(&d->listens);
 	sg_list_init(&d->dials);
+	sg_list_init(&d->carrier_dials);
 	d->wanted = wanted(d);
+	if (dmsg_carrier_start(d) < 0) {
+		snprintf(why, why_cap, "out of memory");
+		sg_free(d);
+		return -ENOMEM;
+	}
 	dmsg_node_start(d);
 	*ctx = d;
 	return 0;
@@ -114,11 +121,12 @@ static void stop(void *ctx)
 	const struct sg_host *host = d->host;
 	struct sg_inst *inst = d->inst;
 
+	dmsg_carrier_stop(d);
 	dmsg_node_stop(d);
 	sg_free(d);
 	host->stopped(inst);
 }
 
 SG_PLUGIN(transport_dmsg) = {SG_PLUGIN_HEAD, .name = "transport-dmsg", .version = SG_VERSION,
-	.summary = "dmsg: streams by key through relaying servers", .provides = provides, .options = options,
-	.methods = methods, .counters = counters, .start = start, .reload = reload, .stop = stop};
+	.summary = "dmsg: streams and transports by key through relaying servers", .provides = provides,
+	.options = options, .methods = methods, .counters = counters, .start = start, .reload = reload, .stop = stop};

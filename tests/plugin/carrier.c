@@ -1,14 +1,17 @@
 /*
  * The contract of a carrier, one suite for each of them, over loopback: what it brings carries links (connect, echo,
  * order, close), it follows its configuration (reload), and strangers (garbage) and failures cost one connection or one
- * sentence. Two visors, each a plugin under a host table whose links are the real ones.
+ * sentence. Two visors, each a plugin under a host table whose links are the real ones; those of dmsg meet at a relay. What
+ * only a carrier with sockets of its own can show is asked of those alone.
  */
 #include "base/common.h"
 #include "base/err.h"
+#include "base/hex.h"
 #include "base/log.h"
 #include "base/text.h"
 #include "crypto/keys.h"
 #include "fake/host.h"
+#include "fake/relay.h"
 #include "link/link.h"
 #include "route/route.h"
 
@@ -21,12 +24,13 @@
 #include <unistd.h>
 #include <cmocka.h>
 
-extern const struct sg_plugin sg_plugin_transport_tcp;
+extern const struct sg_plugin sg_plugin_transport_dmsg, sg_plugin_transport_tcp;
 
 static const struct carrier {
 	const char *name;
 	const struct sg_plugin *plugin;
-} carriers[] = {{"stcp", &sg_plugin_transport_tcp}};
+	bool relayed; /* it finds the other end by its key, through a server */
+} carriers[] = {{"stcp", &sg_plugin_transport_tcp, false}, {"dmsg", &sg_plugin_transport_dmsg, true}};
 
 enum tune { TUNE_NONE, TUNE_OK, TUNE_HOLD };
 
@@ -35,6 +39,9 @@ struct visor {
 	struct sg_crypto *crypto;
 	struct sg_sk sk;
 	struct sg_pk pk;
+	struct sg_identity id;
+	size_t n_servers; /* where others find it, as it told the discovery */
+	struct sg_pk servers[8];
 	struct sg_links *links;
 	struct sg_route *route;
 	uint16_t port;
@@ -50,6 +57,7 @@ struct visor {
 
 static const struct carrier *carrier;
 static struct visor visors[2];
+static struct relay *relay;
 
 static struct visor *visor_of(const struct sg_inst *inst)
 {
@@ -63,6 +71,12 @@ static void host_accepted(struct sg_inst *inst, const char *name, int fd, const 
 	assert_string_equal(name, carrier->name);
 	assert_true(from->len > 0);
 	links_accepted(visor_of(inst)->links, name, fd, from);
+}
+
+static void host_accepted_stream(struct sg_inst *inst, const char *name, struct sg_stream *stream)
+{
+	assert_string_equal(name, carrier->name);
+	links_accepted_stream(visor_of(inst)->links, name, stream);
 }
 
 static int host_tune_socket(struct sg_inst *inst, int fd, sg_done_fn *done, void *arg)
@@ -91,24 +105,117 @@ static void tune_answer(struct visor *v, int err)
 	fn(v->tune_arg, err);
 }
 
-static int links_dial(void *arg, const char *name, const struct sg_addr *to, struct sg_dial *dial)
+/* ---- the discovery ---- */
+
+struct question {
+	struct visor *v; /* NULL: called off */
+	struct sg_pk pk; /* null: the servers */
+	sg_disc_fn *fn;
+	void *arg;
+};
+
+static struct question questions[8];
+
+static struct sg_disc_entry entry_of_relay(void)
+{
+	struct sg_disc_entry e = {.pk = *relay_pk(relay), .is_server = true};
+
+	snprintf(e.address, sizeof(e.address), "%s", relay_address(relay));
+	return e;
+}
+
+static void disc_answer(void *arg)
+{
+	struct question q = *(struct question *)arg;
+	struct sg_disc_entry e = entry_of_relay();
+
+	*(struct question *)arg = (struct question){0};
+	if (!q.v)
+		return;
+	for (int i = 0; i < 2; i++) {
+		if (!sg_pk_equal(&q.pk, &visors[i].pk))
+			continue;
+		e = (struct sg_disc_entry){.pk = q.pk, .n_servers = visors[i].n_servers};
+		memcpy(e.servers, visors[i].servers, sizeof(visors[i].servers));
+	}
+	q.fn(q.arg, 0, &e, 1, "");
+}
+
+static int disc_entry(struct sg_inst *inst, const struct sg_pk *pk, sg_disc_fn *fn, void *arg)
+{
+	for (size_t i = 0; i < SG_ARRAY_LEN(questions); i++) {
+		if (questions[i].fn)
+			continue;
+		questions[i] = (struct question){.v = visor_of(inst), .pk = *pk, .fn = fn, .arg = arg};
+		return sg_post(inst->host->loop, disc_answer, &questions[i]);
+	}
+	return -ENOMEM;
+}
+
+static int disc_servers(struct sg_inst *inst, sg_disc_fn *fn, void *arg)
+{
+	return disc_entry(inst, &(struct sg_pk){0}, fn, arg);
+}
+
+static void disc_cancel(struct sg_inst *inst, void *arg)
+{
+	for (size_t i = 0; i < SG_ARRAY_LEN(questions); i++) {
+		if (questions[i].v == visor_of(inst) && questions[i].arg == arg)
+			questions[i].v = NULL;
+	}
+}
+
+static void disc_update(struct sg_inst *inst, const struct sg_pk *servers, size_t n)
+{
+	struct visor *v = visor_of(inst);
+
+	v->n_servers = n;
+	memcpy(v->servers, servers, n * sizeof(*servers));
+}
+
+static const struct sg_identity *host_identity(struct sg_inst *inst)
+{
+	return &visor_of(inst)->id;
+}
+
+/* ---- what links ask for ---- */
+
+static const struct sg_carrier_ops *carrier_ops(void)
+{
+	for (const struct sg_provide *p = carrier->plugin->provides; p->kind != SG_PROVIDE_END; p++) {
+		if (p->kind == SG_CARRIER && strcmp(p->name, carrier->name) == 0)
+			return p->ops;
+	}
+	fail_msg("the plugin does not provide %s", carrier->name);
+	return NULL;
+}
+
+static int links_dial(
+	void *arg, const char *name, const struct sg_pk *pk, const struct sg_addr *to, struct sg_dial *dial)
 {
 	struct visor *v = arg;
-	const struct sg_carrier_ops *ops = carrier->plugin->provides->ops;
 
-	return v->running ? ops->dial(v->h->ctx, name, to, dial) : -ENOTSUP;
+	return v->running && strcmp(name, carrier->name) == 0 ? carrier_ops()->dial(v->h->ctx, name, pk, to, dial)
+							      : -ENOTSUP;
 }
 
 static void links_dial_cancel(void *arg, const char *name, struct sg_dial *dial)
 {
 	struct visor *v = arg;
-	const struct sg_carrier_ops *ops = carrier->plugin->provides->ops;
 
 	(void)name;
-	ops->cancel(v->h->ctx, dial);
+	carrier_ops()->cancel(v->h->ctx, dial);
 }
 
-static const struct sg_links_host links_host = {.dial = links_dial, .dial_cancel = links_dial_cancel};
+static bool links_is_secured(void *arg, const char *name)
+{
+	(void)arg;
+	(void)name;
+	return carrier_ops()->secured;
+}
+
+static const struct sg_links_host links_host = {
+	.dial = links_dial, .dial_cancel = links_dial_cancel, .is_secured = links_is_secured};
 
 /* ---- visors ---- */
 
@@ -128,6 +235,10 @@ static void conf_listen(struct visor *v, const char *more)
 {
 	char text[512];
 
+	if (carrier->relayed) {
+		fake_conf(v->h, "config dmsg\n\toption sessions '1'\n");
+		return;
+	}
 	snprintf(text, sizeof(text), "config carrier '%s'\n\tlist listen '127.0.0.1:%u'\n%s", carrier->name, v->port,
 		more);
 	fake_conf(v->h, text);
@@ -167,10 +278,18 @@ static void visor_new(struct visor *v)
 	v->h = fake_host_new("");
 	v->h->table.accepted = host_accepted;
 	v->h->table.dial_done = links_dial_done;
+	v->h->table.accepted_stream = host_accepted_stream;
+	v->h->table.dial_done_stream = links_dial_done_stream;
 	v->h->table.tune_socket = host_tune_socket;
+	v->h->table.identity = host_identity;
+	v->h->table.disc_entry = disc_entry;
+	v->h->table.disc_servers = disc_servers;
+	v->h->table.disc_cancel = disc_cancel;
+	v->h->table.disc_update = disc_update;
 	v->crypto = sg_crypto_new(sg_random_system());
 	sg_sk_generate(v->crypto, &v->sk);
 	assert_int_equal(sg_pk_of(v->crypto, &v->sk, &v->pk), 0);
+	v->id = (struct sg_identity){v->crypto, &v->pk, &v->sk};
 	net_new(v);
 	v->port = free_port();
 	v->in_order = true;
@@ -191,12 +310,19 @@ static int setup(void **state)
 	(void)state;
 	visor_new(&visors[0]);
 	visor_new(&visors[1]);
+	relay = carrier->relayed ? relay_new(visors[1].h->loop, visors[1].crypto) : NULL;
 	return 0;
 }
 
 static int teardown(void **state)
 {
 	(void)state;
+	if (visors[0].running)
+		stop(&visors[0]);
+	if (visors[1].running)
+		stop(&visors[1]);
+	if (relay)
+		relay_free(relay);
 	visor_free(&visors[0]);
 	visor_free(&visors[1]);
 	return 0;
@@ -210,6 +336,9 @@ static bool turn_until(bool (*is)(void))
 			return true;
 		sg_loop_step(visors[0].h->loop, 0);
 		sg_loop_step(visors[1].h->loop, 1);
+		/* Pauses of its own are no failures here. */
+		visors[0].h->ms += carrier->relayed ? 10 : 0;
+		visors[1].h->ms += carrier->relayed ? 10 : 0;
 	}
 	return false;
 }
@@ -218,9 +347,9 @@ static void dial_peer(struct visor *v, const struct visor *to)
 {
 	char url[64];
 	const char *urls[] = {url};
-	const struct sg_peer_conf conf = {"other", to->pk, urls, 1};
+	const struct sg_peer_conf conf = {.name = "other", .pk = to->pk, .addresses = urls, .n_addresses = 1};
 
-	snprintf(url, sizeof(url), "%s://127.0.0.1:%u", carrier->name, to->port);
+	snprintf(url, sizeof(url), carrier->relayed ? "%s" : "%s://127.0.0.1:%u", carrier->name, to->port);
 	assert_int_equal(links_peers_set(v->links, &conf, 1), 0);
 }
 
@@ -247,12 +376,18 @@ static bool failed_once(void)
 	return state_of(&visors[0], &visors[1]).attempts > 0;
 }
 
+static bool both_can_be_found(void)
+{
+	return visors[0].n_servers && visors[1].n_servers;
+}
+
 static void link_up(void)
 {
 	for (int i = 0; i < 2; i++) {
 		if (!visors[i].running)
 			assert_int_equal(start(&visors[i]), 0);
 	}
+	assert_true(!carrier->relayed || turn_until(both_can_be_found));
 	dial_peer(&visors[0], &visors[1]);
 	assert_true(turn_until(both_linked));
 }
@@ -413,8 +548,9 @@ static void an_end_that_stops_while_the_other_talks_ends_in_order(void **state)
 	net_free(&visors[1]);
 	net_new(&visors[1]);
 	assert_true(turn_until(first_lost_it));
-	assert_string_equal(
-		state_of(&visors[0], &visors[1]).why, "the link is down: the other end closed the connection");
+	assert_string_equal(state_of(&visors[0], &visors[1]).why,
+		carrier->relayed ? "the link is down: the other end closed the stream"
+				 : "the link is down: the other end closed the connection");
 }
 
 /* ---- configuration ---- */
@@ -710,14 +846,134 @@ static void garbage_costs_one_connection_each(void **state)
 	assert_int_equal(links_counters(visors[1].links)->down, 0);
 }
 
+/* ---- by key, through a server ---- */
+
+static bool no_address(void *arg, const struct sg_link_info *info)
+{
+	(void)arg;
+	assert_string_equal(info->address, "");
+	assert_string_equal(info->carrier, carrier->name);
+	assert_string_equal(info->label, "user");
+	return true;
+}
+
+static void a_link_by_key_has_no_address(void **state)
+{
+	(void)state;
+	link_up();
+	links_each(visors[0].links, no_address, NULL);
+	links_each(visors[1].links, no_address, NULL);
+}
+
+static void its_network_takes_the_links_along(void **state)
+{
+	(void)state;
+	link_up();
+	relay_cut(relay);
+	assert_true(turn_until(none_linked));
+	assert_true(turn_until(both_can_be_found));
+	for (int i = 0; i < 100 && !both_linked(); i++) {
+		fake_pass(visors[0].h, 100);
+		fake_pass(visors[1].h, 100);
+		(void)turn_until(both_linked);
+	}
+	assert_true(both_linked());
+	stop(&visors[1]);
+	assert_true(turn_until(none_linked));
+	assert_int_equal(start(&visors[1]), 0);
+	for (int i = 0; i < 100 && !both_linked(); i++) {
+		fake_pass(visors[0].h, 100);
+		fake_pass(visors[1].h, 100);
+		(void)turn_until(both_linked);
+	}
+	assert_true(both_linked());
+}
+
+static void a_key_that_is_not_there_is_a_sentence(void **state)
+{
+	struct visor other;
+
+	(void)state;
+	assert_int_equal(start(&visors[0]), 0);
+	memset(&other, 0, sizeof(other));
+	other.pk = visors[1].pk; /* it does not run */
+	dial_peer(&visors[0], &other);
+	assert_true(turn_until(failed_once));
+	assert_memory_equal(state_of(&visors[0], &visors[1]).why, "no stream by dmsg: ", 19);
+}
+
+/* Whoever wants a link by key alone gets one that nobody keeps. */
+static int wanted_err = 1;
+
+static void on_wanted(void *arg, int err, const char *why)
+{
+	(void)arg;
+	(void)why;
+	wanted_err = err;
+}
+
+static bool wanted_is_over(void)
+{
+	return wanted_err != 1;
+}
+
+static bool automatic(void *arg, const struct sg_link_info *info)
+{
+	(void)arg;
+	assert_string_equal(info->label, "automatic");
+	assert_string_equal(info->peer, "");
+	return true;
+}
+
+static void a_link_on_demand(void **state)
+{
+	int given_up = 0;
+
+	(void)state;
+	assert_int_equal(start(&visors[0]), 0);
+	assert_int_equal(start(&visors[1]), 0);
+	assert_true(turn_until(both_can_be_found));
+	wanted_err = 1;
+	assert_int_equal(links_want(visors[0].links, &visors[1].pk, on_wanted, &given_up), 0);
+	links_want_cancel(visors[0].links, &given_up);
+	assert_int_equal(links_want(visors[0].links, &visors[1].pk, on_wanted, NULL), 0);
+	assert_int_equal(wanted_err, 1); /* never inside the call */
+	assert_true(turn_until(wanted_is_over));
+	assert_int_equal(wanted_err, 0);
+	assert_true(turn_until(both_linked));
+	links_each(visors[0].links, automatic, NULL);
+	/* One that is there already. */
+	wanted_err = 1;
+	assert_int_equal(links_want(visors[1].links, &visors[0].pk, on_wanted, NULL), 0);
+	assert_true(turn_until(wanted_is_over));
+	assert_int_equal(wanted_err, 0);
+	/* Nobody keeps it, and a key that is not there fails once. */
+	stop(&visors[1]);
+	assert_true(turn_until(first_lost_it));
+	wanted_err = 1;
+	assert_int_equal(links_want(visors[0].links, &visors[1].pk, on_wanted, NULL), 0);
+	/* The relay says nothing. */
+	for (int i = 0; i < 3 && !wanted_is_over(); i++)
+		(void)turn_until(wanted_is_over);
+	assert_true(wanted_err < 0);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-	const struct CMUnitTest tests[] = {
+	const struct CMUnitTest any[] = {
 		TEST(what_it_brings_carries_bytes_in_order_both_ways),
-		TEST(both_ends_know_the_others_address),
 		TEST(an_end_that_goes_away_is_noticed_and_redialled),
 		TEST(an_end_that_stops_while_the_other_talks_ends_in_order),
+	};
+	const struct CMUnitTest by_key[] = {
+		TEST(a_link_by_key_has_no_address),
+		TEST(its_network_takes_the_links_along),
+		TEST(a_key_that_is_not_there_is_a_sentence),
+		TEST(a_link_on_demand),
+	};
+	const struct CMUnitTest sockets[] = {
+		TEST(both_ends_know_the_others_address),
 		TEST(a_reload_moves_listeners_and_leaves_links_alone),
 		TEST(an_occupied_port_is_a_sentence_with_its_cure),
 		TEST(an_address_of_another_machine_is_a_sentence),
@@ -735,7 +991,9 @@ int main(void)
 
 	for (size_t i = 0; i < SG_ARRAY_LEN(carriers); i++) {
 		carrier = &carriers[i];
-		failed += cmocka_run_group_tests_name(carrier->name, tests, NULL, NULL);
+		failed += cmocka_run_group_tests_name(carrier->name, any, NULL, NULL);
+		failed += carrier->relayed ? cmocka_run_group_tests_name(carrier->name, by_key, NULL, NULL)
+					   : cmocka_run_group_tests_name(carrier->name, sockets, NULL, NULL);
 	}
 	return failed;
 }
