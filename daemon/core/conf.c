@@ -80,9 +80,8 @@ static void check_carrier(
 	char carrier[16], have[128];
 	struct sg_text t = sg_text(have, sizeof(have));
 	struct sg_suggest near;
-	const char *colon = strchr(v->text, ':');
 
-	snprintf(carrier, sizeof(carrier), "%.*s", (int)(colon - v->text), v->text);
+	snprintf(carrier, sizeof(carrier), "%.*s", (int)strcspn(v->text, ":"), v->text);
 	if (plugin_of_carrier(c->plugins, c->n_plugins, carrier))
 		return;
 	near = sg_suggest(carrier);
@@ -97,7 +96,7 @@ static void check_carrier(
 	findings_addf(f, v->line,
 		"%s:%u: peer '%s': list address: no loaded plugin provides the carrier '%s'\n  %s%s%s%s%s",
 		c->doc->file, v->line, s->name, carrier,
-		t.len ? "accepted: " : "for stcp:  list plugin 'transport-tcp'  in section visor", have,
+		t.len ? "accepted: " : "for stcp, stcpr:  list plugin 'transport-tcp', for dmsg:  list plugin 'transport-dmsg',  in section visor", have,
 		near.best ? "        did you mean '" : "", near.best ? near.best : "", near.best ? "'?" : "");
 }
 

@@ -97,12 +97,12 @@ void method_transport_add(struct core *core, struct call *call, json_t *params)
 	if (address && links_address_ok(address) < 0) {
 		call_fail(call, SG_RPC_PARAMS,
 			"'%.70s' is not the address of a visor\n  accepted: carrier://host:port, like "
-			"stcp://192.0.2.10:7777",
+			"stcp://192.0.2.10:7777; or dmsg, stcpr: found by its key",
 			address);
 		return;
 	}
 	if (address)
-		snprintf(carrier, sizeof(carrier), "%.*s", (int)(strchr(address, ':') - address), address);
+		snprintf(carrier, sizeof(carrier), "%.*s", (int)strcspn(address, ":"), address);
 	if (address && !plugin_of_carrier(core->conf->plugins, core->conf->n_plugins, carrier)) {
 		call_fail(call, SG_RPC_PARAMS, "no plugin provides the carrier '%s'\n  see them:  skygate plugin ls",
 			carrier);

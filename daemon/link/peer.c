@@ -12,7 +12,7 @@
 #include "wire/uci.h"
 
 #include <stdarg.h>
-#include <unistd.h>
+#include <sys/socket.h>
 
 SG_LOG_TOPIC("link");
 
@@ -367,16 +367,27 @@ static void attempt(void *arg)
 		resolve(p);
 }
 
+/* Where a carrier that found it by its key has connected to. */
+static void note_address(struct sg_addr *addr, int fd)
+{
+	addr->len = sizeof(addr->ss);
+	if (getpeername(fd, (struct sockaddr *)&addr->ss, &addr->len) < 0)
+		*addr = (struct sg_addr){0};
+}
+
 void links_dial_done(struct sg_dial *dial, int fd_or_error, const char *why)
 {
 	struct peer *p = dial->peer;
 
 	dial->active = false;
-	if (fd_or_error < 0)
+	if (fd_or_error < 0) {
 		peer_failed(p, "%s", why);
-	else
-		pending_start(p->ls, p, p->addrs[p->at].carrier, (struct line){.fd = fd_or_error},
-			&p->resolved[p->at_resolved], NULL);
+		return;
+	}
+	if (!p->addrs[p->at].host)
+		note_address(&p->resolved[p->at_resolved], fd_or_error);
+	pending_start(p->ls, p, p->addrs[p->at].carrier, (struct line){.fd = fd_or_error}, &p->resolved[p->at_resolved],
+		NULL);
 }
 
 void links_dial_done_stream(struct sg_dial *dial, struct sg_stream *stream)

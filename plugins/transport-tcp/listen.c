@@ -22,6 +22,7 @@ SG_LOG_TOPIC("tcp");
 struct listener {
 	struct sg_list node;
 	struct tcp *t;
+	const char *carrier; /* static */
 	struct sg_addr addr;
 	int fd; /* -1: closed, only its question is still open */
 	struct sg_watch *watch;
@@ -91,7 +92,7 @@ static void on_readable(void *arg, int fd, unsigned events)
 		}
 		t->accepted++;
 		tcp_socket_options(conn);
-		t->host->accepted(t->inst, CARRIER, conn, &from);
+		t->host->accepted(t->inst, l->carrier, conn, &from);
 	}
 }
 
@@ -168,7 +169,8 @@ static void tune(struct listener *l)
 	sg_watch_set(l->watch, SG_READABLE);
 }
 
-static int listener_open(struct tcp *t, const struct sg_addr *addr, struct sg_list *into, char *why, size_t why_cap)
+static int listener_open(
+	struct tcp *t, const char *carrier, const struct sg_addr *addr, struct sg_list *into, char *why, size_t why_cap)
 {
 	struct listener *l = sg_calloc(1, sizeof(*l));
 	int ret;
@@ -179,6 +181,7 @@ static int listener_open(struct tcp *t, const struct sg_addr *addr, struct sg_li
 	}
 	sg_list_init(&l->node);
 	l->t = t;
+	l->carrier = carrier;
 	l->addr = *addr;
 	l->keep = true;
 	sg_timer_init(&l->rest, t->host->loop(t->inst), on_rested, l);
@@ -200,19 +203,25 @@ static int listener_open(struct tcp *t, const struct sg_addr *addr, struct sg_li
 
 /* ---- as configured ---- */
 
-static struct listener *find(struct sg_list *listeners, const struct sg_addr *addr)
+static struct listener *find(struct sg_list *listeners, const char *carrier, const struct sg_addr *addr)
 {
 	sg_list_for (it, listeners) {
 		struct listener *l = sg_container_of(it, struct listener, node);
 
-		if (sg_addr_same_host(&l->addr, addr) && sg_addr_port(&l->addr) == sg_addr_port(addr))
+		if (l->carrier == carrier && sg_addr_same_host(&l->addr, addr) &&
+			sg_addr_port(&l->addr) == sg_addr_port(addr))
 			return l;
 	}
 	return NULL;
 }
 
-static int open_missing(struct tcp *t, const struct sg_uci_option *o, struct sg_list *fresh, char *why, size_t why_cap)
+static int open_missing(struct tcp *t, const char *carrier, struct sg_list *fresh, char *why, size_t why_cap)
 {
+	const struct sg_uci_section *section = sg_uci_find(t->host->conf(t->inst), "carrier", carrier);
+	const struct sg_uci_option *o = section ? sg_uci_option(section, "listen") : NULL;
+
+	if (!o)
+		return 0;
 	sg_list_for (it, &o->values) {
 		const struct sg_uci_value *v = sg_container_of(it, struct sg_uci_value, node);
 		struct listener *l;
@@ -221,14 +230,14 @@ static int open_missing(struct tcp *t, const struct sg_uci_option *o, struct sg_
 
 		if (sg_addr_parse(v->text, &addr) < 0)
 			continue; /* the host has checked it: its table says SG_OPT_ADDR */
-		l = find(&t->listeners, &addr);
+		l = find(&t->listeners, carrier, &addr);
 		if (l) {
 			l->keep = true;
 			continue;
 		}
-		if (find(fresh, &addr))
+		if (find(fresh, carrier, &addr))
 			continue;
-		ret = listener_open(t, &addr, fresh, why, why_cap);
+		ret = listener_open(t, carrier, &addr, fresh, why, why_cap);
 		if (ret < 0)
 			return ret;
 	}
@@ -241,17 +250,32 @@ static void close_all(struct sg_list *listeners)
 		listener_close(sg_container_of(it, struct listener, node));
 }
 
+/* Others find the first address that stcpr listens at. The resolver knows our host's address, or sees it. */
+static void bind_first(struct tcp *t)
+{
+	uint16_t port = 0;
+
+	sg_list_for (it, &t->listeners) {
+		const struct listener *l = sg_container_of(it, struct listener, node);
+
+		if (strcmp(l->carrier, TCP_BY_KEY) == 0 && !port)
+			port = sg_addr_port(&l->addr);
+	}
+	if (port != t->bound && t->host->bind(t->inst, TCP_BY_KEY, port) == 0)
+		t->bound = port;
+}
+
 int tcp_listen_apply(struct tcp *t, char *why, size_t why_cap)
 {
-	const struct sg_uci_section *section = sg_uci_find(t->host->conf(t->inst), "carrier", CARRIER);
-	const struct sg_uci_option *o = section ? sg_uci_option(section, "listen") : NULL;
 	struct sg_list fresh;
 	int ret;
 
 	sg_list_init(&fresh);
 	sg_list_for (it, &t->listeners)
 		sg_container_of(it, struct listener, node)->keep = false;
-	ret = o ? open_missing(t, o, &fresh, why, why_cap) : 0;
+	ret = open_missing(t, TCP_BY_ADDRESS, &fresh, why, why_cap);
+	if (ret == 0)
+		ret = open_missing(t, TCP_BY_KEY, &fresh, why, why_cap);
 	if (ret < 0) {
 		close_all(&fresh);
 		return ret;
@@ -269,12 +293,14 @@ int tcp_listen_apply(struct tcp *t, char *why, size_t why_cap)
 		sg_list_remove(&l->node);
 		sg_list_add_tail(&t->listeners, &l->node);
 		tune(l);
-		log_info("listening on %s", sg_log_addr(sg_addr_str(&l->addr, text)));
+		log_info("listening on %s for %s", sg_log_addr(sg_addr_str(&l->addr, text)), l->carrier);
 	}
+	bind_first(t);
 	return 0;
 }
 
 void tcp_listen_close(struct tcp *t)
 {
 	close_all(&t->listeners);
+	bind_first(t);
 }

@@ -1,6 +1,6 @@
 /*
- * transport-tcp: the carrier stcp, raw TCP connections to neighbours. This file is its face toward the host: descriptor,
- * options, life. listen.c and dial.c do the work; core secures what they bring. See README.md.
+ * transport-tcp: the carriers stcp and stcpr, raw TCP connections to neighbours. This file is its face toward the host:
+ * descriptor, options, life. listen.c and dial.c do the work; core secures what they bring. See README.md.
  */
 #include "tcp.h"
 #include "base/alloc.h"
@@ -21,14 +21,15 @@ static const struct sg_option options[] = {
 		.name = "listen",
 		.type = SG_OPT_ADDR,
 		.flags = SG_OPT_LIST,
-		.help = "stcp: addresses to accept connections at; none: this visor only dials"},
+		.help = "stcp, stcpr: addresses to accept connections at; none: this visor only dials"},
 	{0}};
 
 static const struct sg_counter counters[] = {{"tcp.accepted", offsetof(struct tcp, accepted), "connections accepted"},
 	{"tcp.accept_failed", offsetof(struct tcp, accept_failed), "connections that could not be accepted"},
 	{"tcp.untuned", offsetof(struct tcp, untuned), "sockets with the kernel's default congestion control"}, {0}};
 
-static const struct sg_provide provides[] = {{SG_CARRIER, CARRIER, &tcp_carrier_ops}, {0}};
+static const struct sg_provide provides[] = {
+	{SG_CARRIER, TCP_BY_ADDRESS, &tcp_carrier_ops}, {SG_CARRIER, TCP_BY_KEY, &tcp_carrier_ops}, {0}};
 
 void tcp_socket_options(int fd)
 {
@@ -102,7 +103,7 @@ SG_PLUGIN(transport_tcp) = {
 	SG_PLUGIN_HEAD,
 	.name = "transport-tcp",
 	.version = SG_VERSION,
-	.summary = "carrier stcp: neighbours by TCP address",
+	.summary = "carriers stcp and stcpr: neighbours by TCP, by address or by key",
 	.provides = provides,
 	.options = options,
 	.counters = counters,

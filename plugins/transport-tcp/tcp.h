@@ -7,7 +7,8 @@
 #include "loop/loop.h"
 #include <skygate/plugin.h>
 
-#define CARRIER "stcp"
+#define TCP_BY_ADDRESS "stcp"  /* neighbours whose addresses are configured */
+#define TCP_BY_KEY     "stcpr" /* the same, found at the address resolver */
 
 /* The running carrier: what start() returns. */
 struct tcp {
@@ -15,6 +16,7 @@ struct tcp {
 	struct sg_inst *inst;
 	struct sg_list listeners, dials;
 	unsigned asked; /* questions to tune_socket that are not answered yet */
+	uint16_t bound; /* at the address resolver; 0: not */
 	bool stopping;
 	uint64_t accepted, accept_failed, untuned;
 };

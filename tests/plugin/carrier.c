@@ -29,8 +29,10 @@ extern const struct sg_plugin sg_plugin_transport_dmsg, sg_plugin_transport_tcp;
 static const struct carrier {
 	const char *name;
 	const struct sg_plugin *plugin;
-	bool relayed; /* it finds the other end by its key, through a server */
-} carriers[] = {{"stcp", &sg_plugin_transport_tcp, false}, {"dmsg", &sg_plugin_transport_dmsg, true}};
+	bool by_key;  /* it finds the other end itself */
+	bool relayed; /* through a server; otherwise by sockets of its own */
+} carriers[] = {{"stcp", &sg_plugin_transport_tcp, false, false}, {"stcpr", &sg_plugin_transport_tcp, true, false},
+	{"dmsg", &sg_plugin_transport_dmsg, true, true}};
 
 enum tune { TUNE_NONE, TUNE_OK, TUNE_HOLD };
 
@@ -40,6 +42,8 @@ struct visor {
 	struct sg_sk sk;
 	struct sg_pk pk;
 	struct sg_identity id;
+	uint16_t bound; /* at the address resolver */
+	unsigned binds;
 	size_t n_servers; /* where others find it, as it told the discovery */
 	struct sg_pk servers[8];
 	struct sg_links *links;
@@ -173,6 +177,62 @@ static void disc_update(struct sg_inst *inst, const struct sg_pk *servers, size_
 	memcpy(v->servers, servers, n * sizeof(*servers));
 }
 
+/* ---- the address resolver ---- */
+
+struct resolve {
+	sg_resolved_fn *fn;
+	void *arg;
+	struct sg_pk pk;
+};
+
+static struct resolve resolve;
+static unsigned resolves;
+static bool resolve_silent, resolve_fails, resolve_two; /* two: the first of both addresses is nobody's */
+
+static void resolve_answer(void *arg)
+{
+	struct resolve q = resolve;
+	struct sg_addr to[2];
+	char text[32];
+
+	(void)arg;
+	resolve.fn = NULL;
+	if (!q.fn || resolve_silent)
+		return;
+	if (resolve_fails) {
+		q.fn(q.arg, -ENOENT, NULL, 0, "the address resolver does not know where it listens");
+		return;
+	}
+	assert_int_equal(sg_addr_parse("127.0.0.1:1", &to[0]), 0);
+	snprintf(text, sizeof(text), "127.0.0.1:%u", visors[sg_pk_equal(&q.pk, &visors[1].pk)].port);
+	assert_int_equal(sg_addr_parse(text, &to[1]), 0);
+	q.fn(q.arg, 0, resolve_two ? to : to + 1, resolve_two ? 2 : 1, "");
+}
+
+static int host_resolve(struct sg_inst *inst, const char *name, const struct sg_pk *pk, sg_resolved_fn *fn, void *arg)
+{
+	assert_string_equal(name, "stcpr");
+	assert_null(resolve.fn);
+	resolve = (struct resolve){fn, arg, *pk};
+	resolves++;
+	return sg_post(inst->host->loop, resolve_answer, NULL);
+}
+
+static void host_resolve_cancel(struct sg_inst *inst, void *arg)
+{
+	(void)inst;
+	if (resolve.arg == arg)
+		resolve.fn = NULL;
+}
+
+static int host_bind(struct sg_inst *inst, const char *name, uint16_t port)
+{
+	assert_string_equal(name, "stcpr");
+	visor_of(inst)->bound = port;
+	visor_of(inst)->binds++;
+	return 0;
+}
+
 static const struct sg_identity *host_identity(struct sg_inst *inst)
 {
 	return &visor_of(inst)->id;
@@ -282,6 +342,9 @@ static void visor_new(struct visor *v)
 	v->h->table.dial_done_stream = links_dial_done_stream;
 	v->h->table.tune_socket = host_tune_socket;
 	v->h->table.identity = host_identity;
+	v->h->table.resolve = host_resolve;
+	v->h->table.resolve_cancel = host_resolve_cancel;
+	v->h->table.bind = host_bind;
 	v->h->table.disc_entry = disc_entry;
 	v->h->table.disc_servers = disc_servers;
 	v->h->table.disc_cancel = disc_cancel;
@@ -310,6 +373,7 @@ static int setup(void **state)
 	(void)state;
 	visor_new(&visors[0]);
 	visor_new(&visors[1]);
+	resolve_silent = resolve_fails = resolve_two = false;
 	relay = carrier->relayed ? relay_new(visors[1].h->loop, visors[1].crypto) : NULL;
 	return 0;
 }
@@ -349,7 +413,7 @@ static void dial_peer(struct visor *v, const struct visor *to)
 	const char *urls[] = {url};
 	const struct sg_peer_conf conf = {.name = "other", .pk = to->pk, .addresses = urls, .n_addresses = 1};
 
-	snprintf(url, sizeof(url), carrier->relayed ? "%s" : "%s://127.0.0.1:%u", carrier->name, to->port);
+	snprintf(url, sizeof(url), carrier->by_key ? "%s" : "%s://127.0.0.1:%u", carrier->name, to->port);
 	assert_int_equal(links_peers_set(v->links, &conf, 1), 0);
 }
 
@@ -902,6 +966,64 @@ static void a_key_that_is_not_there_is_a_sentence(void **state)
 	assert_memory_equal(state_of(&visors[0], &visors[1]).why, "no stream by dmsg: ", 19);
 }
 
+/* ---- by key, at the address that a resolver tells ---- */
+
+static void others_find_where_it_listens(void **state)
+{
+	(void)state;
+	assert_int_equal(start(&visors[0]), 0);
+	assert_int_equal(visors[0].bound, visors[0].port);
+	assert_int_equal(visors[0].h->plugin->reload(visors[0].h->ctx), 0);
+	assert_int_equal(visors[0].binds, 1);
+	visors[0].port = free_port();
+	conf_listen(&visors[0], "");
+	assert_int_equal(visors[0].h->plugin->reload(visors[0].h->ctx), 0);
+	assert_int_equal(visors[0].bound, visors[0].port);
+	fake_conf(visors[0].h, "");
+	assert_int_equal(visors[0].h->plugin->reload(visors[0].h->ctx), 0);
+	assert_int_equal(visors[0].bound, 0);
+	conf_listen(&visors[0], "");
+	assert_int_equal(visors[0].h->plugin->reload(visors[0].h->ctx), 0);
+	stop(&visors[0]);
+	assert_int_equal(visors[0].bound, 0);
+}
+
+static void each_dial_asks_anew_and_tries_all_addresses(void **state)
+{
+	unsigned before = resolves;
+
+	(void)state;
+	resolve_fails = true;
+	assert_int_equal(start(&visors[0]), 0);
+	assert_int_equal(start(&visors[1]), 0);
+	dial_peer(&visors[0], &visors[1]);
+	assert_true(turn_until(failed_once));
+	assert_string_equal(
+		state_of(&visors[0], &visors[1]).why, "the address resolver does not know where it listens");
+	resolve_fails = false;
+	resolve_two = true;
+	fake_pass(visors[0].h, 1000);
+	assert_true(turn_until(both_linked));
+	assert_int_equal(resolves - before, 2);
+	net_free(&visors[1]);
+	net_new(&visors[1]);
+	assert_true(turn_until(first_lost_it));
+	fake_pass(visors[0].h, 1000);
+	assert_true(turn_until(both_linked));
+	assert_int_equal(resolves - before, 3);
+}
+
+static void a_resolver_that_is_silent_holds_up_nobody(void **state)
+{
+	(void)state;
+	assert_int_equal(start(&visors[0]), 0);
+	resolve_silent = true;
+	dial_peer(&visors[0], &visors[1]);
+	fake_pass(visors[0].h, 11000);
+	assert_true(failed_once());
+	assert_string_equal(state_of(&visors[0], &visors[1]).why, "the address resolver does not answer");
+}
+
 /* Whoever wants a link by key alone gets one that nobody keeps. */
 static int wanted_err = 1;
 
@@ -932,7 +1054,7 @@ static void a_link_on_demand(void **state)
 	(void)state;
 	assert_int_equal(start(&visors[0]), 0);
 	assert_int_equal(start(&visors[1]), 0);
-	assert_true(turn_until(both_can_be_found));
+	assert_true(!carrier->relayed || turn_until(both_can_be_found));
 	wanted_err = 1;
 	assert_int_equal(links_want(visors[0].links, &visors[1].pk, on_wanted, &given_up), 0);
 	links_want_cancel(visors[0].links, &given_up);
@@ -949,6 +1071,8 @@ static void a_link_on_demand(void **state)
 	assert_int_equal(wanted_err, 0);
 	/* Nobody keeps it, and a key that is not there fails once. */
 	stop(&visors[1]);
+	net_free(&visors[1]);
+	net_new(&visors[1]);
 	assert_true(turn_until(first_lost_it));
 	wanted_err = 1;
 	assert_int_equal(links_want(visors[0].links, &visors[1].pk, on_wanted, NULL), 0);
@@ -966,10 +1090,16 @@ int main(void)
 		TEST(an_end_that_goes_away_is_noticed_and_redialled),
 		TEST(an_end_that_stops_while_the_other_talks_ends_in_order),
 	};
-	const struct CMUnitTest by_key[] = {
+	const struct CMUnitTest relayed[] = {
 		TEST(a_link_by_key_has_no_address),
 		TEST(its_network_takes_the_links_along),
 		TEST(a_key_that_is_not_there_is_a_sentence),
+		TEST(a_link_on_demand),
+	};
+	const struct CMUnitTest resolved[] = {
+		TEST(others_find_where_it_listens),
+		TEST(each_dial_asks_anew_and_tries_all_addresses),
+		TEST(a_resolver_that_is_silent_holds_up_nobody),
 		TEST(a_link_on_demand),
 	};
 	const struct CMUnitTest sockets[] = {
@@ -992,8 +1122,10 @@ int main(void)
 	for (size_t i = 0; i < SG_ARRAY_LEN(carriers); i++) {
 		carrier = &carriers[i];
 		failed += cmocka_run_group_tests_name(carrier->name, any, NULL, NULL);
-		failed += carrier->relayed ? cmocka_run_group_tests_name(carrier->name, by_key, NULL, NULL)
+		failed += carrier->relayed ? cmocka_run_group_tests_name(carrier->name, relayed, NULL, NULL)
 					   : cmocka_run_group_tests_name(carrier->name, sockets, NULL, NULL);
+		if (carrier->by_key && !carrier->relayed)
+			failed += cmocka_run_group_tests_name(carrier->name, resolved, NULL, NULL);
 	}
 	return failed;
 }

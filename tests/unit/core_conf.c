@@ -121,7 +121,7 @@ static void test_peers(void **state)
 		"@:9: a peer without a name\n  like:  config peer 'my_exit'\n");
 	expect(p, "", "config peer 'a'\n\toption pk '" PK_A "'\n\tlist address 'stcp://192.0.2.1:7777'\n",
 		"@:7: peer 'a': list address: no loaded plugin provides the carrier 'stcp'\n"
-		"  for stcp:  list plugin 'transport-tcp'  in section visor\n");
+		"  for stcp, stcpr:  list plugin 'transport-tcp', for dmsg:  list plugin 'transport-dmsg',  in section visor\n");
 	/* 02 and 32 bytes, and no point of the curve. */
 	expect(p, "",
 		"config peer 'a'\n\toption pk '020000000000000000000000000000000000000000000000000000000000000005'\n",
