@@ -328,6 +328,7 @@ void core_fini(struct core *core)
 	control_free(core->control);
 	core->control = NULL;
 	net_free(core->net);
+	core->net = NULL; /* links still end */
 	route_free(core->route);
 	links_free(core->links);
 	foreign_free(core->foreign);

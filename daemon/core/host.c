@@ -156,12 +156,39 @@ static void on_link_set_foreign(void *arg, const struct sg_pk *pk, bool foreign)
 	foreign_set(((struct core *)arg)->foreign, pk, foreign);
 }
 
+static struct net_transport transport_of(const struct sg_link_info *i)
+{
+	return (struct net_transport){
+		.remote = i->remote, .type = i->carrier, .dialled = i->dialled, .remote_sig = i->remote_sig};
+}
+
+static void on_link_up(void *arg, const struct sg_link_info *info)
+{
+	struct net_transport t = transport_of(info);
+
+	net_transport_up(((struct core *)arg)->net, &t);
+}
+
+/* A connection that a newer one of the same two visors replaced: the transport is still up. */
+static void on_link_down(void *arg, const struct sg_link_info *info, const char *why)
+{
+	struct core *core = arg;
+	struct net_transport t = transport_of(info);
+
+
+	(void)why;
+	if (core->net && !links_by_id(core->links, &info->id))
+		net_transport_down(core->net, &t);
+}
+
 const struct sg_links_host core_links_host = {
 	.dial = on_link_dial,
 	.is_secured = on_link_is_secured,
 	.dial_cancel = on_link_dial_cancel,
 	.is_foreign = on_link_is_foreign,
 	.set_foreign = on_link_set_foreign,
+	.up = on_link_up,
+	.down = on_link_down,
 };
 
 /* ---- streams ----------------------------------------------------------------------------------------------------- */

@@ -333,6 +333,7 @@ static int responder_entry(struct link_hs *hs)
 		return fail(hs, ret, "its transport entry was refused: %s", sg_strerror(ret));
 	}
 	hs->marked = e.marked;
+	hs->remote_sig = e.sigs[sg_pk_equal(&e.entry.edges[0], &hs->remote) ? 0 : 1];
 	hs->phase = LINK_HS_DECIDE;
 	return 0;
 }
@@ -514,6 +515,7 @@ void link_hs_take(struct link_hs *hs, struct link_hs_result *out)
 		.remote = hs->remote,
 		.marked = hs->marked,
 		.newer = hs->newer,
+		.remote_sig = hs->remote_sig,
 		.tx = hs->tx,
 		.rx = hs->rx,
 		.raw = front(hs),

@@ -57,8 +57,9 @@ struct link_hs {
 	uint8_t nonce[SG_STCP_NONCE];
 	struct sg_noise noise;
 	struct sg_frame_key tx, rx;
-	bool marked; /* responder: the entry bears our mark */
-	bool newer;  /* the Noise payload was a post-quantum offer: a visor of 2026 */
+	bool marked;              /* responder: the entry bears our mark */
+	struct sg_sig remote_sig; /* responder: the dialler's, of the entry */
+	bool newer;               /* the Noise payload was a post-quantum offer: a visor of 2026 */
 	int err;
 	char why[160];
 	uint8_t *in; /* owned; not consumed yet */
@@ -73,6 +74,7 @@ struct link_hs {
 struct link_hs_result {
 	struct sg_pk remote;
 	bool marked, newer;
+	struct sg_sig remote_sig; /* responder: the dialler's, of the entry; else zeros */
 	struct sg_frame_key tx, rx;
 	struct sg_view plain; /* plaintext behind the answer; borrowed until link_hs_fini */
 	struct sg_view raw;   /* bytes behind that, not opened yet (secured: plaintext, too); borrowed likewise */

@@ -85,7 +85,8 @@ struct sg_link {
 	bool newer; /* knows packet types of 7 and above */
 	bool hello; /* its LinkHello came: caps are final */
 	uint32_t caps;
-	bool automatic; /* nobody asked for it by name */
+	bool automatic;           /* nobody asked for it by name */
+	struct sg_sig remote_sig; /* it dialled: of the transport's entry */
 	struct sg_mono up_at;
 	struct line line;
 	struct sg_frame_key tx_key, rx_key;

@@ -129,6 +129,7 @@ struct sg_link *link_new(struct sg_links *ls, const struct pending *p, struct li
 	l->automatic = p->peer && p->peer->automatic;
 	l->own = hs->marked;
 	l->newer = hs->marked || hs->newer;
+	l->remote_sig = hs->remote_sig;
 	l->up_at = sg_loop_now(ls->conf.loop);
 	l->tx_key = hs->tx;
 	l->rx_key = hs->rx;
@@ -326,6 +327,7 @@ void link_get_info(const struct sg_link *l, struct sg_link_info *out)
 		.remote = l->remote,
 		.dialled = l->dialled,
 		.label = l->automatic ? "automatic" : "user",
+		.remote_sig = l->remote_sig,
 		.kind = l->own     ? "own"
 			: l->newer ? "2026"
 				   : "2024",

@@ -36,6 +36,7 @@ struct sg_link_info {
 	char address[SG_ADDR_TEXT];  /* "" when its carrier found it by its key */
 	bool dialled;                /* by us */
 	const char *label;           /* "user" or "automatic"; static */
+	struct sg_sig remote_sig;    /* it dialled: its signature of the transport's entry; else zeros */
 	const char *kind;            /* "own", "2026" or "2024": what the other end showed it knows; static */
 	int64_t up_ms;               /* since it is up */
 	int64_t rtt_us;              /* of the last transport ping; -1: none answered yet */

@@ -4,7 +4,8 @@
  *	net.c       life, configuration                       disc.c      the dmsg discovery
  *	service.c   requests to one service, signed or not    resolver.c  the address resolver
  *	http.c      one request     serve.c  what we answer   routefinder.c
- *	cache.c     last good answers                         address.c   which addresses are ours
+ *	cache.c     last good answers                         transports.c  the transport discovery
+ *	address.c   which addresses are ours
  */
 #ifndef SG_NET_INTERNAL_H
 #define SG_NET_INTERNAL_H
@@ -20,6 +21,7 @@
 #define NET_URL_MAX     300
 
 struct resolver;
+struct transports;
 
 /* Our own entry in the dmsg discovery. */
 struct own_entry {
@@ -40,7 +42,9 @@ struct sg_net {
 	struct sg_serve *serve;
 	struct service_env env;
 	char public_ip[SG_IP_TEXT]; /* "" when unknown */
-	struct service *ar, *rf;
+	struct service *ar, *rf, *tpd;
+	struct transports *transports;
+	struct sg_list edges; /* struct net_edges_query */
 	struct cache *cache;
 	struct sg_list routes; /* struct net_routes_query */
 	size_t n_routes;
@@ -78,6 +82,14 @@ void resolver_moved(struct resolver *r);
 
 /** routefinder_fini - ends what is under way; call-backs do not follow. */
 void routefinder_fini(struct sg_net *n);
+
+/* ---- transports.c ---- */
+
+/** transports_new - NULL when memory is out. */
+struct transports *transports_new(struct sg_net *n);
+void transports_free(struct transports *ts);
+/** transports_moved - another discovery, or none: it knows nothing of us yet. */
+void transports_moved(struct transports *ts);
 
 /* ---- address.c ---- */
 

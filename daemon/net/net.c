@@ -128,6 +128,8 @@ void net_configure(struct sg_net *n, const struct sg_uci *doc)
 	disc_configure(n, s);
 	moved = service_set_url(n->ar, s ? sg_uci_get(s, "address_resolver", "") : "");
 	service_set_url(n->rf, s ? sg_uci_get(s, "route_finder", "") : "");
+	if (service_set_url(n->tpd, s ? sg_uci_get(s, "transport_discovery", "") : ""))
+		transports_moved(n->transports);
 	read_setup_nodes(n, s);
 	if (ip[0] && strcmp(n->public_ip, ip) != 0) {
 		snprintf(n->public_ip, sizeof(n->public_ip), "%s", ip);
@@ -160,6 +162,7 @@ struct sg_net *net_new(const struct sg_net_conf *conf)
 	n->conf = *conf;
 	disc_init(n);
 	sg_list_init(&n->routes);
+	sg_list_init(&n->edges);
 	look_for_public_ip(n);
 	n->http = http_client_new(conf->loop, conf->crypto);
 	n->serve = serve_new(conf->loop, &n->conf.pk);
@@ -171,9 +174,11 @@ struct sg_net *net_new(const struct sg_net_conf *conf)
 		.public_ip = n->public_ip};
 	n->ar = service_new(&n->env, "address resolver");
 	n->rf = service_new(&n->env, "route finder");
+	n->tpd = service_new(&n->env, "transport discovery");
 	n->cache = cache_new();
+	n->transports = n->tpd ? transports_new(n) : NULL;
 	n->resolver = n->ar ? resolver_new(n) : NULL;
-	if (!n->http || !n->serve || !n->resolver || !n->rf || !n->cache) {
+	if (!n->http || !n->serve || !n->resolver || !n->rf || !n->transports || !n->cache) {
 		net_free(n);
 		return NULL;
 	}
@@ -186,9 +191,11 @@ void net_free(struct sg_net *n)
 		return;
 	disc_fini(n);
 	routefinder_fini(n);
+	transports_free(n->transports);
 	resolver_free(n->resolver);
 	service_free(n->ar);
 	service_free(n->rf);
+	service_free(n->tpd);
 	cache_free(n->cache);
 	serve_free(n->serve);
 	http_client_free(n->http);

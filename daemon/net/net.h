@@ -13,6 +13,7 @@
 #include "store/store.h"
 #include "wire/json.h"
 #include "wire/routefinder.h"
+#include "wire/settle.h"
 #include "wire/uci.h"
 
 struct sg_net;
@@ -67,6 +68,22 @@ int net_routes(struct sg_net *n, const struct net_routes_ask *ask, net_routes_fn
 void net_routes_cancel(struct net_routes_query *q);
 /** net_setup_nodes - the configured ones, in the order to ask them. Borrowed until the next net_configure. */
 const struct sg_pk *net_setup_nodes(const struct sg_net *n, size_t *count);
+
+/* The transport discovery: links tell what is up; it is registered, kept so, and deleted. */
+struct net_transport {
+	struct sg_pk remote;
+	const char *type;         /* "stcpr" */
+	bool dialled;             /* by us: then the other end may be the one to register it */
+	struct sg_sig remote_sig; /* it dialled: its signature of the entry */
+};
+void net_transport_up(struct sg_net *n, const struct net_transport *t);
+void net_transport_down(struct sg_net *n, const struct net_transport *t);
+/* The transports of a visor. Borrowed for the call; their ids fit their edges, more nobody can tell. */
+struct net_edges_query;
+typedef void net_edges_fn(void *arg, int err, const struct sg_entry *entries, size_t n, const char *why);
+/** net_edges - 0 and *out (for net_edges_cancel; may be NULL). Ends in @fn once, never inside the call. */
+int net_edges(struct sg_net *n, const struct sg_pk *pk, net_edges_fn *fn, void *arg, struct net_edges_query **out);
+void net_edges_cancel(struct net_edges_query *q);
 
 /** net_status - how it stands with each service. Returns new; NULL when memory is out. */
 json_t *net_status(const struct sg_net *n);

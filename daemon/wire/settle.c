@@ -66,22 +66,36 @@ int sg_entry_verify(const struct sg_crypto *c, const struct sg_signed_entry *e, 
 	return slot < 0 ? slot : sg_verify(c, pk, payload, &e->sigs[slot]);
 }
 
-int sg_settle_encode(const struct sg_signed_entry *e, bool line, char *out, size_t cap)
+static void entry_add(struct sg_text *t, const struct sg_entry *e)
 {
-	char id[SG_TPID_TEXT], edge[2][SG_PK_TEXT], sig[2][2 * SG_SIG_LEN + 1];
+	char id[SG_TPID_TEXT], edge[2][SG_PK_TEXT];
+
+	sg_text_addf(t, "{\"t_id\":\"%s\",\"edges\":[\"%s\",\"%s\"],\"type\":", sg_tpid_str(&e->id, id),
+		sg_pk_str(&e->edges[0], edge[0]), sg_pk_str(&e->edges[1], edge[1]));
+	sg_json_text_add(t, e->type);
+	sg_text_add(t, ",\"label\":");
+	sg_json_text_add(t, e->label);
+	sg_text_add(t, "}");
+}
+
+int sg_entry_encode(const struct sg_entry *e, char *out, size_t cap)
+{
 	struct sg_text t = sg_text(out, cap);
 
-	for (int i = 0; i < 2; i++) {
-		sg_pk_str(&e->entry.edges[i], edge[i]);
+	entry_add(&t, e);
+	return t.err ? SG_ELONG : (int)t.len;
+}
+
+int sg_settle_encode(const struct sg_signed_entry *e, bool line, char *out, size_t cap)
+{
+	char sig[2][2 * SG_SIG_LEN + 1];
+	struct sg_text t = sg_text(out, cap);
+
+	for (int i = 0; i < 2; i++)
 		sg_hex_format(e->sigs[i].b, SG_SIG_LEN, sig[i], sizeof(sig[i]));
-	}
-	sg_text_addf(&t,
-		"{\"entry\":{\"t_id\":\"%s\",\"edges\":[\"%s\",\"%s\"],\"type\":", sg_tpid_str(&e->entry.id, id),
-		edge[0], edge[1]);
-	sg_json_text_add(&t, e->entry.type);
-	sg_text_add(&t, ",\"label\":");
-	sg_json_text_add(&t, e->entry.label);
-	sg_text_addf(&t, "},\"signatures\":[\"%s\",\"%s\"]", sig[0], sig[1]);
+	sg_text_add(&t, "{\"entry\":");
+	entry_add(&t, &e->entry);
+	sg_text_addf(&t, ",\"signatures\":[\"%s\",\"%s\"]", sig[0], sig[1]);
 	if (line && e->marked)
 		sg_text_add(&t, ",\"skygate\":1");
 	sg_text_add(&t, line ? "}\n" : "}");
@@ -171,4 +185,33 @@ int sg_settle_check(const struct sg_crypto *c, const struct sg_signed_entry *e, 
 		!sg_pk_equal(&e->entry.edges[0], &want.edges[0]) || !sg_pk_equal(&e->entry.edges[1], &want.edges[1]))
 		return SG_EMALF;
 	return sg_entry_verify(c, e, remote) < 0 ? SG_ESIG : 0;
+}
+
+/* Ids can be computed, so an entry that lies about its own is told from one that does not. */
+static bool entry_fits(const struct sg_entry *e)
+{
+	struct sg_entry want;
+
+	return sg_entry_make(&e->edges[0], &e->edges[1], e->type, &want) == 0 &&
+	       memcmp(&e->id, &want.id, sizeof(want.id)) == 0 && sg_pk_equal(&e->edges[0], &want.edges[0]) &&
+	       !sg_pk_is_null(&e->edges[0]);
+}
+
+int sg_entry_list_decode(const struct sg_crypto *c, struct sg_view in, struct sg_entry *out, size_t max)
+{
+	json_t *root = in.len ? sg_json_parse_peer(in) : NULL;
+	const json_t *i;
+	size_t at, n = 0;
+	int ret = json_is_array(root) || json_is_null(root) ? 0 : SG_EMALF;
+
+	json_array_foreach(root, at, i)
+	{
+		if (n == max)
+			break;
+		memset(&out[n], 0, sizeof(out[n]));
+		if (entry_read(c, i, &out[n]) == 0 && entry_fits(&out[n]))
+			n++;
+	}
+	json_decref(root);
+	return ret < 0 ? ret : (int)n;
 }

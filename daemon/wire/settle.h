@@ -47,5 +47,13 @@ int sg_settle_decode(const struct sg_crypto *c, struct sg_view in, struct sg_sig
 int sg_settle_check(const struct sg_crypto *c, const struct sg_signed_entry *e, const struct sg_pk *own,
 	const struct sg_pk *remote, const char *type);
 
+/** sg_entry_encode - the bare entry as a JSON object. Length or SG_ELONG. */
+int sg_entry_encode(const struct sg_entry *e, char *out, size_t cap);
+/**
+ * sg_entry_list_decode - an array of bare entries, or null: at most @max of those whose id, edges and type belong together.
+ * Their number or SG_EMALF.
+ */
+int sg_entry_list_decode(const struct sg_crypto *c, struct sg_view in, struct sg_entry *out, size_t max);
+
 SG_END_DECLS
 #endif

@@ -1,0 +1,408 @@
+/*
+ * Transports at the transport discovery: registered as today's visors do or, where that is not known, as those of 2024 do;
+ * deleted when they end; compared every few minutes. The discovery is a fake one that does either.
+ */
+#include "base/alloc.h"
+#include "base/common.h"
+#include "base/err.h"
+#include "base/hex.h"
+#include "fake/clock.h"
+#include "fake/web.h"
+#include "net/net.h"
+#include "wire/httpauth.h"
+#include <jansson.h>
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <cmocka.h>
+
+#define STORED 16
+
+struct world {
+	struct fake_clock clock;
+	struct sg_loop *loop;
+	struct sg_crypto *c;
+	struct web web;
+	struct sg_net *net;
+	struct sg_pk pk, service, peer;
+	struct sg_sk peer_sk;
+	bool v3;
+	int fail;
+	uint64_t nonce;
+	size_t n, posts, deletes, compares;
+	struct sg_entry stored[STORED];
+	size_t answers, edges;
+	int err;
+};
+
+static void put(struct world *w, const struct sg_entry *e)
+{
+	for (size_t i = 0; i < w->n; i++) {
+		if (memcmp(&w->stored[i].id, &e->id, sizeof(e->id)) == 0)
+			return;
+	}
+	assert_true(w->n < STORED);
+	w->stored[w->n++] = *e;
+}
+
+static void take_signed(struct world *w, struct web_request *r)
+{
+	struct sg_signed_entry e;
+	int used = sg_settle_decode(w->c, (struct sg_view){r->body.p + 1, r->body.len - 1}, &e);
+	char again[SG_SETTLE_LINE_MAX];
+	int len;
+
+	/* One entry, both signatures, and byte for byte as the existing visors write it. */
+	assert_true(used > 0);
+	assert_int_equal((size_t)used + 3, r->body.len);
+	assert_memory_equal(r->body.p + r->body.len - 2, "]\n", 2);
+	assert_int_equal(sg_entry_verify(w->c, &e, &w->pk), 0);
+	assert_int_equal(sg_entry_verify(w->c, &e, &w->peer), 0);
+	len = sg_settle_encode(&e, false, again, sizeof(again));
+	assert_int_equal(len, used);
+	assert_memory_equal(again, r->body.p + 1, (size_t)len);
+	put(w, &e.entry);
+	r->status = 201;
+}
+
+static void take_bare(struct world *w, struct web_request *r)
+{
+	struct sg_entry list[STORED];
+	int n = sg_entry_list_decode(w->c, r->body, list, STORED);
+
+	assert_true(n > 0);
+	assert_non_null(sg_http_header(r->msg, "SW-Visor-Version"));
+	for (int i = 0; i < n; i++)
+		put(w, &list[i]);
+	r->status = 200;
+}
+
+static void list(struct world *w, struct web_request *r)
+{
+	struct sg_text t = sg_text(r->out, sizeof(r->out));
+	char one[1000];
+
+	r->status = 200;
+	for (size_t i = 0; i < w->n; i++) {
+		assert_true(sg_entry_encode(&w->stored[i], one, sizeof(one)) > 0);
+		sg_text_addf(&t, "%s%s", i ? "," : "[", one);
+	}
+	sg_text_add(&t, w->n ? "]\n" : "null\n");
+}
+
+static void take_away(struct world *w, struct web_request *r)
+{
+	struct sg_tpid id;
+
+	w->deletes++;
+	assert_int_equal(sg_tpid_parse(r->target + 15, strlen(r->target) - 15, &id), 0);
+	r->status = 404;
+	for (size_t i = 0; i < w->n; i++) {
+		if (memcmp(&w->stored[i].id, &id, sizeof(id)) == 0) {
+			w->stored[i] = w->stored[--w->n];
+			r->status = 200;
+		}
+	}
+}
+
+static void serve(void *arg, struct web_request *r)
+{
+	struct world *w = arg;
+	struct sg_pk who;
+	uint64_t nonce;
+
+	if (strncmp(r->target, "/security/nonces/", 17) == 0) {
+		r->status = 200;
+		snprintf(r->out, sizeof(r->out), "{\"next_nonce\":%d}\n", (int)w->nonce);
+		return;
+	}
+	assert_int_equal(
+		sg_httpauth_verify(w->c, sg_http_header(r->msg, "SW-Public"), sg_http_header(r->msg, "SW-Nonce"),
+			sg_http_header(r->msg, "SW-Sig"), r->body, &who, &nonce),
+		0);
+	assert_int_equal(nonce, w->nonce);
+	if (w->fail) {
+		r->status = w->fail;
+		snprintf(r->out, sizeof(r->out), "{\"error\":\"no\"}\n");
+	} else if (strcmp(r->target, "/v3/transports/") == 0 && !w->v3) {
+		r->status = 404;
+	} else if (strcmp(r->target, "/v3/transports/") == 0) {
+		take_bare(w, r);
+		w->posts++;
+	} else if (strcmp(r->target, "/transports/") == 0) {
+		take_signed(w, r);
+		w->posts++;
+	} else if (strncmp(r->target, "/transports/id:", 15) == 0) {
+		assert_string_equal(r->method, "DELETE");
+		take_away(w, r);
+	} else {
+		assert_int_equal(strncmp(r->target, "/transports/edge:", 17), 0);
+		w->compares++;
+		list(w, r);
+	}
+	w->nonce += r->status == 200;
+}
+
+static void run(struct world *w, int64_t ms)
+{
+	for (int64_t at = 0; at < ms; at += 100) {
+		fake_clock_add_ms(&w->clock, 100);
+		for (int i = 0; i < 12; i++)
+			sg_loop_step(w->loop, 0);
+	}
+}
+
+static void configure(struct world *w, bool there)
+{
+	char text[300], pk[SG_PK_TEXT];
+	struct sg_uci *doc;
+	int len = snprintf(text, sizeof(text), "config deployment\n");
+
+	if (there)
+		len += snprintf(text + len, sizeof(text) - (size_t)len, "\toption transport_discovery 'dmsg://%s:80'\n",
+			sg_pk_str(&w->service, pk));
+	assert_int_equal(sg_uci_parse(text, (size_t)len, "conf", NULL, NULL, &doc), 0);
+	net_configure(w->net, doc);
+	sg_uci_free(doc);
+}
+
+static int setup(void **state)
+{
+	struct world *w = calloc(1, sizeof(*w));
+	struct sg_net_conf conf = {0};
+	struct sg_sk sk;
+
+	fake_clock_init(&w->clock);
+	w->loop = conf.loop = sg_loop_new(&w->clock.base);
+	w->c = sg_crypto_new(sg_random_system());
+	conf.crypto = w->c;
+	sg_sk_generate(w->c, &conf.sk);
+	assert_int_equal(sg_pk_of(w->c, &conf.sk, &conf.pk), 0);
+	w->pk = conf.pk;
+	sg_sk_generate(w->c, &sk);
+	assert_int_equal(sg_pk_of(w->c, &sk, &w->service), 0);
+	sg_sk_generate(w->c, &w->peer_sk);
+	assert_int_equal(sg_pk_of(w->c, &w->peer_sk, &w->peer), 0);
+	w->net = net_new(&conf);
+	web_init(&w->web, w->loop, serve, w);
+	net_network_set(w->net, "dmsg", &web_ops, &w->web);
+	configure(w, true);
+	*state = w;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct world *w = *state;
+
+	net_network_set(w->net, "dmsg", NULL, NULL);
+	net_free(w->net);
+	web_fini(&w->web);
+	sg_crypto_free(w->c);
+	sg_loop_free(w->loop);
+	free(w);
+	return 0;
+}
+
+static struct net_transport transport(struct world *w, const char *type, bool dialled)
+{
+	struct net_transport t = {.remote = w->peer, .type = type, .dialled = dialled};
+	struct sg_signed_entry e = {0};
+
+	assert_int_equal(sg_entry_make(&w->pk, &w->peer, type, &e.entry), 0);
+	assert_int_equal(sg_entry_sign(w->c, &w->peer_sk, NULL, &e), 0);
+	if (!dialled)
+		t.remote_sig = e.sigs[sg_pk_equal(&e.entry.edges[0], &w->peer) ? 0 : 1];
+	return t;
+}
+
+static void as_in_2024(void **state)
+{
+	struct world *w = *state;
+	struct net_transport in = transport(w, "stcpr", false), out = transport(w, "dmsg", true);
+
+	net_transport_up(w->net, &in);
+	net_transport_up(w->net, &out);
+	run(w, 1000);
+	assert_int_equal(w->n, 1);
+	assert_string_equal(w->stored[0].type, "stcpr");
+	run(w, 200000);
+	assert_int_equal(w->posts, 1);
+	/* Either end deletes, and it does not matter that the other was faster. */
+	net_transport_down(w->net, &out);
+	net_transport_down(w->net, &in);
+	run(w, 1000);
+	assert_int_equal(w->n, 0);
+	assert_int_equal(w->deletes, 2);
+	run(w, 100000);
+	assert_int_equal(w->deletes, 2);
+}
+
+static void as_today(void **state)
+{
+	struct world *w = *state;
+	struct net_transport in = transport(w, "stcpr", false), out = transport(w, "dmsg", true);
+
+	w->v3 = true;
+	net_transport_up(w->net, &in);
+	net_transport_up(w->net, &out);
+	run(w, 1000);
+	assert_int_equal(w->n, 2);
+	assert_int_equal(w->posts, 1);
+	/* Ten minutes: six or seven times again. It forgets: right within two minutes. */
+	run(w, 600000);
+	assert_in_range(w->posts, 6, 9);
+	w->n = 0;
+	run(w, 120000);
+	assert_int_equal(w->n, 2);
+	net_transport_down(w->net, &out);
+	run(w, 120000);
+	assert_int_equal(w->n, 1);
+	assert_string_equal(w->stored[0].type, "stcpr");
+}
+
+/* Down and up again within one request: what counts is how it ends. */
+static void up_and_down(void **state)
+{
+	struct world *w = *state;
+	struct net_transport in = transport(w, "stcpr", false);
+
+	net_transport_up(w->net, &in);
+	run(w, 1000);
+	net_transport_down(w->net, &in);
+	net_transport_up(w->net, &in);
+	run(w, 1000);
+	assert_int_equal(w->n, 1);
+	net_transport_down(w->net, &in);
+	fake_clock_add_ms(&w->clock, 150);
+	sg_loop_step(w->loop, 0);
+	net_transport_up(w->net, &in);
+	run(w, 2000);
+	assert_int_equal(w->n, 1);
+	net_transport_up(w->net, &in);
+	net_transport_down(w->net, &in);
+	run(w, 2000);
+	assert_int_equal(w->n, 0);
+}
+
+static void compared(void **state)
+{
+	struct world *w = *state;
+	struct net_transport in = transport(w, "stcpr", false);
+	struct sg_entry old;
+
+	/* One of a former life; one that the discovery lost. */
+	assert_int_equal(sg_entry_make(&w->pk, &w->peer, "stcp", &old), 0);
+	put(w, &old);
+	net_transport_up(w->net, &in);
+	run(w, 1000);
+	assert_int_equal(w->n, 2);
+	memset(w->stored, 0, sizeof(w->stored));
+	w->n = 0;
+	put(w, &old);
+	run(w, 345000);
+	assert_in_range(w->compares, 1, 2);
+	assert_int_equal(w->n, 1);
+	assert_string_equal(w->stored[0].type, "stcpr");
+	assert_int_equal(w->deletes, 1);
+}
+
+static void a_dead_discovery_is_not_pestered(void **state)
+{
+	struct world *w = *state;
+	struct net_transport in = transport(w, "stcpr", false), out = transport(w, "dmsg", true);
+
+	w->web.dead = true;
+	net_transport_up(w->net, &in);
+	net_transport_up(w->net, &out);
+	run(w, 300000);
+	net_transport_down(w->net, &out);
+	run(w, 300000);
+	assert_int_equal(w->web.requests, 0);
+	w->web.dead = false;
+	run(w, 70000);
+	assert_int_equal(w->n, 1);
+	/* One that refuses what we say is asked again only with the comparison. */
+	net_transport_down(w->net, &in);
+	run(w, 1000);
+	w->fail = 403;
+	net_transport_up(w->net, &in);
+	w->web.requests = 0;
+	run(w, 50000);
+	assert_in_range(w->web.requests, 1, 4);
+}
+
+static void without_a_discovery(void **state)
+{
+	struct world *w = *state;
+	struct net_transport in = transport(w, "stcpr", false);
+
+	configure(w, false);
+	net_transport_up(w->net, &in);
+	run(w, 10000);
+	assert_int_equal(w->web.requests, 0);
+	configure(w, true);
+	run(w, 1000);
+	assert_int_equal(w->n, 1);
+}
+
+static void edges_in(void *arg, int err, const struct sg_entry *entries, size_t n, const char *why)
+{
+	struct world *w = arg;
+
+	(void)why;
+	w->answers++;
+	w->err = err;
+	w->edges = n;
+	if (n)
+		assert_true(sg_pk_equal(&entries[0].edges[0], &w->pk) || sg_pk_equal(&entries[0].edges[1], &w->pk));
+}
+
+static void who_is_connected(void **state)
+{
+	struct world *w = *state;
+	struct sg_entry e;
+	struct net_edges_query *q;
+
+	assert_int_equal(net_edges(w->net, &w->pk, edges_in, w, NULL), 0);
+	run(w, 500);
+	assert_int_equal(w->err, 0);
+	assert_int_equal(w->edges, 0);
+	assert_int_equal(sg_entry_make(&w->pk, &w->peer, "stcp", &e), 0);
+	put(w, &e);
+	/* An id that is not that of its edges. */
+	e.id.b[0] ^= 1;
+	put(w, &e);
+	assert_int_equal(net_edges(w->net, &w->pk, edges_in, w, NULL), 0);
+	run(w, 500);
+	assert_int_equal(w->edges, 1);
+	w->web.dead = true;
+	assert_int_equal(net_edges(w->net, &w->pk, edges_in, w, NULL), 0);
+	run(w, 500);
+	assert_int_equal(w->edges, 1);
+	assert_int_equal(net_edges(w->net, &w->peer, edges_in, w, NULL), 0);
+	run(w, 500);
+	assert_true(w->err < 0);
+	assert_int_equal(net_edges(w->net, &w->peer, edges_in, w, &q), 0);
+	net_edges_cancel(q);
+	run(w, 500);
+	assert_int_equal(w->answers, 4);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(as_in_2024, setup, teardown),
+		cmocka_unit_test_setup_teardown(as_today, setup, teardown),
+		cmocka_unit_test_setup_teardown(up_and_down, setup, teardown),
+		cmocka_unit_test_setup_teardown(compared, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_dead_discovery_is_not_pestered, setup, teardown),
+		cmocka_unit_test_setup_teardown(without_a_discovery, setup, teardown),
+		cmocka_unit_test_setup_teardown(who_is_connected, setup, teardown),
+	};
+
+	json_set_alloc_funcs(sg_malloc, sg_free);
+	return cmocka_run_group_tests_name("transports", tests, NULL, NULL);
+}
