@@ -146,6 +146,21 @@ static int show_plugins(const json_t *result)
 	return EXIT_DONE;
 }
 
+static int show_store(const json_t *result)
+{
+	char size[TERM_TEXT], max[TERM_TEXT], waiting[TERM_TEXT], written[TERM_TEXT], daily[TERM_TEXT], up[TERM_TEXT];
+
+	printf("file     %s   %s of %s\n", get_str(result, "file"), term_bytes((uint64_t)get_int(result, "size"), size),
+		term_bytes((uint64_t)get_int(result, "size_max"), max));
+	printf("disk     %s written in %s, at most %s a day   %s waiting\n",
+		term_bytes((uint64_t)get_int(result, "written"), written),
+		term_duration(get_int(result, "uptime_ms"), up), term_bytes((uint64_t)get_int(result, "daily"), daily),
+		term_bytes((uint64_t)get_int(result, "waiting"), waiting));
+	if (*get_str(result, "why"))
+		printf("  %s; it is kept in memory and tried again\n", get_str(result, "why"));
+	return EXIT_DONE;
+}
+
 static int show_findings(const json_t *result, const char *good)
 {
 	const json_t *i;
@@ -235,6 +250,7 @@ static const struct {
 	{"transport.list", show_transports},
 	{"transport.add", show_added},
 	{"transport.rm", show_removed},
+	{"store.status", show_store},
 	{"stream.list", show_streams},
 	{"counter.list", show_counters},
 	{"plugin.list", show_plugins},

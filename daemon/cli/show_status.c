@@ -271,6 +271,18 @@ static void show_traffic(const json_t *status)
 		term_count((uint64_t)get_int(kernel, "blocked"), count));
 }
 
+/* Only what is amiss: that nothing is lost needs no line. */
+static void show_store(const json_t *store)
+{
+	if (!json_is_object(store) || get_bool(store, "lasts"))
+		return;
+	label("store");
+	term_word("memory", WORD, MOOD_CARE);
+	puts("a restart forgets leases, kept transports, answers of services, the transport log");
+	printf("  %s\n", *get_str(store, "why") ? get_str(store, "why")
+						: "to keep them:  list plugin 'storage-sqlite'  in section visor");
+}
+
 int show_status(const json_t *result)
 {
 	const json_t *vpn = json_object_get(result, "vpn"), *sandbox = json_object_get(result, "sandbox");
@@ -291,6 +303,7 @@ int show_status(const json_t *result)
 		(long long)links, links == 1 ? "" : "s",
 		term_bytes((uint64_t)get_int(json_object_get(result, "memory"), "resident"), memory),
 		get_str(result, "version"), term_duration(get_int(result, "uptime_ms"), up));
+	show_store(json_object_get(result, "store"));
 	if (*get_str(sandbox, "why")) {
 		label("sandbox");
 		puts(get_str(sandbox, "why"));

@@ -51,6 +51,8 @@ static const struct sg_method_row table[] = {
 	{"transport.rm", SG_ROLE_ADMIN, "transport", "rm", NULL, transport_remove, "end a connection"},
 	{"dmsg.status", SG_ROLE_VIEWER, "dmsg", "status", "transport-dmsg", NULL,
 		"sessions with dmsg servers, and our entry in the discovery"},
+	{"store.status", SG_ROLE_VIEWER, "store", "status", "storage-sqlite", NULL,
+		"what is kept over a restart, and what it costs the disk"},
 	{"stream.list", SG_ROLE_VIEWER, "stream", "ls", NULL, page, "open streams"},
 	{"counter.list", SG_ROLE_VIEWER, "counter", "ls", NULL, NULL,
 		"what was counted since the start, drops by reason"},

@@ -11,6 +11,7 @@
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <unistd.h>
 #include <cmocka.h>
 
 static struct back *back; /* what the suite runs against */
@@ -329,10 +330,54 @@ static void test_nested(void **state)
 	wait_for(&a, 3);
 }
 
+static void test_handed_over(void **state)
+{
+	(void)state;
+	/* What memory held goes to the provider that comes; with it gone, memory begins empty. */
+	back_detach(back);
+	assert_string_equal(scan(&back->space, "", "", 10).text, "");
+	put_now("from", "memory");
+	back_attach(back);
+	assert_string_equal(scan(&back->space, "", "", 10).text, "from=memory");
+}
+
 static int setup_memory(void **state)
 {
 	(void)state;
 	back = back_memory();
+	return 0;
+}
+
+static char dir[64];
+
+static void wipe(void)
+{
+	static const char *const names[] = {
+		"store.db", "store.db-wal", "store.db.damaged", "store.db.damaged-wal", "store.db.v1"};
+	char path[128];
+
+	for (size_t i = 0; i < SG_ARRAY_LEN(names); i++) {
+		snprintf(path, sizeof(path), "%s/%s", dir, names[i]);
+		unlink(path);
+	}
+	assert_int_equal(rmdir(dir), 0);
+}
+
+static int setup_sqlite(void **state)
+{
+	(void)state;
+	snprintf(dir, sizeof(dir), "/tmp/sg-store-XXXXXX");
+	assert_non_null(mkdtemp(dir));
+	back = back_sqlite(dir, "");
+	assert_string_equal(back->why, "");
+	return 0;
+}
+
+static int teardown_sqlite(void **state)
+{
+	(void)state;
+	back_free(back);
+	wipe();
 	return 0;
 }
 
@@ -343,18 +388,20 @@ static int teardown(void **state)
 	return 0;
 }
 
-#define TEST(setup, fn)                                                                                                \
+#define TEST(setup, end, fn)                                                                                           \
 	{                                                                                                              \
-#setup "." #fn, fn, setup, teardown, NULL                                                              \
+#setup "." #fn, fn, setup, end, NULL                                                                   \
 	}
-#define SUITE(setup)                                                                                                   \
-	TEST(setup, test_order), TEST(setup, test_get), TEST(setup, test_bytes), TEST(setup, test_pages),              \
-		TEST(setup, test_batch), TEST(setup, test_ttl), TEST(setup, test_spaces), TEST(setup, test_watch),     \
-		TEST(setup, test_cancel), TEST(setup, test_sequence), TEST(setup, test_nested)
+#define SUITE(setup, end)                                                                                              \
+	TEST(setup, end, test_order), TEST(setup, end, test_get), TEST(setup, end, test_bytes),                        \
+		TEST(setup, end, test_pages), TEST(setup, end, test_batch), TEST(setup, end, test_ttl),                \
+		TEST(setup, end, test_spaces), TEST(setup, end, test_watch), TEST(setup, end, test_cancel),            \
+		TEST(setup, end, test_sequence), TEST(setup, end, test_nested)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = {SUITE(setup_memory)};
+	const struct CMUnitTest tests[] = {SUITE(setup_memory, teardown), SUITE(setup_sqlite, teardown_sqlite),
+		cmocka_unit_test_setup_teardown(test_handed_over, setup_sqlite, teardown_sqlite)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

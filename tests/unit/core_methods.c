@@ -8,9 +8,10 @@
 #include <stdlib.h>
 #include <cmocka.h>
 
-extern const struct sg_plugin sg_plugin_app_vpn, sg_plugin_transport_dmsg;
+extern const struct sg_plugin sg_plugin_app_vpn, sg_plugin_storage_sqlite, sg_plugin_transport_dmsg;
 
-static const struct sg_plugin *const plugins[] = {&sg_plugin_app_vpn, &sg_plugin_transport_dmsg};
+static const struct sg_plugin *const plugins[] = {
+	&sg_plugin_app_vpn, &sg_plugin_storage_sqlite, &sg_plugin_transport_dmsg};
 
 static bool plugin_answers(const char *plugin, const char *name)
 {
