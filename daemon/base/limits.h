@@ -51,6 +51,8 @@
 #define SG_GROUP_CLOSE_MS     2000          /* until the other end's Close (spec) */
 #define SG_GROUP_PING_MS      3000          /* (spec) */
 #define SG_GROUP_KEEPALIVE_MS 15000         /* (spec) */
+#define SG_GROUP_DEAD_MS      15000         /* silence in spite of pings after which the other end is gone (own) */
+#define SG_RULE_LIFE_OWN_MS   600000        /* asked for in routes of ours (spec, 2026) */
 #define SG_GROUP_RECORD_MAX   4037          /* plaintext bytes of one record: fills a link frame (contracts) */
 #define SG_GROUP_RX_BYTES     (1024 * 1024) /* held for a slow reader of one group (own) */
 #define SG_GROUP_PORT_FIRST   49152         /* of those that a dialler takes, to 65535 (spec) */
@@ -60,6 +62,7 @@
 #define SG_LINK_WANTS_MAX 64   /* keys that somebody wants a link to at once (own) */
 #define SG_LINK_TX_HIGH                                                                                                \
 	(128 * 1024) /* bytes waiting in user space; above it streams wait: each ms of it is latency (own) */
+#define SG_LINK_TX_FAR          (512 * 1024) /* the same for packets that only pass through (own) */
 #define SG_LINK_TX_LOW          (32 * 1024)
 #define SG_LINK_NOTSENT_LOWAT   (128 * 1024) /* bytes, TCP_NOTSENT_LOWAT (contracts) */
 #define SG_LINK_TX_BURST        (64 * 1024)  /* bytes staged that are sent without waiting for the round's end (own) */

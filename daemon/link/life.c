@@ -250,6 +250,11 @@ static void newer_seen(struct sg_link *l)
 
 void link_packet(struct sg_link *l, const struct sg_packet *p)
 {
+	/* With a route id it comes from somebody behind the other end, and says nothing about that. */
+	if (p->route_id != 0) {
+		l->ls->user->on_packet(l->ls->user_arg, l, p);
+		return;
+	}
 	if (p->type > SG_PACKET_ERROR && p->type != SG_PACKET_LINK_HELLO) {
 		newer_seen(l);
 		if (l->closed)

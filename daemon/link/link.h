@@ -102,6 +102,8 @@ struct sg_links *links_new(const struct sg_links_conf *conf);
 void links_free(struct sg_links *ls);
 struct sg_loop *links_loop(const struct sg_links *ls);
 const struct sg_pk *links_own_pk(const struct sg_links *ls);
+const struct sg_sk *links_own_sk(const struct sg_links *ls);
+const struct sg_crypto *links_crypto(const struct sg_links *ls);
 
 /** links_accepted - a carrier accepted a connection. Takes @fd (non-blocking) in any case. */
 void links_accepted(struct sg_links *ls, const char *carrier, int fd, const struct sg_addr *from);
@@ -236,6 +238,11 @@ void **link_user(struct sg_link *l);
  * follows), SG_ECLOSED. Memory that is out ends the link, soon; until then it is as if it were full.
  */
 int link_reserve(struct sg_link *l, size_t bytes);
+/**
+ * link_reserve_far - as link_reserve, for packets whose sender nobody can ask to wait: up to SG_LINK_TX_FAR bytes may be
+ * waiting, beyond it SG_EFULL and on_writable does not follow.
+ */
+int link_reserve_far(struct sg_link *l, size_t bytes);
 /**
  * link_put - queues one packet for which room was reserved: head, then the bytes of @iov (at most 65,535). Borrows;
  * copies into the frames that leave at the end of this round of events.

@@ -131,6 +131,16 @@ const struct sg_pk *links_own_pk(const struct sg_links *ls)
 	return &ls->conf.pk;
 }
 
+const struct sg_sk *links_own_sk(const struct sg_links *ls)
+{
+	return &ls->conf.sk;
+}
+
+const struct sg_crypto *links_crypto(const struct sg_links *ls)
+{
+	return ls->conf.crypto;
+}
+
 void links_set_user(struct sg_links *ls, const struct sg_links_user *user, void *arg)
 {
 	ls->user = user ? user : &nobody;

@@ -146,6 +146,14 @@ static bool make_room(struct sg_link *l, size_t bytes)
 	return true;
 }
 
+static int reserve(struct sg_link *l, size_t bytes)
+{
+	if (make_room(l, bytes))
+		return 0;
+	link_end_later(l, "out of memory for its packets");
+	return -EAGAIN;
+}
+
 int link_reserve(struct sg_link *l, size_t bytes)
 {
 	if (l->closed)
@@ -154,10 +162,14 @@ int link_reserve(struct sg_link *l, size_t bytes)
 		l->tx.refused = true;
 		return -EAGAIN;
 	}
-	if (make_room(l, bytes))
-		return 0;
-	link_end_later(l, "out of memory for its packets");
-	return -EAGAIN;
+	return reserve(l, bytes);
+}
+
+int link_reserve_far(struct sg_link *l, size_t bytes)
+{
+	if (l->closed)
+		return SG_ECLOSED;
+	return tx_waiting(l) >= SG_LINK_TX_FAR ? SG_EFULL : reserve(l, bytes);
 }
 
 void link_put(struct sg_link *l, uint8_t type, uint32_t route_id, const struct iovec *iov, int n)

@@ -11,10 +11,21 @@
 #include "base/limits.h"
 #include "base/log.h"
 #include "route/route.h"
+#include "route/rules.h"
 #include "wire/linkhello.h"
 #include "wire/vstream.h"
 
 #define LINE_BUCKETS 64
+
+/*
+ * A stream's place in a list of its line: of those that wait for room, or of those that got data in this batch. What is
+ * to be done when its turn comes.
+ */
+struct turn {
+	struct sg_list node;
+	void (*fn)(void *arg);
+	void *arg;
+};
 
 /* What we keep for one live link. */
 struct line {
@@ -22,8 +33,8 @@ struct line {
 	struct sg_route *r;
 	struct sg_link *link;
 	struct sg_list streams[LINE_BUCKETS]; /* by id */
-	struct sg_list waiting;               /* streams that the full link turned away, the longest first */
-	struct sg_list touched;               /* streams that got data in this batch */
+	struct sg_list waiting;               /* turns of streams that the full link turned away, the longest first */
+	struct sg_list touched;               /* turns of streams that got data in this batch */
 	size_t n_streams;
 	uint64_t next_id;
 	bool credits; /* both ends can: final when the first stream begins */
@@ -47,7 +58,8 @@ struct rx_block {
 
 struct vstream {
 	struct sg_stream pub; /* first: what users hold */
-	struct sg_list node, wait_node, touch_node;
+	struct sg_list node;
+	struct turn wait, touched;
 	struct line *line; /* NULL once ended */
 	struct sg_route *r;
 	uint64_t id;
@@ -99,16 +111,52 @@ struct sg_route {
 	struct sg_links *links;
 	struct sg_loop *loop;
 	struct sg_pk own;
-	struct sg_list lines, listeners, dials;
+	struct sg_list lines, listeners, dials, groups, group_dials;
 	bool stopping;
-	size_t rx_queued;   /* bytes, all streams */
-	size_t window_more; /* bytes by which windows grew beyond the first, all streams */
+	struct rules rules;
+	struct sg_timer sweep; /* runs while there are rules */
+	const struct sg_route_setup *setup;
+	void *setup_arg;
+	size_t n_groups;
+	uint16_t next_port;                    /* of our next group dial */
+	uint8_t slot[SG_FRAME_PREFIX_MAX + 2]; /* a group's frame, while it is being sealed */
+	uint8_t plain[SG_FRAME_PLAIN_MAX];     /* the record that came, while its user looks at it */
+	size_t rx_queued;                      /* bytes, all streams */
+	size_t window_more;                    /* bytes by which windows grew beyond the first, all streams */
 	struct sg_route_counters count;
 	struct sg_log_limit rl_drop[ROUTE_DROPS];
 };
 
 /* ---- route/route.c ---- */
+void turn_init(struct turn *t, void (*fn)(void *arg), void *arg);
+/* To the end of @list, unless it has its place in one. */
+void turn_take(struct sg_list *list, struct turn *t);
 void route_drop(struct line *line, enum route_drop reason);
+/* The same when no line is to be named: @who for people. */
+void route_drop_of(struct sg_route *r, const char *who, enum route_drop reason);
+
+/* ---- route/keep.c: rules ---- */
+void rules_start(struct sg_route *r);
+void rules_stop(struct sg_route *r);
+/* The line to the rule's next transport, NULL while that is down. */
+struct line *rule_line(struct sg_route *r, struct rule *rule);
+/* A rule is kept: 0, or as rules_add, with a sentence. */
+int rule_keep(struct sg_route *r, const struct sg_rule *rule, struct rule **out, char *why, size_t why_cap);
+
+/* ---- route/group*.c ---- */
+void groups_start(struct sg_route *r);
+/* Ends all groups and group dials. */
+void groups_stop(struct sg_route *r);
+/* Ends those whose reverse rule is dead. */
+void groups_sweep(struct sg_route *r);
+/* Ends those that leave or come by the link that is going down. */
+void groups_line_down(struct line *line, const char *why);
+void groups_each_stream(
+	const struct sg_route *r, bool (*fn)(void *arg, const struct sg_route_stream_info *s), void *arg);
+/* What a list of rules says of it. */
+void group_info(const struct group *g, struct sg_route_rule_info *out);
+/* A packet for its reverse rule. Payload as sg_packet_pass leaves it. */
+void group_packet(struct group *g, struct line *line, uint8_t type, struct sg_view payload);
 struct listener *listener_find(const struct sg_route *r, uint16_t port);
 
 /* ---- route/vstream.c: the life of a stream ---- */

@@ -1,15 +1,16 @@
 /*
  * The way of a packet from its link to the user of a stream, in the order of the functions:
  *
- *	receive_packet → receive_stream → receive_syn | receive_counted → receive_data → answer | port | deliver
- *	               → receive_credit                                                  → receive_fin
+ *	receive_packet → receive_routed → pass_on                                       another link
+ *	               |                → group_packet                                  route/group_receive.c
+ *	               → receive_stream → receive_syn | receive_counted → receive_data → answer | port | deliver
+ *	               → receive_credit                                                → receive_fin
  *	receive_batch_end: credits go out, users may flush
- *
- * There are no rules for route ids yet, so a packet for one is dropped by that name.
  */
 #include "route/internal.h"
 #include "base/cursor.h"
 
+static void receive_routed(struct line *line, const struct sg_packet *p);
 static void receive_stream(struct line *line, struct sg_view payload);
 static void receive_credit(struct line *line, struct sg_view payload);
 static void receive_foreign(struct line *line, const struct sg_packet *p);
@@ -21,7 +22,9 @@ void receive_packet(void *arg, struct sg_link *l, const struct sg_packet *p)
 	(void)arg;
 	if (!line)
 		return; /* memory was out when it came up; it is about to end */
-	if (p->route_id != 0 || p->type <= SG_PACKET_ERROR)
+	if (p->route_id != 0)
+		receive_routed(line, p);
+	else if (p->type <= SG_PACKET_ERROR)
 		route_drop(line, ROUTE_DROP_RULE);
 	else if (p->type == SG_PACKET_APP_DIRECT)
 		receive_stream(line, p->payload);
@@ -31,6 +34,52 @@ void receive_packet(void *arg, struct sg_link *l, const struct sg_packet *p)
 		receive_foreign(line, p);
 	else
 		route_drop(line, ROUTE_DROP_TYPE);
+}
+
+/* ---- packets with a route id: they follow the rule of that id ---- */
+
+/*
+ * To the rule's next transport. When that is full the packet is lost: whoever sent it is not asked to wait, for then
+ * everybody's packets behind it would wait too.
+ */
+static void pass_on(struct line *line, struct rule *rule, uint8_t type, struct sg_view payload)
+{
+	struct sg_route *r = line->r;
+	const struct iovec iov = {(void *)(uintptr_t)payload.p, payload.len};
+	struct line *to = rule_line(r, rule);
+
+	if (!to) {
+		route_drop(line, ROUTE_DROP_TRANSPORT_DOWN);
+	} else if (link_reserve_far(to->link, SG_PACKET_HEAD + payload.len) < 0) {
+		route_drop(line, ROUTE_DROP_FULL);
+	} else {
+		link_put(to->link, type, rule->r.next_id, &iov, 1);
+		rule->used_at = sg_loop_now(r->loop);
+		rule->packets++;
+		rule->bytes += payload.len;
+		r->count.forwarded++;
+		r->count.forwarded_bytes += payload.len;
+	}
+	if (type == SG_PACKET_CLOSE)
+		rules_remove(&r->rules, rule);
+}
+
+static void receive_routed(struct line *line, const struct sg_packet *p)
+{
+	struct rule *rule = rules_find(&line->r->rules, p->route_id, sg_loop_now(line->r->loop));
+	uint8_t scratch[SG_PACKET_PING_LEN];
+	struct sg_view payload;
+
+	if (!rule)
+		route_drop(line, ROUTE_DROP_RULE);
+	else if (sg_packet_pass(p, scratch, &payload) < 0)
+		route_drop(line, ROUTE_DROP_MALFORMED);
+	else if (!rule_accepts(rule, link_id(line->link)))
+		route_drop(line, ROUTE_DROP_TRANSPORT);
+	else if (rule->group)
+		group_packet(rule->group, line, p->type, payload);
+	else
+		pass_on(line, rule, p->type, payload);
 }
 
 /* ---- a new stream ---- */
@@ -191,16 +240,10 @@ static struct sg_view receive_port(struct vstream *s, struct sg_view data)
 
 /* ---- the rest belongs to the user ---- */
 
-static void touch(struct vstream *s)
-{
-	if (s->line && sg_list_empty(&s->touch_node))
-		sg_list_add_tail(&s->line->touched, &s->touch_node);
-}
-
 static void deliver(struct vstream *s, struct sg_view data)
 {
 	if (s->want && s->rxq_len == 0) {
-		touch(s);
+		turn_take(&s->line->touched, &s->touched);
 		s->pub.user->on_data(s->pub.user_arg, data);
 	} else if (vstream_queue(s, data) < 0) {
 		route_drop(s->line, ROUTE_DROP_QUEUE);
@@ -227,14 +270,10 @@ void receive_batch_end(void *arg, struct sg_link *l)
 
 	(void)arg;
 	while (line && !sg_list_empty(&line->touched)) {
-		struct vstream *s = sg_container_of(line->touched.next, struct vstream, touch_node);
+		struct turn *t = sg_container_of(line->touched.next, struct turn, node);
 
-		sg_list_remove(&s->touch_node);
-		vstream_hold(s);
-		vstream_consumed(s);
-		if (s->state == VS_OPEN && s->pub.user->on_batch_end)
-			s->pub.user->on_batch_end(s->pub.user_arg);
-		vstream_release(s);
+		sg_list_remove(&t->node);
+		t->fn(t->arg);
 		line = *link_user(l); /* a user may have ended the link */
 	}
 }

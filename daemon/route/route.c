@@ -1,4 +1,4 @@
-/* The route object: its lines, listeners and counters. The data path is in receive.c and send.c. */
+/* The route object: its lines, listeners and counters. The data path is in receive.c and send.c, and in group_*.c. */
 #include "route/route.h"
 #include "base/alloc.h"
 #include "route/internal.h"
@@ -17,15 +17,31 @@ const struct sg_counter route_counter_table[] = {
 };
 /* clang-format on */
 
+void turn_init(struct turn *t, void (*fn)(void *arg), void *arg)
+{
+	*t = (struct turn){.fn = fn, .arg = arg};
+	sg_list_init(&t->node);
+}
+
+void turn_take(struct sg_list *list, struct turn *t)
+{
+	if (sg_list_empty(&t->node))
+		sg_list_add_tail(list, &t->node);
+}
+
 void route_drop(struct line *line, enum route_drop reason)
+{
+	route_drop_of(line->r, link_name(line->link), reason);
+}
+
+void route_drop_of(struct sg_route *r, const char *who, enum route_drop reason)
 {
 	static const char *const texts[] = {
 #define DROP_TEXT(reason, name, help) [reason] = (help),
 		SG_ROUTE_DROPS(DROP_TEXT)};
-	struct sg_route *r = line->r;
 
 	r->count.drop[reason]++;
-	log_info_rl(&r->rl_drop[reason], "%s: %s", link_name(line->link), texts[reason]);
+	log_info_rl(&r->rl_drop[reason], "%s: %s", who, texts[reason]);
 }
 
 /* ---- lines ---- */
@@ -79,6 +95,8 @@ static void line_free(struct line *line, const char *why)
 			vstream_end(
 				sg_container_of(line->streams[i].next, struct vstream, node), false, -ENETDOWN, text);
 	}
+	groups_line_down(line, text);
+	rules_forget_line(&line->r->rules, line);
 	sg_list_remove(&line->node);
 	*link_user(line->link) = NULL;
 	sg_free(line);
@@ -116,6 +134,8 @@ struct sg_route *route_new(struct sg_links *links)
 	sg_list_init(&r->lines);
 	sg_list_init(&r->listeners);
 	sg_list_init(&r->dials);
+	rules_start(r);
+	groups_start(r);
 	links_set_user(links, &links_user, r);
 	return r;
 }
@@ -130,6 +150,8 @@ void route_free(struct sg_route *r)
 		line_free(sg_container_of(r->lines.next, struct line, node), "we are stopping");
 	while (!sg_list_empty(&r->dials))
 		dial_answered(sg_container_of(r->dials.next, struct dial, node), -ECANCELED, "we are stopping");
+	groups_stop(r);
+	rules_stop(r);
 	sg_list_for_safe (it, &r->listeners)
 		sg_free(sg_container_of(it, struct listener, node));
 	sg_free(r);
@@ -210,4 +232,5 @@ void route_each_stream(const struct sg_route *r, bool (*fn)(void *arg, const str
 			}
 		}
 	}
+	groups_each_stream(r, fn, arg);
 }

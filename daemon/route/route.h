@@ -91,6 +91,25 @@ int group_dial(
 /** group_dial_cancel - all group dials with this @arg; their call-backs do not follow. */
 void group_dial_cancel(struct sg_route *r, const void *arg);
 
+struct sg_route_rule_info {
+	struct sg_rule rule;
+	bool next_up;            /* its next transport */
+	bool bound;              /* its first packet came */
+	struct sg_tpid from;     /* by this transport; others are refused */
+	int64_t age_ms, left_ms; /* left: until it is dead, should no packet use it */
+	uint64_t packets, bytes; /* of payload */
+	/* Of the rules of a route group. */
+	const char *state; /* "opening", "open" or "closing"; "" for what only passes through; static */
+	struct sg_pk peer; /* the other end */
+	uint16_t port;     /* the listening one */
+	bool dialled;
+	int64_t rtt_us;           /* from end to end; -1: no ping answered yet */
+	int64_t up_bps, down_bps; /* bytes a second, as of the last pings */
+};
+
+/** route_each_rule - @fn for every rule that is alive, until it returns false. */
+void route_each_rule(const struct sg_route *r, bool (*fn)(void *arg, const struct sg_route_rule_info *info), void *arg);
+
 /** route_each_stream - @fn for every open stream, until it returns false. */
 void route_each_stream(
 	const struct sg_route *r, bool (*fn)(void *arg, const struct sg_route_stream_info *s), void *arg);
@@ -98,7 +117,12 @@ void route_each_stream(
 /* X(member, name, help) */
 #define SG_ROUTE_COUNTERS(X)                                                                                           \
 	X(streams_in, "route.streams_in", "streams that others opened")                                                \
-	X(streams_out, "route.streams_out", "streams that we opened")
+	X(streams_out, "route.streams_out", "streams that we opened")                                                  \
+	X(groups_in, "route.groups_in", "route groups that others opened")                                             \
+	X(groups_out, "route.groups_out", "route groups that we opened")                                               \
+	X(groups_failed, "route.groups_failed", "route groups whose handshake failed")                                 \
+	X(forwarded, "route.forwarded", "packets of others that passed through")                                       \
+	X(forwarded_bytes, "route.forwarded_bytes", "bytes of their payloads")
 
 /* Why something was dropped or refused: a counter and a rate-limited line each. X(reason, name, help) */
 #define SG_ROUTE_DROPS(X)                                                                                              \
@@ -107,6 +131,12 @@ void route_each_stream(
 	X(ROUTE_DROP_ID, "route.refused.id", "streams refused: an id that is in use or not the other end's to give")   \
 	X(ROUTE_DROP_RELAY, "route.refused.relay", "streams refused: we do not relay")                                 \
 	X(ROUTE_DROP_RULE, "route.drop.rule", "packets dropped: no rule for their route id")                           \
+	X(ROUTE_DROP_TRANSPORT, "route.drop.transport",                                                                \
+		"packets dropped: they came by another transport than their rule's")                                   \
+	X(ROUTE_DROP_TRANSPORT_DOWN, "route.drop.transport_down",                                                      \
+		"packets dropped: the transport that they should leave by is down")                                    \
+	X(ROUTE_DROP_FULL, "route.drop.full", "packets dropped: the transport that they should leave by is full")      \
+	X(ROUTE_DROP_GROUP, "route.drop.group", "packets dropped: their group is not open yet, or no longer")          \
 	X(ROUTE_DROP_TYPE, "route.drop.type", "packets skipped: a type that has no use here")                          \
 	X(ROUTE_DROP_MALFORMED, "route.drop.malformed", "packets dropped: shorter than their type needs")              \
 	X(ROUTE_DROP_SENDER, "route.drop.sender", "packets dropped: the sender's key is not the link's")               \

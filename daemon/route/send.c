@@ -78,8 +78,8 @@ static int stream_send(struct sg_stream *st, const struct iovec *iov, int n)
 		return -EAGAIN;
 	}
 	ret = link_reserve(s->line->link, total + (total / SG_VSTREAM_DATA_MAX + 1) * DATA_HEAD);
-	if (ret == -EAGAIN && sg_list_empty(&s->wait_node))
-		sg_list_add_tail(&s->line->waiting, &s->wait_node);
+	if (ret == -EAGAIN)
+		turn_take(&s->line->waiting, &s->wait);
 	if (ret < 0)
 		return ret;
 	s->tx_total += total;
@@ -131,10 +131,10 @@ void send_writable(void *arg, struct sg_link *l)
 
 	(void)arg;
 	while (line && !sg_list_empty(&line->waiting) && link_reserve(l, 1) == 0) {
-		struct vstream *s = sg_container_of(line->waiting.next, struct vstream, wait_node);
+		struct turn *t = sg_container_of(line->waiting.next, struct turn, node);
 
-		sg_list_remove(&s->wait_node);
-		send_resume(s);
+		sg_list_remove(&t->node);
+		t->fn(t->arg);
 		line = *link_user(l);
 	}
 }

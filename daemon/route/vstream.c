@@ -15,6 +15,22 @@
 
 static void drain(void *arg);
 
+static void writable(void *arg)
+{
+	send_resume(arg);
+}
+
+static void batch_end(void *arg)
+{
+	struct vstream *s = arg;
+
+	vstream_hold(s);
+	vstream_consumed(s);
+	if (s->state == VS_OPEN && s->pub.user->on_batch_end)
+		s->pub.user->on_batch_end(s->pub.user_arg);
+	vstream_release(s);
+}
+
 static struct sg_list *bucket(struct line *line, uint64_t id)
 {
 	return &line->streams[(id >> 1) % LINE_BUCKETS];
@@ -41,8 +57,8 @@ struct vstream *vstream_new(struct line *line, uint64_t id, bool dialled)
 	if (!s)
 		return NULL;
 	s->pub.ops = &vstream_ops;
-	sg_list_init(&s->wait_node);
-	sg_list_init(&s->touch_node);
+	turn_init(&s->wait, writable, s);
+	turn_init(&s->touched, batch_end, s);
 	sg_list_init(&s->rxq);
 	sg_defer_init(&s->drain, drain, s);
 	s->line = line;
@@ -227,8 +243,8 @@ void vstream_detach(struct vstream *s)
 	sg_list_for_safe (it, &s->rxq)
 		block_free(s, sg_container_of(it, struct rx_block, node));
 	sg_list_remove(&s->node);
-	sg_list_remove(&s->wait_node);
-	sg_list_remove(&s->touch_node);
+	sg_list_remove(&s->wait.node);
+	sg_list_remove(&s->touched.node);
 	s->r->window_more -= s->window - SG_VSTREAM_CREDIT_FIRST;
 	s->line->n_streams--;
 	s->line = NULL;

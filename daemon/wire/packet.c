@@ -1,5 +1,6 @@
 /* Routing packets and the payloads of the small types. */
 #include "wire/packet.h"
+#include "base/common.h"
 #include "base/cursor.h"
 #include "base/err.h"
 
@@ -20,6 +21,39 @@ int sg_packet_head(uint8_t type, uint32_t route_id, size_t len, uint8_t out[SG_P
 	out[0] = type;
 	sg_put_u32(out + 1, route_id);
 	sg_put_u16(out + 5, (uint16_t)len);
+	return 0;
+}
+
+#define STAMP_LEN 8 /* what of a pong means anything */
+
+int sg_packet_pass(const struct sg_packet *in, uint8_t scratch[SG_PACKET_PING_LEN], struct sg_view *out)
+{
+	static const uint8_t need[] = {
+		[SG_PACKET_CLOSE] = 1,
+		[SG_PACKET_HANDSHAKE] = 1,
+		[SG_PACKET_PING] = SG_PACKET_PING_LEN,
+		[SG_PACKET_PONG] = STAMP_LEN,
+	};
+
+	*out = in->payload;
+	if (in->type < SG_ARRAY_LEN(need) && in->payload.len < need[in->type])
+		return SG_EMALF;
+	switch (in->type) {
+	case SG_PACKET_CLOSE:
+	case SG_PACKET_PING:
+		out->len = need[in->type];
+		break;
+	case SG_PACKET_KEEPALIVE:
+		out->len = 0;
+		break;
+	case SG_PACKET_PONG:
+		memset(scratch, 0, SG_PACKET_PING_LEN);
+		memcpy(scratch, in->payload.p, STAMP_LEN);
+		*out = (struct sg_view){scratch, SG_PACKET_PING_LEN};
+		break;
+	default:
+		break;
+	}
 	return 0;
 }
 

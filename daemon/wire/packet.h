@@ -40,6 +40,13 @@ int sg_packet_head(uint8_t type, uint32_t route_id, size_t len, uint8_t out[SG_P
 
 #define SG_PACKET_PING_LEN 16
 
+/**
+ * sg_packet_pass - the payload with which a packet goes on to the next visor: control packets cut to what their type has,
+ * everything else untouched. *@out views the payload of @in or @scratch. 0, or SG_EMALF: shorter than its type needs, which
+ * would end a visor of 2024.
+ */
+int sg_packet_pass(const struct sg_packet *in, uint8_t scratch[SG_PACKET_PING_LEN], struct sg_view *out);
+
 /* Payloads of the small types; each decoder returns 0 or SG_EMALF and takes longer payloads (newer peers). */
 struct sg_packet_ping {
 	int64_t timestamp_ms, throughput; /* bytes per second; 0 in a pong */

@@ -1,0 +1,572 @@
+/*
+ * The life of a route group: handshake, pings, end. Both ends send a Handshake packet; the dialler repeats its own each
+ * second, for today's visors answer every one and a lost one would cost the dial. Then Noise KK between the visors' keys,
+ * which nobody on the way can do without or replay. An end that wants no encryption is refused.
+ */
+#include "route/group.h"
+#include "base/alloc.h"
+#include "base/cursor.h"
+
+#include <time.h>
+
+#define NOISE_PREFIX    2
+#define ENCRYPTED       1
+#define GREETINGS_MAX   (SG_GROUP_HANDSHAKE_MS / SG_GROUP_RESEND_MS)
+#define TICKS_KEEPALIVE (SG_GROUP_KEEPALIVE_MS / SG_GROUP_PING_MS)
+
+static void greeting_timeout(void *arg);
+static void noise_timeout(void *arg);
+static void close_timeout(void *arg);
+static void tick(void *arg);
+
+void groups_start(struct sg_route *r)
+{
+	sg_list_init(&r->groups);
+	sg_list_init(&r->group_dials);
+	sg_crypto_random(links_crypto(r->links), &r->next_port, sizeof(r->next_port));
+}
+
+void group_hold(struct group *g)
+{
+	g->busy++;
+}
+
+void group_release(struct group *g)
+{
+	if (--g->busy == 0 && g->state == GROUP_ENDED)
+		sg_free(g);
+}
+
+bool group_is_open(const struct group *g)
+{
+	return g->state == GROUP_OPEN || g->state == GROUP_FINISHED;
+}
+
+void group_drop(struct group *g, enum route_drop reason)
+{
+	char key[SG_PK_SHORT];
+
+	route_drop_of(g->r, sg_pk_short(&g->desc.src, key), reason);
+}
+
+static bool greet(struct group *g)
+{
+	static const uint8_t encrypted = ENCRYPTED;
+
+	return group_say(g, SG_PACKET_HANDSHAKE, &encrypted, sizeof(encrypted));
+}
+
+/* ---- the end ---- */
+
+static void noise_free(struct group *g)
+{
+	if (g->noise)
+		sg_noise_fini(g->noise);
+	sg_free(g->noise);
+	g->noise = NULL;
+}
+
+/* Nothing of it happens any more except, while it is CLOSING, the end of its rules. */
+static void quiet(struct group *g)
+{
+	sg_timer_stop(&g->timer);
+	sg_timer_stop(&g->tick);
+	sg_defer_stop(&g->drain);
+	sg_list_remove(&g->wait.node);
+	sg_list_remove(&g->touched.node);
+	sg_list_for_safe (it, &g->rxq) {
+		sg_list_remove(it);
+		sg_free(sg_container_of(it, struct record, node));
+	}
+	g->r->rx_queued -= g->rxq_len;
+	g->rxq_len = 0;
+	sg_free(g->part);
+	g->part = NULL;
+	g->part_len = g->part_cap = 0;
+	noise_free(g);
+	sg_frame_key_fini(&g->tx);
+	sg_frame_key_fini(&g->rx);
+}
+
+static void rules_drop(struct group *g)
+{
+	rules_remove(&g->r->rules, g->forward);
+	rules_remove(&g->r->rules, g->reverse);
+	g->forward = g->reverse = NULL;
+}
+
+static void detach(struct group *g)
+{
+	if (g->state == GROUP_ENDED)
+		return;
+	quiet(g);
+	rules_drop(g);
+	sg_list_remove(&g->node);
+	g->r->n_groups--;
+	g->state = GROUP_ENDED;
+}
+
+/* Our Close goes out; the rules stay for its answer. */
+static void shut(struct group *g)
+{
+	static const uint8_t requested = 0;
+
+	quiet(g);
+	g->state = GROUP_CLOSING;
+	sg_timer_init(&g->timer, g->r->loop, close_timeout, g);
+	if (!group_say(g, SG_PACKET_CLOSE, &requested, sizeof(requested)) ||
+		sg_timer_start(&g->timer, SG_GROUP_CLOSE_MS) < 0)
+		detach(g);
+}
+
+void group_end(struct group *g, bool tell, int err, const char *why)
+{
+	const struct sg_stream_user *user = group_is_open(g) ? g->pub.user : NULL;
+	struct group_dial *d = g->dial;
+
+	if (g->state == GROUP_ENDED)
+		return;
+	group_hold(g);
+	if (!group_is_open(g) && g->state != GROUP_CLOSING)
+		g->r->count.groups_failed++;
+	g->dial = NULL;
+	if (tell && g->state != GROUP_FINISHED && g->state != GROUP_CLOSING)
+		shut(g);
+	else
+		detach(g);
+	if (d)
+		group_dial_end(d, NULL, err, why);
+	else if (user)
+		user->on_close(g->pub.user_arg, err, why);
+	group_release(g);
+}
+
+static void close_timeout(void *arg)
+{
+	struct group *g = arg;
+
+	group_hold(g);
+	detach(g);
+	group_release(g);
+}
+
+void group_closed(struct group *g, uint8_t code)
+{
+	bool said = g->error[0];
+
+	if (g->state == GROUP_CLOSING) {
+		detach(g);
+		return;
+	}
+	(void)group_say(g, SG_PACKET_CLOSE, &code, sizeof(code));
+	rules_drop(g);
+	if (g->state == GROUP_OPEN && !sg_list_empty(&g->rxq)) {
+		sg_timer_stop(&g->tick);
+		g->state = GROUP_FINISHED; /* its end comes behind what is queued */
+		return;
+	}
+	group_end(g, false, said ? SG_EREFUSED : SG_ECLOSED,
+		said               ? g->error
+		: group_is_open(g) ? ""
+				   : "the other end closed the route before it was open");
+}
+
+/* ---- the beginning ---- */
+
+static struct group *find_desc(const struct sg_route *r, const struct sg_route_desc *desc)
+{
+	sg_list_for (it, &r->groups) {
+		struct group *g = sg_container_of(it, struct group, node);
+
+		if (g->state != GROUP_CLOSING && sg_route_desc_equal(&g->desc, desc))
+			return g;
+	}
+	return NULL;
+}
+
+static int check(struct sg_route *r, const struct sg_edge_rules *e, char *why, size_t cap)
+{
+	const char *said = NULL;
+	int err = SG_EMALF;
+
+	if (e->forward.type != SG_RULE_FORWARD || e->reverse.type != SG_RULE_REVERSE ||
+		!sg_route_desc_equal(&e->desc, &e->reverse.desc)) {
+		said = "these are not the two rules of one end";
+	} else if (!sg_pk_equal(&e->desc.dst, &r->own)) {
+		said = "this visor is no end of that route";
+	} else if (sg_pk_check(links_crypto(r->links), &e->desc.src) < 0) {
+		said = "the key of the other end is not a key";
+	} else if (r->stopping || r->n_groups >= SG_GROUPS_MAX) {
+		err = SG_EFULL;
+		said = "this visor has as many route groups as it may";
+	} else {
+		return 0;
+	}
+	snprintf(why, cap, "%s", said);
+	return err;
+}
+
+static void init(struct group *g, struct sg_route *r, const struct sg_route_desc *desc, bool dialled)
+{
+	g->pub.ops = &group_ops;
+	g->r = r;
+	g->desc = *desc;
+	g->dialled = dialled;
+	g->want = true;
+	g->rtt_us = -1;
+	g->heard_at = g->sent_at = sg_loop_now(r->loop);
+	turn_init(&g->wait, group_writable, g);
+	turn_init(&g->touched, group_batch_end, g);
+	sg_list_init(&g->rxq);
+	sg_defer_init(&g->drain, group_drain, g);
+	sg_timer_init(&g->timer, r->loop, greeting_timeout, g);
+	sg_timer_init(&g->tick, r->loop, tick, g);
+	sg_list_init(&g->node);
+	sg_list_add_tail(&r->groups, &g->node);
+	r->n_groups++;
+}
+
+/* What both ends begin with. An error leaves the group to be detached. */
+static int begin(struct group *g, const struct sg_edge_rules *e, char *why, size_t cap)
+{
+	struct sg_route *r = g->r;
+	struct line *line;
+	int err = rule_keep(r, &e->reverse, &g->reverse, why, cap);
+
+	if (err == 0)
+		err = rule_keep(r, &e->forward, &g->forward, why, cap);
+	if (err < 0)
+		return err;
+	g->forward->group = g->reverse->group = g;
+	line = rule_line(r, g->forward);
+	if (!line) {
+		snprintf(why, cap, "the transport that the route begins with is not up");
+		return SG_ENOROUTE;
+	}
+	snprintf(g->carrier, sizeof(g->carrier), "%s", link_carrier(line->link));
+	g->noise = sg_malloc(sizeof(*g->noise));
+	err = g->noise && sg_timer_start(&g->timer, SG_GROUP_RESEND_MS) == 0 ? 0 : -ENOMEM;
+	if (err == 0)
+		err = sg_noise_kk_init(
+			g->noise, links_crypto(r->links), g->dialled, links_own_sk(r->links), &g->desc.src);
+	if (err < 0)
+		snprintf(why, cap, "%s", sg_strerror(err));
+	return err;
+}
+
+int group_new(
+	struct sg_route *r, const struct sg_edge_rules *rules, bool dialled, struct group **out, char *why, size_t cap)
+{
+	int err = check(r, rules, why, cap);
+	struct group *g, *old;
+
+	if (err < 0)
+		return err;
+	g = sg_calloc(1, sizeof(*g));
+	if (!g) {
+		snprintf(why, cap, "%s", sg_strerror(-ENOMEM));
+		return -ENOMEM;
+	}
+	old = find_desc(r, &rules->desc);
+	init(g, r, &rules->desc, dialled);
+	group_hold(g);
+	err = begin(g, rules, why, cap);
+	if (err < 0) {
+		detach(g);
+		group_release(g);
+		return err;
+	}
+	/* Not a word on the old route: where the other end has restarted, that would end at the new group there. */
+	if (old)
+		group_end(old, false, SG_ECLOSED, "the other end dialled anew");
+	if (g->state == GROUP_ENDED) {
+		snprintf(why, cap, "%s", sg_strerror(-ECANCELED));
+		err = -ECANCELED;
+	} else if (dialled) {
+		(void)greet(g);
+	}
+	group_release(g);
+	*out = g;
+	return err;
+}
+
+int route_accept_edge(struct sg_route *r, const struct sg_edge_rules *rules, char *why, size_t why_cap)
+{
+	struct group *g;
+
+	return group_new(r, rules, false, &g, why, why_cap);
+}
+
+/* ---- Handshake packets ---- */
+
+static void greeting_timeout(void *arg)
+{
+	struct group *g = arg;
+
+	if (++g->greetings >= GREETINGS_MAX || sg_timer_start(&g->timer, SG_GROUP_RESEND_MS) < 0)
+		group_end(g, true, -ETIMEDOUT, "the route is there, but its other end does not answer");
+	else if (g->dialled)
+		(void)greet(g);
+}
+
+static void noise_timeout(void *arg)
+{
+	group_end(arg, true, -ETIMEDOUT, "the other end of the route did not finish the encryption handshake");
+}
+
+/* Framed, as a Data packet. */
+static int noise_say(struct group *g)
+{
+	uint8_t frame[NOISE_PREFIX + SG_NOISE_MSG_MIN];
+	int len = sg_noise_write(g->noise, (struct sg_view){0}, frame + NOISE_PREFIX, SG_NOISE_MSG_MIN);
+
+	if (len < 0)
+		return len;
+	sg_put_u16(frame, (uint16_t)len);
+	return group_say(g, SG_PACKET_DATA, frame, NOISE_PREFIX + (size_t)len) ? 0 : -EAGAIN;
+}
+
+/* Its Handshake came: encryption can begin. */
+static void noise_start(struct group *g)
+{
+	int err = 0;
+
+	g->state = GROUP_NOISE;
+	sg_timer_stop(&g->timer);
+	sg_timer_init(&g->timer, g->r->loop, noise_timeout, g);
+	if (sg_timer_start(&g->timer, SG_GROUP_NOISE_MS) < 0)
+		err = -ENOMEM;
+	else if (g->dialled)
+		err = noise_say(g);
+	if (err < 0)
+		group_end(g, true, err, sg_strerror(err));
+}
+
+void group_greeted(struct group *g, uint8_t flag)
+{
+	if (g->state == GROUP_GREETING && flag == 0) {
+		group_end(g, true, SG_EREFUSED, "the other end wants no encryption");
+		return;
+	}
+	/* The dialler repeats its own until it has ours, which may have been lost. */
+	if (!g->dialled && g->state != GROUP_CLOSING)
+		(void)greet(g);
+	if (g->state == GROUP_GREETING)
+		noise_start(g);
+}
+
+/* ---- Noise ---- */
+
+static int keys_make(struct group *g)
+{
+	const struct sg_aead_ops *aead = sg_crypto_aead(links_crypto(g->r->links));
+	struct sg_noise_keys keys;
+	int err;
+
+	sg_noise_split(g->noise, &keys);
+	err = sg_frame_key_init(&g->tx, aead, keys.tx);
+	if (err == 0)
+		err = sg_frame_key_init(&g->rx, aead, keys.rx);
+	sg_wipe(&keys, sizeof(keys));
+	noise_free(g);
+	return err;
+}
+
+static const char *app_of(uint16_t port)
+{
+	static const struct {
+		uint16_t port;
+		const char *app;
+	} apps[] = {{1, "skychat"}, {3, "skysocks"}, {13, "skysocks-client"}, {43, "vpn-client"}, {44, "vpn-server"}};
+
+	for (size_t i = 0; i < SG_ARRAY_LEN(apps); i++) {
+		if (apps[i].port == port)
+			return apps[i].app;
+	}
+	return "service";
+}
+
+/* To whoever listens on its port. The other end learns from an Error that nobody does, for its dial is done by now. */
+static void offer(struct group *g)
+{
+	const struct listener *lis = listener_find(g->r, g->desc.dst_port);
+	char text[64];
+	int len;
+
+	if (lis && lis->ops->on_stream(lis->arg, &g->pub) == 0 && (g->pub.user || g->state != GROUP_OPEN)) {
+		g->r->count.groups_in++;
+		return;
+	}
+	group_drop(g, ROUTE_DROP_PORT);
+	if (g->state != GROUP_OPEN)
+		return;
+	if (!lis) {
+		len = snprintf(text, sizeof(text), "no listener on port %u, %s offline", g->desc.dst_port,
+			app_of(g->desc.dst_port));
+		(void)group_say(g, SG_PACKET_ERROR, text, (size_t)len);
+	}
+	g->pub.user = NULL;
+	group_end(g, true, SG_EREFUSED, "");
+}
+
+static void opened(struct group *g)
+{
+	struct group_dial *d = g->dial;
+
+	sg_timer_stop(&g->timer);
+	g->state = GROUP_OPEN;
+	g->opened_at = sg_loop_now(g->r->loop);
+	if (sg_timer_start(&g->tick, SG_GROUP_PING_MS) < 0) {
+		group_end(g, true, -ENOMEM, sg_strerror(-ENOMEM));
+		return;
+	}
+	if (!g->dialled) {
+		offer(g);
+		return;
+	}
+	g->r->count.groups_out++;
+	g->dial = NULL;
+	group_dial_end(d, g, 0, "");
+	if (g->state == GROUP_OPEN && !g->pub.user)
+		group_end(g, true, SG_ESTATE, "");
+}
+
+void group_noise(struct group *g, struct sg_view message)
+{
+	int err = sg_noise_read(g->noise, message, NULL, 0);
+
+	if (err >= 0)
+		err = g->dialled ? 0 : noise_say(g);
+	if (err == 0)
+		err = keys_make(g);
+	if (err == 0)
+		opened(g);
+	else
+		group_end(g, true, err, "the encryption handshake with the other end of the route failed");
+}
+
+/* ---- pings ---- */
+
+static int64_t now_ms(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_REALTIME, &ts);
+	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / SG_NS_PER_MS;
+}
+
+static void ping(struct group *g, struct sg_mono now)
+{
+	int64_t ms = SG_MAX(sg_mono_ms_since(now, g->ping_at.ns ? g->ping_at : g->opened_at), (int64_t)1);
+	struct sg_packet_ping p = {now_ms(), (int64_t)((g->rx_bytes - g->ping_rx_bytes) * 1000 / (uint64_t)ms)};
+	uint8_t payload[SG_PACKET_PING_LEN];
+
+	g->down_bps = p.throughput;
+	g->ping_rx_bytes = g->rx_bytes;
+	g->ping_at = now;
+	g->ping_stamp = p.timestamp_ms;
+	sg_packet_ping_encode(&p, payload);
+	(void)group_say(g, SG_PACKET_PING, payload, sizeof(payload));
+}
+
+static void tick(void *arg)
+{
+	struct group *g = arg;
+	struct sg_mono now = sg_loop_now(g->r->loop);
+	char why[96];
+
+	if (sg_mono_ms_since(now, g->heard_at) >= SG_GROUP_DEAD_MS) {
+		snprintf(why, sizeof(why), "nothing came over the route for %lld s",
+			(long long)sg_mono_ms_since(now, g->heard_at) / 1000);
+		group_end(g, true, -ETIMEDOUT, why);
+		return;
+	}
+	if (sg_timer_start(&g->tick, SG_GROUP_PING_MS) < 0) {
+		group_end(g, true, -ENOMEM, sg_strerror(-ENOMEM));
+		return;
+	}
+	ping(g, now);
+	if (++g->ticks % TICKS_KEEPALIVE == 0 && sg_mono_ms_since(now, g->sent_at) >= SG_GROUP_KEEPALIVE_MS)
+		(void)group_say(g, SG_PACKET_KEEPALIVE, NULL, 0);
+}
+
+/* ---- all of them ---- */
+
+void groups_sweep(struct sg_route *r)
+{
+	struct sg_mono now = sg_loop_now(r->loop);
+	struct sg_list *it = r->groups.next;
+
+	while (it != &r->groups) {
+		struct group *g = sg_container_of(it, struct group, node);
+
+		if (g->state != GROUP_CLOSING && g->reverse && rule_is_dead(g->reverse, now)) {
+			group_end(g, true, -ETIMEDOUT, "nothing came over the route for as long as its rules live");
+			it = r->groups.next; /* its call-back may have ended others */
+		} else {
+			it = it->next;
+		}
+	}
+}
+
+static bool goes_by(const struct group *g, const struct line *line)
+{
+	const struct sg_tpid *id = link_id(line->link);
+
+	return (g->forward && (g->forward->out == line || memcmp(&g->forward->r.next_tp, id, sizeof(*id)) == 0)) ||
+	       (g->reverse && g->reverse->bound && memcmp(&g->reverse->from, id, sizeof(*id)) == 0);
+}
+
+void groups_line_down(struct line *line, const char *why)
+{
+	struct sg_list *it = line->r->groups.next;
+
+	while (it != &line->r->groups) {
+		struct group *g = sg_container_of(it, struct group, node);
+
+		if (goes_by(g, line)) {
+			group_end(g, false, -ENETDOWN, why);
+			it = line->r->groups.next; /* its call-back may have ended others */
+		} else {
+			it = it->next;
+		}
+	}
+}
+
+void groups_stop(struct sg_route *r)
+{
+	while (!sg_list_empty(&r->groups))
+		group_end(sg_container_of(r->groups.next, struct group, node), false, -ECANCELED, "we are stopping");
+	while (!sg_list_empty(&r->group_dials))
+		group_dial_end(sg_container_of(r->group_dials.next, struct group_dial, node), NULL, -ECANCELED,
+			"we are stopping");
+}
+
+void groups_each_stream(
+	const struct sg_route *r, bool (*fn)(void *arg, const struct sg_route_stream_info *s), void *arg)
+{
+	sg_list_for (it, &r->groups) {
+		struct group *g = sg_container_of(it, struct group, node);
+		struct sg_route_stream_info info = {.dialled = g->dialled,
+			.id = g->reverse ? g->reverse->r.key : 0,
+			.rx_bytes = g->rx_bytes,
+			.tx_bytes = g->tx_bytes,
+			.rx_waiting = g->rxq_len,
+			.up_ms = sg_mono_ms_since(sg_loop_now(r->loop), g->opened_at)};
+
+		g->pub.ops->info(&g->pub, &info.info);
+		if (group_is_open(g) && !fn(arg, &info))
+			return;
+	}
+}
+
+void group_info(const struct group *g, struct sg_route_rule_info *out)
+{
+	out->state = group_is_open(g) ? "open" : g->state == GROUP_CLOSING ? "closing" : "opening";
+	out->peer = g->desc.src;
+	out->port = g->dialled ? g->desc.src_port : g->desc.dst_port;
+	out->dialled = g->dialled;
+	out->rtt_us = g->rtt_us;
+	out->up_bps = g->up_bps;
+	out->down_bps = g->down_bps;
+}

@@ -1,0 +1,163 @@
+/* The rule table: a hash by key, for keys follow one another. */
+#include "route/rules.h"
+#include "base/alloc.h"
+#include "base/common.h"
+#include "base/err.h"
+
+#define BUCKETS_FIRST 64
+
+void rules_init(struct rules *t, uint32_t first_id)
+{
+	*t = (struct rules){.first_id = first_id, .next_id = first_id};
+}
+
+void rules_fini(struct rules *t)
+{
+	for (size_t i = 0; i < t->n_buckets; i++) {
+		sg_list_for_safe (it, &t->buckets[i])
+			rules_remove(t, sg_container_of(it, struct rule, node));
+	}
+	sg_free(t->buckets);
+	*t = (struct rules){0};
+}
+
+int rules_reserve(struct rules *t, size_t n, uint32_t *out)
+{
+	if (n > UINT32_MAX - t->next_id)
+		return SG_EFULL;
+	for (size_t i = 0; i < n; i++)
+		out[i] = t->next_id++;
+	return 0;
+}
+
+static struct sg_list *bucket(const struct rules *t, uint32_t key)
+{
+	return &t->buckets[key & (t->n_buckets - 1)];
+}
+
+static struct rule *find(const struct rules *t, uint32_t key)
+{
+	if (!t->n)
+		return NULL;
+	sg_list_for (it, bucket(t, key)) {
+		struct rule *rule = sg_container_of(it, struct rule, node);
+
+		if (rule->r.key == key)
+			return rule;
+	}
+	return NULL;
+}
+
+/* Twice as many buckets. Without memory for them the old ones do. */
+static void grow(struct rules *t)
+{
+	struct rules old = *t;
+	size_t n = t->n_buckets ? 2 * t->n_buckets : BUCKETS_FIRST;
+	struct sg_list *buckets = sg_malloc(n * sizeof(*buckets));
+
+	if (!buckets)
+		return;
+	t->buckets = buckets;
+	t->n_buckets = n;
+	for (size_t i = 0; i < n; i++)
+		sg_list_init(&buckets[i]);
+	for (size_t i = 0; i < old.n_buckets; i++) {
+		sg_list_for_safe (it, &old.buckets[i]) {
+			sg_list_remove(it);
+			sg_list_add_tail(bucket(t, sg_container_of(it, struct rule, node)->r.key), it);
+		}
+	}
+	sg_free(old.buckets);
+}
+
+int rules_add(struct rules *t, const struct sg_rule *r, struct sg_mono now, struct rule **out)
+{
+	struct rule *rule;
+
+	if (r->key < t->first_id || r->key >= t->next_id)
+		return SG_ESTATE;
+	if (find(t, r->key))
+		return SG_EDUP;
+	if (t->n >= SG_RULES_MAX)
+		return SG_EFULL;
+	if (t->n >= t->n_buckets)
+		grow(t);
+	rule = t->n_buckets ? sg_calloc(1, sizeof(*rule)) : NULL;
+	if (!rule)
+		return -ENOMEM;
+	rule->r = *r;
+	rule->since = rule->used_at = now;
+	rule->life_ns = sg_rule_life_ns(r);
+	sg_list_add_tail(bucket(t, r->key), &rule->node);
+	t->n++;
+	*out = rule;
+	return 0;
+}
+
+void rules_remove(struct rules *t, struct rule *rule)
+{
+	if (!rule)
+		return;
+	sg_list_remove(&rule->node);
+	t->n--;
+	sg_free(rule);
+}
+
+bool rule_is_dead(const struct rule *rule, struct sg_mono now)
+{
+	return now.ns - rule->used_at.ns > rule->life_ns;
+}
+
+struct rule *rules_find(const struct rules *t, uint32_t key, struct sg_mono now)
+{
+	struct rule *rule = find(t, key);
+
+	return rule && !rule_is_dead(rule, now) ? rule : NULL;
+}
+
+bool rule_accepts(struct rule *rule, const struct sg_tpid *from)
+{
+	if (rule->r.type == SG_RULE_FORWARD)
+		return false;
+	if (!rule->bound) {
+		rule->bound = true;
+		rule->from = *from;
+	}
+	return memcmp(rule->from.b, from->b, SG_TPID_LEN) == 0;
+}
+
+void rules_sweep(struct rules *t, struct sg_mono now)
+{
+	for (size_t i = 0; i < t->n_buckets; i++) {
+		sg_list_for_safe (it, &t->buckets[i]) {
+			struct rule *rule = sg_container_of(it, struct rule, node);
+
+			if (!rule->group && rule_is_dead(rule, now))
+				rules_remove(t, rule);
+		}
+	}
+}
+
+void rules_each(const struct rules *t, struct sg_mono now, bool (*fn)(void *arg, const struct rule *rule), void *arg)
+{
+	for (size_t i = 0; i < t->n_buckets; i++) {
+		sg_list_for (it, &t->buckets[i]) {
+			const struct rule *rule = sg_container_of(it, struct rule, node);
+
+			if (!rule_is_dead(rule, now) && !fn(arg, rule))
+				return;
+		}
+	}
+}
+
+void rules_forget_line(struct rules *t, const struct line *line)
+{
+	for (size_t i = 0; i < t->n_buckets; i++) {
+		sg_list_for (it, &t->buckets[i]) {
+			struct rule *rule = sg_container_of(it, struct rule, node);
+
+			if (rule->out == line)
+				rule->out = NULL;
+		}
+	}
+}
