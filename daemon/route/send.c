@@ -9,7 +9,6 @@
 #include "route/internal.h"
 
 #define DATA_HEAD (SG_PACKET_HEAD + SG_VSTREAM_HEAD)
-#define SEND_IOV  16
 /*
  * Half of the first window: the other end grants anew when half a window was taken, so a larger record could wait for
  * credit that never comes.
@@ -35,7 +34,7 @@ static void put_data(struct vstream *s, const struct iovec *iov, int n, size_t t
 	size_t at = 0; /* within iov[0] */
 
 	while (total) {
-		struct iovec v[1 + SEND_IOV] = {{s->head, sizeof(s->head)}};
+		struct iovec v[1 + SG_STREAM_IOV] = {{s->head, sizeof(s->head)}};
 		size_t left = SG_MIN(total, (size_t)SG_VSTREAM_DATA_MAX);
 		int k = 1;
 
@@ -65,7 +64,7 @@ static int stream_send(struct sg_stream *st, const struct iovec *iov, int n)
 
 	for (int i = 0; i < n; i++)
 		total += iov[i].iov_len;
-	if (n > SEND_IOV || total > SEND_MAX)
+	if (n > SG_STREAM_IOV || total > SEND_MAX)
 		return SG_ELONG;
 	if (s->state == VS_OFFERED) {
 		s->wait_answer = true;

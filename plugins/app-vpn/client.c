@@ -106,7 +106,7 @@ static void on_tun(void *arg, int err, const struct sg_tun *tun, const char *why
 
 	c->tun_asked = false;
 	if (err == 0)
-		err = tun_open(c->v->loop, tun, &session_tun_user, c, &c->tun);
+		err = tun_open(c->v->loop, tun, c->queue, &session_tun_user, c, &c->tun);
 	if (err == 0)
 		c->info = *tun;
 	if (c->v->stopping) {
@@ -313,6 +313,11 @@ int client_start(struct vpn *v, const struct sg_uci_section *s, char *why, size_
 		return err;
 	}
 	c->v = v;
+	c->queue = vpn_queue(v);
+	if (!c->queue) {
+		client_free(c);
+		return -ENOMEM;
+	}
 	c->probe.rtt_ms = -1;
 	sg_timer_init(&c->timer, v->loop, on_timer, c);
 	c->changed_ms = client_now_ms(c);
@@ -350,6 +355,7 @@ void client_free(struct client *c)
 {
 	sg_timer_stop(&c->timer);
 	tun_close(c->tun);
+	fairq_free(c->queue);
 	sg_wipe(c->conf.passcode, sizeof(c->conf.passcode));
 	sg_free(c);
 }

@@ -11,11 +11,10 @@
 
 #include <time.h>
 
-#define EXITS_MAX   16
-#define AVOID_MAX   16
-#define NETD_MS     5000 /* for an answer of netd */
-#define PROVE_MS    500  /* between probes until the path is proven */
-#define OUT_WAITING (128 * 1024)
+#define EXITS_MAX 16
+#define AVOID_MAX 16
+#define NETD_MS   5000 /* for an answer of netd */
+#define PROVE_MS  500  /* between probes until the path is proven */
 
 enum mode { MODE_OFF, MODE_VPN, MODE_HOST };
 enum phase { IDLE, WAIT, TUN, DIAL, HELLO, LEASE, PROVE, UP };
@@ -50,6 +49,7 @@ struct client {
 	int64_t changed_ms;        /* the state as people see it changed */
 	time_t changed_at;
 
+	struct fairq *queue; /* from the TUN to the stream */
 	struct tun *tun;
 	bool tun_asked, lease_asked; /* netd has not answered yet */
 	struct sg_tun info;          /* its fd is the TUN's now */

@@ -70,14 +70,16 @@ static void tcp_finish(uint8_t *p, size_t len, size_t ip_hlen)
 	csum_put(p + ip_hlen + 16, csum_end(csum_add(sum, p + ip_hlen, len - ip_hlen)));
 }
 
-int gso_cut(const struct sg_vpn_record *r, struct sg_view packet, uint8_t *scratch, gso_fn *fn, void *arg)
+int gso_cut(
+	const struct sg_vpn_record *r, struct sg_view packet, unsigned skip, uint8_t *scratch, gso_fn *fn, void *arg)
 {
 	size_t ip_hlen = r->csum_start;
 	size_t head = ip_hlen + (size_t)(packet.p[ip_hlen + 12] >> 4) * 4;
-	uint32_t seq = sg_get_u32(packet.p + ip_hlen + 4);
+	size_t skipped = (size_t)skip * r->gso_size;
+	uint32_t seq = sg_get_u32(packet.p + ip_hlen + 4) + (uint32_t)skipped;
 	uint8_t flags = packet.p[ip_hlen + 13];
-	size_t at = head;
-	unsigned index = 0;
+	size_t at = head + skipped;
+	unsigned index = skip;
 
 	do {
 		size_t n = SG_MIN(packet.len - at, (size_t)r->gso_size);

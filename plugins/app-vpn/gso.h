@@ -14,9 +14,10 @@ typedef int gso_fn(void *arg, struct sg_view packet);
 void gso_csum(const struct sg_vpn_record *r, uint8_t *packet, size_t len);
 
 /**
- * gso_cut - the segments of a super-packet that passed sg_vpn_record_check, with all their checksums, in order.
- * @scratch: SG_VPN_PACKET_MAX bytes that hold the segment during @fn. 0 or what @fn returned.
+ * gso_cut - the segments of a super-packet that passed sg_vpn_record_check, with all their checksums, in order, without
+ * the first @skip. @scratch: SG_VPN_PACKET_MAX bytes that hold the segment during @fn. 0 or what @fn returned.
  */
-int gso_cut(const struct sg_vpn_record *r, struct sg_view packet, uint8_t *scratch, gso_fn *fn, void *arg);
+int gso_cut(
+	const struct sg_vpn_record *r, struct sg_view packet, unsigned skip, uint8_t *scratch, gso_fn *fn, void *arg);
 
 #endif

@@ -5,29 +5,46 @@
 #include "base/err.h"
 #include "gso.h"
 
-#include <sys/uio.h>
+#define FIRST_WAITING 4096 /* bytes: a hello and some probes */
 
-static int enqueue(struct out *o, const struct iovec *iov, int n)
+void out_init(struct out *o, struct sg_stream *stream, struct fairq *queue, uint64_t *dropped)
+{
+	*o = (struct out){.stream = stream, .queue = queue, .dropped = dropped};
+	fairq_class_init(queue, &o->waiting);
+}
+
+static int send_now(struct out *o, const struct iovec *iov, int n)
+{
+	int err = o->blocked ? -EAGAIN : o->stream->ops->send(o->stream, iov, n);
+
+	if (err == -EAGAIN)
+		o->blocked = true;
+	return err;
+}
+
+/* ---- hello and probes ---- */
+
+static int wait_first(struct out *o, const struct iovec *iov, int n)
 {
 	uint32_t len = 0;
 
 	for (int i = 0; i < n; i++)
 		len += (uint32_t)iov[i].iov_len;
-	if (!o->q)
-		o->q = sg_malloc(o->max);
-	if (o->q && o->max - o->tail < sizeof(len) + len && o->head) {
-		memmove(o->q, o->q + o->head, o->tail - o->head);
+	if (!o->first)
+		o->first = sg_malloc(FIRST_WAITING);
+	if (o->first && FIRST_WAITING - o->tail < sizeof(len) + len && o->head) {
+		memmove(o->first, o->first + o->head, o->tail - o->head);
 		o->tail -= o->head;
 		o->head = 0;
 	}
-	if (!o->q || o->max - o->tail < sizeof(len) + len) {
+	if (!o->first || FIRST_WAITING - o->tail < sizeof(len) + len) {
 		(*o->dropped)++;
 		return -ENOBUFS;
 	}
-	memcpy(o->q + o->tail, &len, sizeof(len));
+	memcpy(o->first + o->tail, &len, sizeof(len));
 	o->tail += sizeof(len);
 	for (int i = 0; i < n; i++) {
-		memcpy(o->q + o->tail, iov[i].iov_base, iov[i].iov_len);
+		memcpy(o->first + o->tail, iov[i].iov_base, iov[i].iov_len);
 		o->tail += iov[i].iov_len;
 	}
 	return -EAGAIN;
@@ -35,68 +52,24 @@ static int enqueue(struct out *o, const struct iovec *iov, int n)
 
 static int send_or_wait(struct out *o, const struct iovec *iov, int n)
 {
-	if (!o->blocked) {
-		int err = o->stream->ops->send(o->stream, iov, n);
+	int err = send_now(o, iov, n);
 
-		if (err != -EAGAIN)
-			return err;
-		o->blocked = true;
-	}
-	return enqueue(o, iov, n);
+	return err == -EAGAIN ? wait_first(o, iov, n) : err;
 }
 
-static int send_record(struct out *o, const struct sg_vpn_record *r, const uint8_t *body)
+static int send_record(struct out *o, enum sg_vpn_record_kind kind, struct sg_view body)
 {
+	struct sg_vpn_record r = {.kind = (uint8_t)kind, .len = (uint32_t)body.len};
 	uint8_t head[SG_VPN_RECORD_HEAD];
-	struct iovec iov[2] = {{head, sizeof(head)}, {(void *)(uintptr_t)body, r->len}};
+	struct iovec iov[2] = {{head, sizeof(head)}, {(void *)(uintptr_t)body.p, body.len}};
 
-	sg_vpn_record_encode(r, head);
-	return send_or_wait(o, iov, r->len ? 2 : 1);
+	sg_vpn_record_encode(&r, head);
+	return send_or_wait(o, iov, body.len ? 2 : 1);
 }
 
-/* One finished packet in the form that the other end takes. The worst result of a super-packet's segments is kept. */
-struct cut {
-	struct out *o;
-	int result;
-};
-
-static int send_finished(void *arg, struct sg_view packet)
+int out_packet(struct out *o, struct sg_view packet)
 {
-	struct cut *cut = arg;
-	struct iovec iov = {(void *)(uintptr_t)packet.p, packet.len};
-	struct sg_vpn_record r = {.kind = SG_VPN_PACKET, .len = (uint32_t)packet.len};
-	int err = cut->o->rec ? send_record(cut->o, &r, packet.p) : send_or_wait(cut->o, &iov, 1);
-
-	if (err == SG_ELONG) {
-		(*cut->o->dropped)++;
-		err = -ENOBUFS;
-	}
-	if (err && cut->result != -ENOBUFS)
-		cut->result = err;
-	return err == SG_ECLOSED ? err : 0;
-}
-
-int out_packet(struct out *o, const struct sg_vpn_record *r, uint8_t *packet)
-{
-	struct cut cut = {.o = o};
-	int err;
-
-	if (o->rec) {
-		err = send_record(o, r, packet);
-		/* A network with records of its own may be too narrow for a super-packet. */
-		if (err != SG_ELONG || r->gso == SG_GSO_NONE) {
-			*o->dropped += err == SG_ELONG;
-			return err == SG_ELONG ? -ENOBUFS : err;
-		}
-	}
-	if (r->gso != SG_GSO_NONE) {
-		gso_cut(r, (struct sg_view){packet, r->len}, o->scratch, send_finished, &cut);
-		return cut.result;
-	}
-	if (r->flags & SG_VPN_F_NEEDS_CSUM)
-		gso_csum(r, packet, r->len);
-	send_finished(&cut, (struct sg_view){packet, r->len});
-	return cut.result;
+	return o->rec ? send_record(o, SG_VPN_PACKET, packet) : out_bytes(o, packet.p, packet.len);
 }
 
 int out_bytes(struct out *o, const void *bytes, size_t len)
@@ -108,33 +81,109 @@ int out_bytes(struct out *o, const void *bytes, size_t len)
 
 int out_control(struct out *o, enum sg_vpn_record_kind kind, struct sg_view body)
 {
-	struct sg_vpn_record r = {.kind = (uint8_t)kind, .len = (uint32_t)body.len};
-
-	return o->rec ? send_record(o, &r, body.p) : 0;
+	return o->rec ? send_record(o, kind, body) : 0;
 }
 
-bool out_writable(struct out *o)
+static void send_first(struct out *o)
 {
-	o->blocked = false;
 	while (o->head < o->tail) {
 		uint32_t len;
 		struct iovec iov;
 
-		memcpy(&len, o->q + o->head, sizeof(len));
-		iov = (struct iovec){o->q + o->head + sizeof(len), len};
-		if (o->stream->ops->send(o->stream, &iov, 1) == -EAGAIN) {
-			o->blocked = true;
-			return false;
-		}
+		memcpy(&len, o->first + o->head, sizeof(len));
+		iov = (struct iovec){o->first + o->head + sizeof(len), len};
+		if (send_now(o, &iov, 1) == -EAGAIN)
+			return;
 		o->head += sizeof(len) + len;
 	}
-	out_fini(o);
+	sg_free(o->first);
+	o->first = NULL;
+	o->head = o->tail = 0;
+}
+
+/* ---- packets ---- */
+
+/* One finished packet of the front in the form that the other end takes. */
+static int send_finished(void *arg, struct sg_view packet)
+{
+	struct out *o = arg;
+	struct sg_vpn_record r = {.kind = SG_VPN_PACKET, .len = (uint32_t)packet.len};
+	uint8_t head[SG_VPN_RECORD_HEAD];
+	struct iovec iov[2] = {{head, sizeof(head)}, {(void *)(uintptr_t)packet.p, packet.len}};
+	int err;
+
+	if (o->rec)
+		sg_vpn_record_encode(&r, head);
+	err = o->rec ? send_now(o, iov, 2) : send_now(o, iov + 1, 1);
+	if (err == SG_ELONG)
+		(*o->dropped)++;
+	if (err == 0 || err == SG_ELONG)
+		o->waiting.sent++;
+	return err == SG_ELONG ? 0 : err;
+}
+
+/* The front as finished, single packets; goes on where it stopped. */
+static int send_cut(struct out *o, const struct fairq_packet *p)
+{
+	struct sg_view whole = {p->iov[0].iov_base, p->r->len};
+	uint8_t *at = o->scratch;
+
+	if (p->n > 1) {
+		for (int i = 0; i < p->n; at += p->iov[i++].iov_len)
+			memcpy(at, p->iov[i].iov_base, p->iov[i].iov_len);
+		whole.p = o->scratch;
+	}
+	if (p->r->gso != SG_GSO_NONE)
+		return gso_cut(p->r, whole, o->waiting.sent, o->scratch + SG_VPN_PACKET_MAX, send_finished, o);
+	if (p->r->flags & SG_VPN_F_NEEDS_CSUM)
+		gso_csum(p->r, p->n > 1 ? o->scratch : p->iov[0].iov_base, p->r->len);
+	if (p->n == 1)
+		p->r->flags = 0; /* done where it lies: another attempt finds it so */
+	return send_finished(o, whole);
+}
+
+static int send_whole(struct out *o, const struct fairq_packet *p)
+{
+	uint8_t head[SG_VPN_RECORD_HEAD];
+	struct iovec iov[1 + FAIRQ_IOV] = {{head, sizeof(head)}};
+
+	sg_vpn_record_encode(p->r, head);
+	memcpy(iov + 1, p->iov, (size_t)p->n * sizeof(*iov));
+	return send_now(o, iov, 1 + p->n);
+}
+
+bool out_pump(struct out *o, struct sg_mono now, size_t budget)
+{
+	struct fairq_packet p;
+	int err;
+
+	for (size_t done = 0; done < budget;) {
+		if (o->blocked || !fairq_front(o->queue, &o->waiting, now, &p))
+			return false;
+		done += p.r->len;
+		err = o->rec && o->waiting.sent == 0 ? send_whole(o, &p) : SG_ELONG;
+		/* Without records of ours, or a network with records of its own that are too narrow for a super-packet. */
+		if (err == SG_ELONG)
+			err = send_cut(o, &p);
+		if (err < 0)
+			return false;
+		fairq_pop(o->queue, &o->waiting);
+	}
 	return true;
+}
+
+void out_writable(struct out *o, struct sg_mono now)
+{
+	o->blocked = false;
+	send_first(o);
+	out_pump(o, now, SIZE_MAX);
 }
 
 void out_fini(struct out *o)
 {
-	sg_free(o->q);
-	o->q = NULL;
+	sg_free(o->first);
+	o->first = NULL;
 	o->head = o->tail = 0;
+	if (o->queue)
+		fairq_class_clear(o->queue, &o->waiting);
 }

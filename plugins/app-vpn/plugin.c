@@ -4,7 +4,10 @@
  */
 #include "base/alloc.h"
 #include "base/common.h"
+#include "crypto/crypto.h"
 #include "vpn.h"
+
+#define QUEUE_BYTES (2 * 1024 * 1024)
 
 static const struct sg_option options[] = {
 	{.section = "vpn_client", .help = "this machine sends its LAN, or itself, through an exit"},
@@ -73,6 +76,14 @@ static const struct sg_option options[] = {
 static const struct sg_uci_section *section(struct vpn *v, const char *type)
 {
 	return sg_uci_next(v->host->conf(v->inst), type, NULL);
+}
+
+struct fairq *vpn_queue(struct vpn *v)
+{
+	uint64_t seed;
+
+	sg_random_system()->fill(sg_random_system(), &seed, sizeof(seed));
+	return fairq_new(QUEUE_BYTES, seed, &v->queue_count);
 }
 
 static void vpn_free(struct vpn *v)
@@ -207,7 +218,10 @@ static const struct sg_counter counters[] = {
 #define VPN_COUNTER_ROW(member, name, help) {name, offsetof(struct vpn, count.member), help},
 	VPN_COUNTERS(VPN_COUNTER_ROW)
 #undef VPN_COUNTER_ROW
-		{NULL, 0, NULL}};
+#define VPN_QUEUE_ROW(member, name, help) {name, offsetof(struct vpn, queue_count.member), help},
+		VPN_QUEUE_COUNTERS(VPN_QUEUE_ROW)
+#undef VPN_QUEUE_ROW
+			{NULL, 0, NULL}};
 
 static const struct sg_provide provides[] = {{SG_APP, "vpn", NULL}, {SG_PROVIDE_END, NULL, NULL}};
 

@@ -12,19 +12,9 @@
 
 SG_LOG_TOPIC("vpn");
 
-#define PENDING_MAX    32          /* streams without a lease at once */
-#define CLIENT_WAITING (69 * 1024) /* bytes that may wait for a client whose stream is full: one super-packet, cut */
-#define TUN_RETRY_MS   5000
-#define PATIENCE_MS    10 /* how long the others wait for a client whose stream is full */
-
-/* Reads the TUN again. */
-static void await_end(struct server *s)
-{
-	s->awaited = NULL;
-	sg_timer_stop(&s->patience);
-	if (s->tun)
-		tun_resume(s->tun);
-}
+#define PENDING_MAX  32 /* streams without a lease at once */
+#define TUN_RETRY_MS 5000
+#define TURN         (64 * 1024) /* bytes that one client is sent before the next has its turn */
 
 /* Ends a session; @close: its stream still lives. */
 static void peer_free(struct peer *p, bool close)
@@ -33,8 +23,7 @@ static void peer_free(struct peer *p, bool close)
 
 	sg_timer_stop(&p->deadline);
 	sg_list_remove(&p->node);
-	if (s->awaited == p)
-		await_end(s);
+	sg_list_remove(&p->ready);
 	if (p->lease) {
 		s->n_clients--;
 		lease_leave(&s->leases, p->lease, server_now_ms(s));
@@ -100,11 +89,8 @@ static int on_record(void *arg, const struct sg_vpn_record *r, struct sg_view bo
 	}
 }
 
-/*
- * From the TUN to the client that has the address. While a client's stream is full the TUN is not read for a moment: a
- * fast client loses nothing then. One that takes longer does not stop the others: it has a small queue, then drops.
- */
-static bool on_tun_packet(void *arg, const struct sg_vpn_record *r, uint8_t *packet)
+/* From the TUN to the client that has the address. */
+static struct fairq_class *on_tun_packet(void *arg, const struct sg_vpn_record *r, const uint8_t *packet)
 {
 	struct server *s = arg;
 	struct vpn_counters *count = &s->v->count;
@@ -113,27 +99,28 @@ static bool on_tun_packet(void *arg, const struct sg_vpn_record *r, uint8_t *pac
 
 	if (!p) {
 		count->drop_no_client++;
-		return true;
+		return NULL;
 	}
 	p->down_bytes += r->len;
 	count->up_packets++;
 	count->up_bytes += r->len;
-	out_packet(&p->out, r, packet);
-	if (!p->out.blocked || p->stalled || sg_timer_start(&s->patience, PATIENCE_MS) < 0)
-		return true;
-	s->awaited = p;
-	return false;
+	if (sg_list_empty(&p->ready))
+		sg_list_add_tail(&s->ready, &p->ready);
+	return &p->out.waiting;
 }
 
-static void on_patience(void *arg)
+/* Clients take turns until their streams are full or nothing waits. */
+static void on_tun_batch_end(void *arg)
 {
 	struct server *s = arg;
 
-	/* Alone it keeps nobody waiting. */
-	if (s->n_clients == 1 && sg_timer_start(&s->patience, PATIENCE_MS) == 0)
-		return;
-	s->awaited->stalled = true;
-	await_end(s);
+	while (!sg_list_empty(&s->ready)) {
+		struct peer *p = sg_container_of(s->ready.next, struct peer, ready);
+
+		sg_list_remove(&p->ready);
+		if (out_pump(&p->out, sg_loop_now(s->v->loop), TURN))
+			sg_list_add_tail(&s->ready, &p->ready);
+	}
 }
 
 /* ---- the TUN ------------------------------------------------------------------------------------------------------ */
@@ -163,13 +150,14 @@ static void on_tun_gone(void *arg)
 		sg_timer_start(&s->tun_retry, TUN_RETRY_MS);
 }
 
-static const struct tun_user tun_user = {.on_packet = on_tun_packet, .on_gone = on_tun_gone};
+static const struct tun_user tun_user = {
+	.on_packet = on_tun_packet, .on_batch_end = on_tun_batch_end, .on_gone = on_tun_gone};
 
 /* Takes the TUN and lays out the pool around the networks of this machine. */
 static int tun_take(struct server *s, const struct sg_tun *tun)
 {
 	struct net4 busy[SG_ARRAY_LEN(s->leases.busy)];
-	int err = tun_open(s->v->loop, tun, &tun_user, s, &s->tun);
+	int err = tun_open(s->v->loop, tun, s->queue, &tun_user, s, &s->tun);
 
 	if (err < 0)
 		return err;
@@ -334,11 +322,7 @@ static void on_writable(void *arg)
 {
 	struct peer *p = arg;
 
-	if (!out_writable(&p->out))
-		return;
-	p->stalled = false;
-	if (p->s->awaited == p)
-		await_end(p->s);
+	out_writable(&p->out, sg_loop_now(p->s->v->loop));
 }
 
 static void on_close(void *arg, int err, const char *why)
@@ -392,7 +376,8 @@ static int on_stream(void *arg, struct sg_stream *stream)
 	p->s = s;
 	p->stream = stream;
 	p->in.bad = &s->v->count.drop_record;
-	p->out = (struct out){.stream = stream, .max = CLIENT_WAITING, .dropped = &s->v->count.drop_queue};
+	out_init(&p->out, stream, s->queue, &s->v->count.drop_out);
+	sg_list_init(&p->ready);
 	p->since_ms = server_now_ms(s);
 	stream->ops->info(stream, &p->via);
 	stream->user = &stream_user;
@@ -416,9 +401,14 @@ int server_start(struct vpn *v, const struct sg_uci_section *section, char *why,
 		return err;
 	}
 	s->v = v;
+	s->queue = vpn_queue(v);
+	if (!s->queue) {
+		server_free(s);
+		return -ENOMEM;
+	}
 	sg_list_init(&s->peers);
+	sg_list_init(&s->ready);
 	sg_timer_init(&s->tun_retry, v->loop, on_tun_retry, s);
-	sg_timer_init(&s->patience, v->loop, on_patience, s);
 	err = v->host->listen(v->inst, SG_VPN_PORT, &listener, s);
 	if (err < 0) {
 		snprintf(why, why_cap, "port %d: %s", SG_VPN_PORT,
@@ -465,6 +455,7 @@ bool server_stop(struct server *s)
 void server_free(struct server *s)
 {
 	tun_close(s->tun);
+	fairq_free(s->queue);
 	leases_fini(&s->leases);
 	server_conf_fini(&s->conf);
 	sg_free(s);

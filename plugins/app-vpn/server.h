@@ -20,7 +20,7 @@ struct peer {
 	struct lease *lease;           /* NULL before that */
 	struct records_in in;
 	struct out out;
-	bool stalled; /* nobody waits for it any more: what finds no place is dropped */
+	struct sg_list ready; /* of those whose packets came in this batch */
 	int64_t since_ms;
 	uint64_t up_bytes, down_bytes; /* from it, to it */
 };
@@ -35,16 +35,15 @@ struct server_conf {
 struct server {
 	struct vpn *v;
 	struct server_conf conf;
-	struct tun *tun; /* NULL: netd has not given one yet */
+	struct fairq *queue; /* from the TUN to the streams */
+	struct tun *tun;     /* NULL: netd has not given one yet */
 	bool tun_asked;
 	int64_t tun_ms; /* when it came */
 	struct sg_timer tun_retry;
-	struct peer *awaited; /* the TUN is not read until its stream takes again, or patience ends */
-	struct sg_timer patience;
 	char tun_why[160];
 	char tun_name[16];
 	struct leases leases; /* from when the TUN is there: it tells which networks are taken */
-	struct sg_list peers;
+	struct sg_list peers, ready;
 	size_t n_pending, n_clients;
 	struct sg_log_limit rl_refused;
 };

@@ -31,13 +31,11 @@ static void proven(struct client *c)
 	c->why[0] = '\0';
 	client_enter(c, UP, PROVE_MS);
 	c->v->host->path_set(c->v->inst, true);
-	if (!c->out.blocked)
-		tun_resume(c->tun);
+	tun_resume(c->tun);
 }
 
 static void send_probes(struct client *c)
 {
-	struct sg_vpn_record r = {.kind = SG_VPN_PACKET, .len = PROBE_ICMP};
 	uint8_t body[PROBE_BODY], echo[PROBE_ICMP];
 
 	probe_round(&c->probe, client_now_ms(c), body);
@@ -45,7 +43,7 @@ static void send_probes(struct client *c)
 		out_control(&c->out, SG_VPN_PROBE, (struct sg_view){body, sizeof(body)});
 	for (size_t i = 0; i < c->probe.n_targets; i++) {
 		probe_echo(&c->probe, i, echo);
-		out_packet(&c->out, &r, echo);
+		out_packet(&c->out, (struct sg_view){echo, sizeof(echo)});
 	}
 	c->v->count.probes += c->probe.want_record + c->probe.n_targets;
 }
@@ -71,7 +69,7 @@ void session_tick(struct client *c)
 	client_enter(c, c->phase, SG_MIN(c->next_probe_ms - now, SG_VPN_PROBE_DEAD_MS - silent));
 }
 
-static bool on_tun_packet(void *arg, const struct sg_vpn_record *r, uint8_t *packet)
+static struct fairq_class *on_tun_packet(void *arg, const struct sg_vpn_record *r, const uint8_t *packet)
 {
 	struct client *c = arg;
 	struct vpn_counters *count = &c->v->count;
@@ -79,13 +77,19 @@ static bool on_tun_packet(void *arg, const struct sg_vpn_record *r, uint8_t *pac
 	/* An exit takes only what comes from the leased address; IPv6 has none. */
 	if (packet[0] >> 4 != 4 || sg_get_u32(packet + 12) != c->lease) {
 		count->drop_source++;
-		return true;
+		return NULL;
 	}
 	count->up_packets++;
 	count->up_bytes += r->len;
 	c->up_bytes += r->len;
-	out_packet(&c->out, r, packet);
-	return !c->out.blocked;
+	return &c->out.waiting;
+}
+
+static void on_tun_batch_end(void *arg)
+{
+	struct client *c = arg;
+
+	out_pump(&c->out, sg_loop_now(c->v->loop), SIZE_MAX);
 }
 
 static void on_tun_gone(void *arg)
@@ -98,7 +102,8 @@ static void on_tun_gone(void *arg)
 	client_fail(c, true, "the device %s was deleted by somebody", c->info.name);
 }
 
-const struct tun_user session_tun_user = {.on_packet = on_tun_packet, .on_gone = on_tun_gone};
+const struct tun_user session_tun_user = {
+	.on_packet = on_tun_packet, .on_batch_end = on_tun_batch_end, .on_gone = on_tun_gone};
 
 /* A packet that came through the tunnel. */
 static void packet_in(struct client *c, const struct sg_vpn_record *r, struct sg_view packet)
@@ -298,8 +303,7 @@ static void on_writable(void *arg)
 {
 	struct client *c = arg;
 
-	if (out_writable(&c->out) && c->phase == UP)
-		tun_resume(c->tun);
+	out_writable(&c->out, sg_loop_now(c->v->loop));
 }
 
 static void on_close(void *arg, int err, const char *why)
@@ -330,10 +334,8 @@ void session_begin(struct client *c, struct sg_stream *stream)
 	c->stream = stream;
 	stream->ops->info(stream, &c->via);
 	c->in.bad = &c->v->count.drop_record;
-	c->out = (struct out){.stream = stream,
-		.max = OUT_WAITING,
-		.scratch = tun_scratch(c->tun),
-		.dropped = &c->v->count.drop_queue};
+	out_init(&c->out, stream, c->queue, &c->v->count.drop_out);
+	c->out.scratch = tun_scratch(c->tun);
 	client_enter(c, HELLO, SG_VPN_HELLO_MS);
 	err = hello_send(c);
 	if (err < 0)

@@ -12,7 +12,9 @@
 
 SG_LOG_TOPIC("vpn");
 
-#define PACKETS_PER_WAKE 64 /* then others have their turn */
+/* Of one batch; then what was read is sent, and others have their turn. The bytes stay in the second-level cache. */
+#define BATCH_PACKETS 64
+#define BATCH_BYTES   (256 * 1024)
 
 /* struct virtio_net_hdr, in the byte order of the machine. */
 struct vnet {
@@ -22,36 +24,42 @@ struct vnet {
 
 struct tun {
 	int fd;
+	struct sg_loop *loop;
 	struct sg_watch *watch;
+	struct fairq *queue; /* borrowed */
 	const struct tun_user *user;
 	void *arg;
 	bool paused;
 	bool in_read, closed; /* closed inside a call-back: freed when the read loop is left */
 	uint64_t odd;
-	uint8_t packet[SG_VPN_PACKET_MAX];
-	uint8_t scratch[SG_VPN_PACKET_MAX];
+	uint8_t scratch[2 * SG_VPN_PACKET_MAX];
 };
 
-/* One packet. False: no more for now. */
-static bool read_one(struct tun *t)
+/* One packet, from the kernel into the queue. Its bytes; 0: no more for now. */
+static size_t read_one(struct tun *t)
 {
 	struct vnet v;
-	struct iovec iov[2] = {{&v, sizeof(v)}, {t->packet, sizeof(t->packet)}};
-	ssize_t n = readv(t->fd, iov, 2);
+	struct iovec iov[1 + FAIRQ_IOV] = {{&v, sizeof(v)}};
 	struct sg_vpn_record r = {.kind = SG_VPN_PACKET};
+	const uint8_t *packet;
+	struct fairq_class *class;
+	ssize_t n;
 
-	if (n < 0 && errno == EINTR)
-		return true;
+	memcpy(iov + 1, fairq_room(t->queue), FAIRQ_IOV * sizeof(*iov));
+	packet = iov[1].iov_base;
+	do {
+		n = readv(t->fd, iov, 1 + FAIRQ_IOV);
+	} while (n < 0 && errno == EINTR);
 	if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
-		return false;
+		return 0;
 	if (n <= 0) {
 		sg_watch_set(t->watch, 0);
 		t->user->on_gone(t->arg);
-		return false;
+		return 0;
 	}
 	if ((size_t)n < sizeof(v)) {
 		t->odd++;
-		return true;
+		return (size_t)n;
 	}
 	r.flags = v.flags & SG_VPN_F_NEEDS_CSUM;
 	r.len = (uint32_t)((size_t)n - sizeof(v));
@@ -64,32 +72,41 @@ static bool read_one(struct tun *t)
 		r.csum_start = v.csum_start;
 		r.csum_offset = v.csum_offset;
 	}
-	if (sg_vpn_record_check(&r, (struct sg_view){t->packet, r.len}) < 0) {
+	/* All that is looked at are headers, and they lie in the first block. */
+	if (sg_vpn_record_check(&r, (struct sg_view){packet, r.len}) < 0) {
 		t->odd++;
-		return true;
+		return (size_t)n;
 	}
-	if (!t->user->on_packet(t->arg, &r, t->packet))
-		tun_pause(t);
-	return true;
+	class = t->user->on_packet(t->arg, &r, packet);
+	if (class)
+		fairq_put(t->queue, class, &r, sg_loop_now(t->loop));
+	return (size_t)n;
 }
 
 static void on_readable(void *arg, int fd, unsigned events)
 {
 	struct tun *t = arg;
+	size_t bytes = 0;
 
 	(void)fd;
 	(void)events;
 	t->in_read = true;
-	for (int i = 0; i < PACKETS_PER_WAKE && !t->paused && !t->closed; i++) {
-		if (!read_one(t))
+	for (int i = 0; i < BATCH_PACKETS && bytes < BATCH_BYTES && !t->paused && !t->closed; i++) {
+		size_t n = read_one(t);
+
+		if (!n)
 			break;
+		bytes += n;
 	}
+	if (bytes && !t->closed)
+		t->user->on_batch_end(t->arg);
 	t->in_read = false;
 	if (t->closed)
 		sg_free(t);
 }
 
-int tun_open(struct sg_loop *loop, const struct sg_tun *info, const struct tun_user *user, void *arg, struct tun **out)
+int tun_open(struct sg_loop *loop, const struct sg_tun *info, struct fairq *queue, const struct tun_user *user,
+	void *arg, struct tun **out)
 {
 	struct tun *t = sg_calloc(1, sizeof(*t));
 	int err = t ? 0 : -ENOMEM;
@@ -108,6 +125,8 @@ int tun_open(struct sg_loop *loop, const struct sg_tun *info, const struct tun_u
 		return err;
 	}
 	t->fd = info->fd;
+	t->loop = loop;
+	t->queue = queue;
 	t->user = user;
 	t->arg = arg;
 	t->paused = true;

@@ -2,6 +2,7 @@
 #ifndef VPN_TUN_H
 #define VPN_TUN_H
 
+#include "fairq.h"
 #include "loop/loop.h"
 #include "wire/vpn.h"
 #include <skygate/plugin.h>
@@ -9,24 +10,27 @@
 struct tun;
 
 struct tun_user {
-	/* A packet to be sent; its record has been checked. False: no more for now, until tun_resume. */
-	bool (*on_packet)(void *arg, const struct sg_vpn_record *r, uint8_t *packet);
+	/* Where a packet joins; its record has been checked, its first FAIRQ_BLOCK bytes lie at @head. NULL drops it. */
+	struct fairq_class *(*on_packet)(void *arg, const struct sg_vpn_record *r, const uint8_t *head);
+	/* That was all for now: send what waits. */
+	void (*on_batch_end)(void *arg);
 	/* Somebody deleted the device. tun_close follows, inside or later. */
 	void (*on_gone)(void *arg);
 };
 
 /**
- * tun_open - takes the descriptor of @info, on an error too; reading begins with tun_resume. 0, -ENOMEM or a negative
- * errno. Free with tun_close.
+ * tun_open - takes the descriptor of @info, on an error too; reads into @queue, which is kept, from tun_resume on. 0,
+ * -ENOMEM or a negative errno. Free with tun_close.
  */
-int tun_open(struct sg_loop *loop, const struct sg_tun *info, const struct tun_user *user, void *arg, struct tun **out);
+int tun_open(struct sg_loop *loop, const struct sg_tun *info, struct fairq *queue, const struct tun_user *user,
+	void *arg, struct tun **out);
 /** tun_close - accepts NULL. */
 void tun_close(struct tun *t);
 void tun_pause(struct tun *t);
 void tun_resume(struct tun *t);
 /** tun_write - one packet whose record passed sg_vpn_record_check. 0 or a negative errno: the kernel dropped it. */
 int tun_write(struct tun *t, const struct sg_vpn_record *r, struct sg_view packet);
-/** tun_scratch - SG_VPN_PACKET_MAX bytes for whoever cuts packets on this loop. */
+/** tun_scratch - twice SG_VPN_PACKET_MAX bytes for whoever cuts packets on this loop. */
 uint8_t *tun_scratch(struct tun *t);
 /** tun_odd - packets of the kernel that no record describes; they were dropped. */
 uint64_t tun_odd(const struct tun *t);

@@ -3,6 +3,7 @@
 #define VPN_VPN_H
 
 #include "base/err.h"
+#include "fairq.h"
 #include "wire/uci.h"
 #include "wire/vpn.h"
 #include <jansson.h>
@@ -24,9 +25,21 @@
 	X(drop_source, "vpn.drop.source", "packets dropped: the inner source is not the leased address")               \
 	X(drop_dest, "vpn.drop.dest", "packets dropped: the inner destination is not allowed")                         \
 	X(drop_no_client, "vpn.drop.no_client", "packets dropped: no client has that address")                         \
-	X(drop_queue, "vpn.drop.queue", "packets dropped: the client's queue is full")                                 \
+	X(drop_out, "vpn.drop.out", "records dropped: too long for the stream, or too many probes wait")               \
 	X(drop_unproven, "vpn.drop.unproven", "packets dropped: the path is not proven")                               \
 	X(drop_kernel, "vpn.drop.kernel", "packets dropped: the kernel refused them")
+
+/* Of struct fairq_count. */
+#define VPN_QUEUE_COUNTERS(X)                                                                                          \
+	X(full, "vpn.drop.queue", "packets dropped: the queue is full; those of its longest flow")                     \
+	X(late, "vpn.drop.late", "packets dropped: their flow waits too long, its sender should slow down")            \
+	X(stale, "vpn.drop.stale", "packets dropped: they waited for seconds")                                         \
+	X(marked, "vpn.marked", "packets that told their receiver so without a loss (ECN)")                            \
+	X(wait[0], "vpn.wait.1ms", "packets that waited for less than 1 ms for their stream")                          \
+	X(wait[1], "vpn.wait.5ms", "less than 5 ms")                                                                   \
+	X(wait[2], "vpn.wait.20ms", "less than 20 ms")                                                                 \
+	X(wait[3], "vpn.wait.100ms", "less than 100 ms")                                                               \
+	X(wait[4], "vpn.wait.more", "100 ms or longer")
 
 struct vpn_counters {
 #define VPN_COUNTER_MEMBER(member, name, help) uint64_t member;
@@ -40,11 +53,14 @@ struct vpn {
 	struct sg_inst *inst;
 	struct sg_loop *loop;
 	struct vpn_counters count; /* offsets of the descriptor's counters count from the front of struct vpn */
-	struct client *client;     /* NULL: no section vpn_client */
-	struct server *server;     /* NULL: no section vpn_server */
+	struct fairq_count queue_count;
+	struct client *client; /* NULL: no section vpn_client */
+	struct server *server; /* NULL: no section vpn_server */
 	bool stopping;
 };
 
+/** vpn_queue - a fair queue of the configured size. Returns new; NULL when memory is out. */
+struct fairq *vpn_queue(struct vpn *v);
 /** vpn_idle - a half has nothing in flight any more; ends stop() when that holds for both. */
 void vpn_idle(struct vpn *v);
 

@@ -31,7 +31,7 @@ static void work(struct seen *s, const struct sg_vpn_record *r, struct sg_view b
 
 	memcpy(packet, body.p, body.len);
 	if (r->gso)
-		must(gso_cut(r, (struct sg_view){packet, body.len}, scratch, on_segment, s) == 0);
+		must(gso_cut(r, (struct sg_view){packet, body.len}, 0, scratch, on_segment, s) == 0);
 	else if (r->flags)
 		gso_csum(r, packet, body.len);
 }

@@ -216,12 +216,12 @@ static void a_record_goes_whole_or_not_at_all(void **state)
 	struct fake_world *w = *state;
 	struct end *a = end_new(), *b = end_new();
 	uint8_t *big = calloc(1, 256 * 1024);
-	struct iovec many[17] = {{NULL, 0}};
+	struct iovec many[SG_STREAM_IOV + 1] = {{NULL, 0}};
 
 	link_up(w);
 	open_stream(w, 0, a, b);
 	assert_int_equal(a->st->ops->send(a->st, &(struct iovec){big, 128 * 1024 + 1}, 1), SG_ELONG);
-	assert_int_equal(a->st->ops->send(a->st, many, 17), SG_ELONG);
+	assert_int_equal(a->st->ops->send(a->st, many, SG_STREAM_IOV + 1), SG_ELONG);
 	assert_int_equal(a->st->ops->send(a->st, &(struct iovec){big, 65535 + 16}, 1), 0); /* a record of the VPN */
 	assert_int_equal(a->st->ops->send(a->st, &(struct iovec){big, 128 * 1024}, 1), 0);
 	/* 262,144 are allowed in all, two of them went for the port. */

@@ -615,8 +615,8 @@ static void nothing_passes_before_the_proof(void **state)
 	fake_stream_free(s);
 }
 
-/* While the stream is full the TUN is not read; nothing is lost on our side of it. */
-static void a_full_stream_stops_the_tun(void **state)
+/* While the stream is full packets wait; nothing is lost on our side. */
+static void packets_wait_for_a_full_stream(void **state)
 {
 	enum { PACKETS = 60 };
 	struct fake_host *h = begin(PROBED);
@@ -866,7 +866,7 @@ int main(void)
 		cmocka_unit_test(without_a_client_it_cannot_be_started),
 		cmocka_unit_test(packets_pass_both_ways_and_only_ours),
 		cmocka_unit_test(nothing_passes_before_the_proof),
-		cmocka_unit_test(a_full_stream_stops_the_tun),
+		cmocka_unit_test(packets_wait_for_a_full_stream),
 		cmocka_unit_test(a_lease_inside_our_own_network_is_given_back),
 		cmocka_unit_test(the_exit_says_goodbye_or_just_ends),
 		cmocka_unit_test(netd_fails_in_every_way),

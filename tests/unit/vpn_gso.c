@@ -134,7 +134,7 @@ static void segments_are_what_the_kernel_would_have_sent(void **state)
 		struct sg_view v = {packet, r.len};
 
 		assert_int_equal(sg_vpn_record_check(&r, v), 0);
-		assert_int_equal(gso_cut(&r, v, scratch, check_segment, &c), 0);
+		assert_int_equal(gso_cut(&r, v, 0, scratch, check_segment, &c), 0);
 		assert_int_equal(c.n, rows[i].want);
 		assert_int_equal(c.data, rows[i].data);
 		c = (struct cut){.ip_hlen = rows[i].ip_hlen,
@@ -142,7 +142,7 @@ static void segments_are_what_the_kernel_would_have_sent(void **state)
 			.total = rows[i].data,
 			.mss = rows[i].mss,
 			.answer = -7};
-		assert_int_equal(gso_cut(&r, v, scratch, check_segment, &c), -7);
+		assert_int_equal(gso_cut(&r, v, 0, scratch, check_segment, &c), -7);
 		assert_int_equal(c.n, 1);
 	}
 }

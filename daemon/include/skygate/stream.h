@@ -10,6 +10,8 @@
 #include <skygate/types.h>
 #include <sys/uio.h>
 
+#define SG_STREAM_IOV 40 /* pieces of one send: a packet of 64 KiB in blocks of 2 KiB, and its head */
+
 struct sg_stream;
 
 struct sg_stream_info {
@@ -24,7 +26,7 @@ struct sg_stream_info {
 struct sg_stream_ops {
 	uint32_t size;
 	/*
-	 * Sends the bytes of @iov as one record where the network keeps records: all of them or none.
+	 * Sends the bytes of @iov, @n <= SG_STREAM_IOV, as one record where the network keeps records: all or none.
 	 * Borrows. Returns 0, -EAGAIN (wait for on_writable), SG_ELONG or SG_ECLOSED.
 	 */
 	int (*send)(struct sg_stream *, const struct iovec *iov, int n);
