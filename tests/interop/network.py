@@ -9,7 +9,9 @@
 Any number of visors, of either kind, may stand at each of the three places.
 """
 
+import json
 import os
+import subprocess
 import sys
 import threading
 import time
@@ -20,10 +22,13 @@ import reference
 import skygate
 from boxes import SCRATCH, Box, Failed, call, link, wait_for
 from reference import GoVisor, Services, box_on_bridge, bridge_up, new_keys, no_names
-from sglab import web
+from sglab import watch, web
+from sglab.lab import Failed as LabFailed
 
 INET = "198.51.100.10"
+STCP_PORT, STCPR_PORT = 7777, 7799
 SERVER_PORT, CLIENT_PORT = 44, 43
+PLUGINS = ["transport-dmsg", "app-vpn"]
 PACKAGES = {**reference.PACKAGES, "iptables": "iptables", "nft": "nftables"}
 T0 = time.monotonic()
 
@@ -62,11 +67,21 @@ class Network:
     def our_exit(self, name):
         v = OurExit(box_on_bridge(name, self.place(), default=False), name, 64100 + self.last)
         self.behind(v.box)
-        v.configure(skygate.SERVER_SECTION, ["app-vpn"])
+        v.configure(self.section() + skygate.SERVER_SECTION, PLUGINS)
         return v
 
     def our_client(self, name):
-        return OurClient(box_on_bridge(name, self.place()), name, 64100 + self.last)
+        v = OurClient(box_on_bridge(name, self.place()), name, 64100 + self.last)
+        v.settings = self.section()
+        v.configure(v.settings, PLUGINS)
+        return v
+
+    def section(self):
+        """The deployment as our configuration names it."""
+        return skygate.deployment_section(
+            dmsg_discovery=reference.DMSG_DISCOVERY, transport_discovery=reference.TRANSPORT_DISCOVERY,
+            address_resolver=reference.ADDRESS_RESOLVER, route_finder=reference.ROUTE_FINDER,
+            service_discovery=reference.SERVICE_DISCOVERY, setup_node=self.services.setup_nodes())
 
     def behind(self, box):
         """Puts the web server behind an exit: its own cable to inet, its default route there."""
@@ -110,6 +125,9 @@ class GoClient(GoExit):
     def leave(self, exit_, carrier):
         self.drop(self.transport(exit_.pk, carrier))
 
+    def carriers(self, exit_):
+        return {c for c in ("stcp", "stcpr", "dmsg") if self.transport(exit_.pk, c)}
+
     def tunnelled(self):
         """The half routes are there."""
         return " dev tun" in self.box.run("ip", "route", "get", INET, check=False)
@@ -144,24 +162,34 @@ class OurClient(skygate.Gateway):
         link(self.inside, "eth0", ["192.168.77.10/24"], box, "lan0", ["192.168.77.1/24"])
         self.inside.ip("route", "add", "default", "via", "192.168.77.1")
         box.sysctl(net__ipv4__ip_forward=1)
-        self.configure("", ["app-vpn"])
+        self.settings = ""
 
     def join(self, exit_, carrier):
-        self.configure(skygate.peer_section("exit", exit_.pk, f"{exit_.box.address}:7777")
-                       + skygate.client_section(["exit"], INET), ["app-vpn"])
+        """Names the exit, to be reached by that carrier; the VPN stays closed until connect()."""
+        address = f"stcp://{exit_.box.address}:{STCP_PORT}" if carrier == "stcp" else carrier
+        self.configure(self.settings + skygate.peer_section("exit", exit_.pk, address)
+                       + skygate.client_section(["exit"], INET), PLUGINS)
         self.ask("config.reload")
         self.disconnect()
 
     def leave(self, exit_, carrier):
-        self.configure("", ["app-vpn"])
+        self.configure(self.settings, PLUGINS)
         self.ask("config.reload")
+        wait_for(f"{self.name}: the transport gone", 10, lambda: not self.carriers(exit_))
+
+    def carriers(self, exit_):
+        """By which carriers it has a transport with that visor now."""
+        return {t["carrier"] for t in self.ask("transport.list")["transports"] if t["pk"] == exit_.pk}
+
+    def connected(self):
+        return self.vpn()["state"] == "connected"
 
     def connect(self, seconds=40):
         """From start to the first answer through the tunnel; the seconds it took."""
         t0 = time.monotonic()
         self.ask("vpn.start")
         try:
-            wait_for(f"{self.name}: VPN", seconds, lambda: self.vpn()["state"] == "connected" and page(self.inside))
+            wait_for(f"{self.name}: VPN", seconds, lambda: self.connected() and page(self.inside))
         except Failed as e:
             raise Failed(f"{e}; it says {self.vpn()}\n{self.program.tail(20)}") from None
         return time.monotonic() - t0
@@ -214,3 +242,47 @@ def throughput(name, box, total, ends):
         used = ", ".join(f"{n} {(b.cpu() - before[n]) / (total / 1e9):.1f}" for n, b in ends.items())
         say(f"{name}: {total >> 20} MiB {word} at {rates[word]:.0f} Mbit/s; CPU seconds per GB: {used}")
     return rates
+
+
+class Line:
+    """What a router of ours lets out toward the bridge while every kind of probe arrives from its LAN.
+
+    Allowed are the transports to these exits, and the directory's services.
+    """
+
+    def __init__(self, client, exits=()):
+        self.client, self.lan, self.router = client, _Space(client.inside), _Space(client.box)
+        ports = [reference.SERVICES + f":{port}" for port in (8081, 9090, 9091, 9092, 9093)] + ["10.99.0.1:9098"]
+        ports += [f"{e.box.address}:{port}" for e in exits for port in (STCP_PORT, STCPR_PORT)]
+        last = client.box.address.rpartition(".")[2]
+        self.judge = watch.Judge(_Space(None), "p" + last, (client.box.address, "10.99.0." + last), ports)
+        self.prober = None
+
+    def begin(self, rate=1000):
+        self.judge.reset()
+        self.prober = watch.Prober(self, rate)
+
+    def end(self, what):
+        """How many probes came; fails when one got out."""
+        sent = sum(self.prober.stop().values())
+        try:
+            watch.no_leak(self.judge.report(), what)
+        except LabFailed as e:
+            raise Failed(str(e)) from None
+        return sent
+
+    def close(self):
+        self.judge.close()
+
+
+class _Space:
+    """A box as the tools of netns/ ask for one; None: the script's own namespace."""
+
+    def __init__(self, box):
+        self.box, self.full = box, box.name if box else "the bridge"
+
+    def spawn(self, argv, **more):
+        return subprocess.Popen(self.box.inside(*argv) if self.box else argv, **more)
+
+    def mac(self, interface):
+        return json.loads(self.box.ip("-j", "link", "show", "dev", interface))[0]["address"]

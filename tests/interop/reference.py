@@ -182,10 +182,12 @@ class GoVisor:
     table: public key -> host:port that it may dial by stcp. apps: (name, port, starts by itself, arguments).
     """
 
+    carrier = "stcp"  # of the transports that it makes unless told otherwise
+
     def __init__(self, binary, name, last, keys, table=None, setup=(), apps=(), default=True):
         self.binary, self.name, (self.pk, self.sk) = binary, name, keys
         self.box = box_on_bridge(name, last, default)
-        self.table, self.setup, self.apps, self.min_hops = table or {}, list(setup), list(apps), 1
+        self.table, self.setup, self.apps, self.min_hops, self.stcpr_port = table or {}, list(setup), list(apps), 1, 0
         self.dir = f"{SCRATCH}/{name}.d"
         self.log = f"{SCRATCH}/{name}.log"
         os.mkdir(self.dir)
@@ -201,7 +203,7 @@ class GoVisor:
             "skywire-tcp": {"pk_table": self.table, "listening_address": ":7777"},
             "transport": {"discovery": TRANSPORT_DISCOVERY, "address_resolver": ADDRESS_RESOLVER, "public_autoconnect": False,
                           "transport_setup": [], "log_store": {"type": "memory", "location": d + "/tp", "rotation_interval": "168h"},
-                          "stcpr_port": 0, "sudph_port": 0},
+                          "stcpr_port": self.stcpr_port, "sudph_port": 0},
             "routing": {"route_setup_nodes": self.setup, "route_finder": ROUTE_FINDER, "route_finder_timeout": "10s",
                         "min_hops": self.min_hops},
             "uptime_tracker": {"addr": UPTIME_TRACKER},
@@ -239,16 +241,16 @@ class GoVisor:
     def stop(self):
         self.program.stop(signal.SIGINT, 20)
 
-    def dial(self, pk, kind="stcp"):
+    def dial(self, pk, carrier=None):
         """tp add; returns an empty text when the transport is up, the command's words otherwise."""
-        out = self.cli("tp", "add", "-f", "-t", kind, pk, check=False, timeout=40)
-        return "" if self.transport(pk, kind) else out.strip() or "no word"
+        out = self.cli("tp", "add", "-f", "-t", carrier or self.carrier, pk, check=False, timeout=40)
+        return "" if self.transport(pk, carrier) else out.strip() or "no word"
 
-    def transport(self, pk, kind="stcp"):
+    def transport(self, pk, carrier=None):
         """The id of its transport of that type with a key, or None."""
         for line in self.cli("tp", check=False).splitlines():
             words = line.split()
-            if pk in words and kind in words:
+            if pk in words and (carrier or self.carrier) in words:
                 return next((w for w in words if re.fullmatch(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", w)), None)
         return None
 

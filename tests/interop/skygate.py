@@ -12,7 +12,8 @@ UID = 64001
 
 
 def peer_section(name, pk, address=None):
-    where = f"\tlist address 'stcp://{address}'\n" if address else ""
+    """address: stcp://HOST:PORT, or the name of a carrier that finds the peer by its key."""
+    where = f"\tlist address '{address}'\n" if address else ""
     return f"config peer '{name}'\n\toption pk '{pk}'\n{where}\n"
 
 
@@ -111,6 +112,13 @@ def client_section(exits, probe, **options):
     return ("config interface 'home'\n\toption role 'lan'\n\tlist device 'lan0'\n\n"
             "config vpn_client 'vpn'\n\toption mode 'vpn'\n\toption kill_switch '1'\n"
             + "".join(f"\tlist exit '{e}'\n" for e in exits) + f"\tlist probe '{probe}'\n{more}\n")
+
+
+def deployment_section(**options):
+    """Options of a network's services; a list becomes a line for each of its elements."""
+    lines = "".join(f"\tlist {k} '{one}'\n" for k, v in options.items() if isinstance(v, list) for one in v)
+    return ("config deployment 'net'\n" + "".join(f"\toption {k} '{v}'\n" for k, v in options.items() if isinstance(v, str))
+            + lines + "\n")
 
 
 SERVER_SECTION = "config vpn_server 'exit'\n\toption uplink 'inet0'\n\toption pool '172.16.0.0/12'\n\toption max_clients '100'\n\n"

@@ -25,7 +25,9 @@ def course(client, exit_, carrier, total):
     name = f"{client.kind} client, {exit_.kind} exit, {carrier}"
     client.join(exit_, carrier)
     took = client.connect()
-    seen = page(client.inside)
+    seen, by = page(client.inside), client.carriers(exit_)
+    if by != {carrier}:
+        raise Failed(f"{name}: the transports that are up: {by}")
     if seen != exit_.box.outside:
         raise Failed(f"{name}: the web server sees {seen}; the exit is {exit_.box.outside}")
     say(f"{name}: up after {took:.1f} s, the web server sees the exit")

@@ -36,7 +36,7 @@ class Judge:
     def __init__(self, space, interface, routers=(home.ROUTER4,), exits=(home.EXIT4,), marker=None):
         argv = [tool("sg-judge")]
         for one in exits:
-            argv += ["--carrier", f"{one}:{home.CARRIER_PORT}"]
+            argv += ["--carrier", one if ":" in one else f"{one}:{home.CARRIER_PORT}"]
         for one in routers:
             argv += ["--router", one]
         if marker:

@@ -24,7 +24,7 @@ enum verdict {
 extern const char *const verdict_names[V_COUNT];
 
 #define CLASSIFY_ROUTERS  8
-#define CLASSIFY_CARRIERS 4
+#define CLASSIFY_CARRIERS 16
 #define CLASSIFY_SEEN     4096
 
 struct classify {

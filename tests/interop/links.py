@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""A Go visor and ours over stcp: held in both dial directions at once, killed and back again, handshakes by the hundred.
+"""A Go visor and ours over stcp, or another carrier: held in both dial directions at once, killed and back again, handshakes by the hundred.
 
     callee  <── dials ──  centre  <── dials ──  caller        centre is a Go visor, callee and caller are ours
 
@@ -7,12 +7,14 @@ The same drawing with Go visors in all three places goes through the same, for c
 beside us must be of a class that Go visors cause among themselves. A fourth pair, Go and ours, both told to dial the other,
 must end with one transport each time.
 
-    stcp.py [--hold SECONDS] [--kills N] [--handshakes N]      or INTEROP_HOLD, INTEROP_KILLS, INTEROP_HANDSHAKES
+    links.py [--carrier stcp|stcpr|dmsg] [--hold SECONDS] [--kills N] [--handshakes N]
+                                       or INTEROP_HOLD, INTEROP_KILLS, INTEROP_HANDSHAKES
 
 Needs root, redis-server, postgresql, and the binary of the existing implementation in SKYWIRE_REFERENCE (see README.md).
 """
 
 import argparse
+import json
 import os
 import shutil
 import sys
@@ -25,7 +27,7 @@ import boxes
 import reference
 import skygate
 from boxes import SCRATCH, Failed, need_programs, need_root, wait_for
-from reference import GoVisor, Services, box_on_bridge, bridge_up, new_keys, warnings_in
+from reference import GoVisor, Services, box_on_bridge, bridge_up, get, new_keys, warnings_in
 
 T0 = time.monotonic()
 REJOIN = 30  # seconds within which a transport must be back; ours backs off to 5 s at most
@@ -33,6 +35,33 @@ REJOIN = 30  # seconds within which a transport must be back; ours backs off to 
 
 def say(*words):
     print(f"{time.monotonic() - T0:7.1f} s ", *words, flush=True)
+
+
+class Ours(skygate.Visor):
+    carrier = "stcp"
+
+    def address_of(self, other):
+        return f"stcp://{other.box.address}:7777" if self.carrier == "stcp" else self.carrier
+
+    def join(self, name="", other=None, dials=True):
+        """The network, and the other end if there is one; dials: and how to reach it."""
+        found = "" if self.carrier == "stcp" else skygate.deployment_section(
+            dmsg_discovery=reference.DMSG_DISCOVERY, address_resolver=reference.ADDRESS_RESOLVER)
+        peer = skygate.peer_section(name, other.pk, self.address_of(other) if dials else None) if other else ""
+        self.configure(found + peer, ["transport-dmsg"] if found else [])
+
+    def ready(self):
+        super().ready()
+        if self.carrier == "dmsg":
+            wait_for(f"{self.name}: a session, in its entry too", 30, self.delegated, every=0.1)
+        if self.carrier == "stcpr":
+            wait_for(f"{self.name}: bound", 30, lambda: self.pk in (get(reference.ADDRESS_RESOLVER + "/transports") or ""),
+                     every=0.1)
+
+    def delegated(self):
+        up = [s["server"] for s in self.ask("dmsg.status")["sessions"] if s["state"] == "up"]
+        entry = get(f"{reference.DMSG_DISCOVERY}/dmsg-discovery/entry/{self.pk}") or "{}"
+        return up and json.loads(entry).get("client", {}).get("delegated_servers") == up
 
 
 class Trio:
@@ -130,8 +159,9 @@ def handshakes_of_go(trio, count):
 
 
 def handshakes_of_ours(trio, count):
-    pk, address = trio.centre.pk, f"stcp://{trio.centre.box.address}:7777"
-    trio.caller.configure()  # what the configuration names cannot be removed
+    pk = trio.centre.pk
+    address = trio.caller.address_of(trio.centre)
+    trio.caller.join()  # what the configuration names cannot be removed
     trio.caller.ask("config.reload")
     wait_for("the end of the configured transport", 10, lambda: not trio.caller.transport(pk))
     before = counter(trio.caller, "link.dial_failed")
@@ -158,7 +188,7 @@ class Mutual(GoVisor):
 
     def config(self):
         c = super().config()
-        c["persistent_transports"] = [{"pk": pk, "type": "stcp"} for pk in self.table]
+        c["persistent_transports"] = [{"pk": pk, "type": self.carrier} for pk in self.table]
         return c
 
 
@@ -226,10 +256,10 @@ def go_trio(binary):
 
 
 def our_trio(binary):
-    callee, caller = skygate.Visor(box_on_bridge("callee", 12), "callee"), skygate.Visor(box_on_bridge("caller", 13), "caller")
+    callee, caller = Ours(box_on_bridge("callee", 12), "callee"), Ours(box_on_bridge("caller", 13), "caller")
     centre = GoVisor(binary, "centre", 11, new_keys(binary), {callee.pk: f"{callee.box.address}:7777"})
-    callee.configure(skygate.peer_section("centre", centre.pk))
-    caller.configure(skygate.peer_section("centre", centre.pk, f"{centre.box.address}:7777"))
+    callee.join("centre", centre, dials=False)
+    caller.join("centre", centre)
     return Trio("Go beside ours", centre, callee, caller)
 
 
@@ -240,9 +270,9 @@ def go_pair(binary):
 
 
 def mutual_pair(binary):
-    ours = skygate.Visor(box_on_bridge("both-ours", 31), "both-ours")
+    ours = Ours(box_on_bridge("both-ours", 31), "both-ours")
     go = Mutual(binary, "both-go", 32, new_keys(binary), {ours.pk: f"{ours.box.address}:7777"})
-    ours.configure(skygate.peer_section("go", go.pk, f"{go.box.address}:7777"))
+    ours.join("go", go)
     return go, ours
 
 
@@ -304,7 +334,9 @@ def main():
     p.add_argument("--kills", type=int, default=int(env("INTEROP_KILLS", 4)))
     p.add_argument("--handshakes", type=int, default=int(env("INTEROP_HANDSHAKES", 20)))
     p.add_argument("--both", type=int, default=int(env("INTEROP_BOTH", 1)), help="rounds in which both ends dial")
+    p.add_argument("--carrier", default="stcp")
     args = p.parse_args()
+    GoVisor.carrier = Ours.carrier = args.carrier
     need_root()
     binary, postgres = reference.find()
     need_programs(reference.PACKAGES)
