@@ -28,9 +28,13 @@
 /* Virtual streams: id u64 | key 33 | flags u8 | data. (spec) */
 #define SG_VSTREAM_HEAD           42
 #define SG_VSTREAM_DATA_MAX       (SG_PACKET_PAYLOAD_MAX - SG_VSTREAM_HEAD)
-#define SG_VSTREAM_OPEN_MS        5000  /* SYN to answer (spec) */
-#define SG_ROUTE_DIAL_MS          5000  /* waiting for a link to dial through (own) */
-#define SG_VSTREAM_STALL_MS       30000 /* a reader that holds up a whole link for so long loses its stream (spec) */
+#define SG_VSTREAM_OPEN_MS        5000    /* SYN to answer (spec) */
+#define SG_DIRECT_HEAD_MS         250     /* before a group sets out beside a direct dial (contracts) */
+#define SG_LINK_HEAD_MS           1000    /* before one does without a link (own) */
+#define SG_DIRECT_SILENT_MS       1800000 /* a visor that did not answer a direct dial has no head start (contracts) */
+#define SG_DIRECT_SILENT_MAX      64      /* such visors remembered (own) */
+#define SG_ROUTE_DIAL_MS          5000    /* waiting for a link to dial through (own) */
+#define SG_VSTREAM_STALL_MS       30000   /* a reader that holds up a whole link for so long loses its stream (spec) */
 #define SG_VSTREAM_CREDIT_MAX     (4 * 1024 * 1024)  /* bytes, what a stream's window may grow to (own) */
 #define SG_ROUTE_RX_BYTES         (16 * 1024 * 1024) /* bytes queued for slow readers, all streams (own) */
 #define SG_VSTREAMS_PER_LINK      256                /* (own) */
@@ -55,6 +59,8 @@
 #define SG_RULE_LIFE_OWN_MS   600000        /* asked for in routes of ours (spec, 2026) */
 #define SG_GROUP_RECORD_MAX   4037          /* plaintext bytes of one record: fills a link frame (contracts) */
 #define SG_GROUP_RX_BYTES     (1024 * 1024) /* held for a slow reader of one group (own) */
+#define SG_SETUP_NODES_MAX    16            /* (own) */
+#define SG_SETUP_NODE_MS      5000          /* for one of them, or a neighbour, to set up a route (own) */
 #define SG_GROUP_PORT_FIRST   49152         /* of those that a dialler takes, to 65535 (spec) */
 
 /* Links. */

@@ -200,7 +200,8 @@ static int make_loop(struct core *core)
 	sg_wipe(&links.sk, sizeof(links.sk));
 	core->route = core->links ? route_new(core->links) : NULL;
 	core->net = core->route ? make_net(core) : NULL;
-	return core->net ? 0 : say("memory is out");
+	core->routing = core->net ? routing_new(core->net, core->links, core->route) : NULL;
+	return core->routing ? 0 : say("memory is out");
 }
 
 static int start_services(struct core *core)
@@ -327,6 +328,7 @@ void core_fini(struct core *core)
 	core->netd = NULL;
 	control_free(core->control);
 	core->control = NULL;
+	routing_free(core->routing);
 	net_free(core->net);
 	core->net = NULL; /* links still end */
 	route_free(core->route);

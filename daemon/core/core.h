@@ -21,6 +21,7 @@
 #include "crypto/keys.h"
 #include "link/link.h"
 #include "net/net.h"
+#include "net/routing.h"
 #include "loop/loop.h"
 #include "route/route.h"
 #include "store/store.h"
@@ -270,6 +271,7 @@ struct core {
 	struct sg_links *links;
 	struct sg_route *route;
 	struct sg_net *net;
+	struct routing *routing;
 	struct sg_identity identity;
 	struct netd *netd; /* NULL: none */
 	struct control *control;

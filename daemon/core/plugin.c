@@ -287,8 +287,10 @@ const struct sg_store_ops *plugin_store_ops(const struct plugin *p)
 void plugin_networks(struct plugin *p, bool there)
 {
 	for (const struct sg_provide *v = p->desc->provides; v->kind != SG_PROVIDE_END; v++) {
-		if (v->kind == SG_NETWORK)
-			net_network_set(p->inst.core->net, v->name, there ? v->ops : NULL, p->inst.ctx);
+		if (v->kind != SG_NETWORK)
+			continue;
+		net_network_set(p->inst.core->net, v->name, there ? v->ops : NULL, p->inst.ctx);
+		routing_network(p->inst.core->routing, v->name, there ? v->ops : NULL, p->inst.ctx);
 	}
 }
 

@@ -94,17 +94,35 @@ struct listener {
 	void *arg;
 };
 
-/* A dial: waits for the link, then for the answer to its stream. */
+enum dial_way { WAY_DIRECT, WAY_GROUP };
+
+/* A dial: both ways, one of them at least under way. */
 struct dial {
 	struct sg_list node;
 	struct sg_route *r;
 	struct sg_pk pk;
 	uint16_t port;
+	unsigned min_hops;
 	sg_dialed_fn *done;
 	void *arg;
-	struct sg_timer timer;
+	bool waiting;           /* for a link */
+	bool wanting;           /* a link was asked for */
+	bool kept;              /* others keep it connected: one will come if it can */
+	bool grouping, grouped; /* a group dial is under way; was begun */
+	struct sg_timer timer;  /* while waiting: until it gives up */
+	struct sg_timer head;   /* until a group sets out, too */
 	struct sg_defer begin;
-	struct vstream *stream;
+	struct vstream *stream; /* asked for */
+	struct {
+		int err;
+		char why[200];
+	} failed[2]; /* by enum dial_way */
+};
+
+/* A visor that did not answer a direct dial. */
+struct silent {
+	struct sg_pk pk;
+	int64_t until_ns;
 };
 
 struct sg_route {
@@ -113,6 +131,9 @@ struct sg_route {
 	struct sg_pk own;
 	struct sg_list lines, listeners, dials, groups, group_dials;
 	bool stopping;
+	unsigned min_hops; /* of dials that do not ask for more */
+	struct silent silent[SG_DIRECT_SILENT_MAX];
+	size_t silent_at;
 	struct rules rules;
 	struct sg_timer sweep; /* runs while there are rules */
 	const struct sg_route_setup *setup;
@@ -195,6 +216,8 @@ void send_resume(struct vstream *s);
 void dial_line_ready(struct sg_route *r, struct sg_link *l);
 void dial_answered(struct dial *d, int err, const char *why);
 void dial_free(struct dial *d);
+/** dial_end - gives up all its ways and says so. */
+void dial_end(struct dial *d, int err, const char *why);
 
 static inline struct vstream *vstream_of(struct sg_stream *st)
 {

@@ -149,7 +149,7 @@ void route_free(struct sg_route *r)
 	while (!sg_list_empty(&r->lines))
 		line_free(sg_container_of(r->lines.next, struct line, node), "we are stopping");
 	while (!sg_list_empty(&r->dials))
-		dial_answered(sg_container_of(r->dials.next, struct dial, node), -ECANCELED, "we are stopping");
+		dial_end(sg_container_of(r->dials.next, struct dial, node), -ECANCELED, "we are stopping");
 	groups_stop(r);
 	rules_stop(r);
 	sg_list_for_safe (it, &r->listeners)

@@ -35,11 +35,15 @@ int route_listen(struct sg_route *r, uint16_t port, const struct sg_listener_ops
 void route_unlisten(struct sg_route *r, uint16_t port);
 
 /**
- * route_dial - a stream to a port of a key: waits for the link if there is none yet, then for the
- * answer, together at most SG_ROUTE_DIAL_MS. Ends in @done once, never inside this call. 0 or
- * -ENOMEM.
+ * route_dial - a stream to a port of a key, direct or over a route group, whichever is there first (route/dial.c). Waits
+ * at most SG_ROUTE_DIAL_MS for a link. Ends in @done once, never inside this call. 0 or -ENOMEM.
  */
 int route_dial(struct sg_route *r, const struct sg_pk *pk, uint16_t port, sg_dialed_fn *done, void *arg);
+/** route_dial_hops - the same over at least @min_hops; above 1 never direct. */
+int route_dial_hops(
+	struct sg_route *r, const struct sg_pk *pk, uint16_t port, unsigned min_hops, sg_dialed_fn *done, void *arg);
+/** route_set_min_hops - what every dial asks for at least. */
+void route_set_min_hops(struct sg_route *r, unsigned n);
 /** route_dial_cancel - all dials with this @arg; their call-backs do not follow. */
 void route_dial_cancel(struct sg_route *r, const void *arg);
 

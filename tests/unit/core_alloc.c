@@ -217,7 +217,8 @@ static bool make_links(struct core *core)
 	core->sk = conf.sk;
 	if (core->net)
 		net_configure(core->net, core->conf->doc);
-	return core->net != NULL;
+	core->routing = core->net ? routing_new(core->net, core->links, core->route) : NULL;
+	return core->routing != NULL;
 }
 
 static void on_stopped(void *arg, struct sg_inst *inst)
