@@ -87,6 +87,61 @@ static int show_streams(const json_t *result)
 	return EXIT_DONE;
 }
 
+static void cell_tpid(struct term_table *t, const char *text)
+{
+	char buf[TERM_TEXT];
+
+	snprintf(buf, sizeof(buf), "%.8s", *text ? text : "-");
+	term_cell(t, buf);
+}
+
+static void cell_number(struct term_table *t, const json_t *object, const char *name)
+{
+	char buf[TERM_TEXT];
+
+	snprintf(buf, sizeof(buf), "%lld", (long long)get_int(object, name));
+	term_cell(t, get_int(object, name) ? buf : "-");
+}
+
+static int show_routes(const json_t *result)
+{
+	static const char *const heads[] = {
+		"ID", "TYPE", "KEY", "", "PORT", "STATE", "FROM", "TO", "ID THERE", "RTT", "AGE", "LEFT", "BYTES"};
+	const json_t *list = json_object_get(result, "rules"), *i;
+	struct term_table *t;
+	size_t n;
+
+	if (!json_array_size(list)) {
+		puts("no routes end here or pass through");
+		return EXIT_DONE;
+	}
+	t = term_table_new(SG_ARRAY_LEN(heads), heads);
+	json_array_foreach(list, n, i)
+	{
+		int64_t rtt_us = get_int(i, "rtt_us");
+		bool ends = *get_str(i, "state");
+
+		cell_number(t, i, "id");
+		term_cell(t, get_str(i, "type"));
+		if (ends)
+			cell_key(t, get_str(i, "pk"));
+		else
+			term_cell(t, "-");
+		term_cell(t, !ends ? "" : get_bool(i, "dialled") ? "to" : "from");
+		cell_number(t, i, "port");
+		term_cell(t, ends ? get_str(i, "state") : "-");
+		cell_tpid(t, get_str(i, "from"));
+		cell_tpid(t, get_str(i, "next"));
+		cell_number(t, i, "next_id");
+		cell_ms(t, rtt_us < 0 ? -1 : (rtt_us + 500) / 1000);
+		cell_ms(t, get_int(i, "age_ms"));
+		cell_ms(t, get_int(i, "left_ms"));
+		cell_int(t, get_int(i, "bytes"), term_bytes);
+	}
+	term_table_print(t);
+	return EXIT_DONE;
+}
+
 static int show_counters(const json_t *result)
 {
 	static const char *const heads[] = {"COUNTER", "VALUE", "MEANING"};
@@ -252,6 +307,7 @@ static const struct {
 	{"transport.rm", show_removed},
 	{"store.status", show_store},
 	{"stream.list", show_streams},
+	{"route.list", show_routes},
 	{"counter.list", show_counters},
 	{"plugin.list", show_plugins},
 	{"log.follow", show_log},

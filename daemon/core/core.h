@@ -232,8 +232,8 @@ const char *call_method(const struct call *call);
 void call_follow_logs(struct call *call, uint64_t seq);
 
 method_fn method_visor_status, method_config_check, method_config_reload, method_transport_list, method_transport_add,
-	method_transport_rm, method_stream_list, method_counter_list, method_plugin_list, method_log_follow,
-	method_log_level, method_plugin_call;
+	method_transport_rm, method_stream_list, method_route_list, method_counter_list, method_plugin_list,
+	method_log_follow, method_log_level, method_plugin_call;
 
 /** core_text - a JSON string of what may hold strangers' bytes: those that are no UTF-8 become '?'. Returns new. */
 json_t *core_text(const char *s);

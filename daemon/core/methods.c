@@ -14,6 +14,7 @@ const struct method core_methods[] = {
 	{"transport.add", method_transport_add},
 	{"transport.rm", method_transport_rm},
 	{"stream.list", method_stream_list},
+	{"route.list", method_route_list},
 	{"counter.list", method_counter_list},
 	{"plugin.list", method_plugin_list},
 	{"log.follow", method_log_follow},

@@ -54,6 +54,7 @@ static const struct sg_method_row table[] = {
 	{"store.status", SG_ROLE_VIEWER, "store", "status", "storage-sqlite", NULL,
 		"what is kept over a restart, and what it costs the disk"},
 	{"stream.list", SG_ROLE_VIEWER, "stream", "ls", NULL, page, "open streams"},
+	{"route.list", SG_ROLE_VIEWER, "route", "ls", NULL, page, "routes that end here or pass through"},
 	{"counter.list", SG_ROLE_VIEWER, "counter", "ls", NULL, NULL,
 		"what was counted since the start, drops by reason"},
 	{"plugin.list", SG_ROLE_VIEWER, "plugin", "ls", NULL, NULL, "plugins and what they provide"},
