@@ -1,4 +1,4 @@
-/* routing.json: keys, transport ids and packets; rules are in routing_rules.c. Route setup and groups wait for their code. */
+/* routing.json: keys, transport ids and packets; rules and groups are in routing_rules.c. */
 #include "base/common.h"
 #include "base/err.h"
 #include "base/hex.h"
@@ -295,12 +295,12 @@ const struct section routing_sections[] = {
 	{"packets", NULL, packets, NULL},
 	{"packet_negative", NULL, packet_negative, NULL},
 	{"rules", NULL, routing_rules, NULL},
-	{"forwarding", NULL, NULL, NO_CODE},
+	{"forwarding", NULL, routing_forwarding, NULL},
 	{"gob_primitives", is_list, routing_gob_primitives, NULL},
 	{"rpc", NULL, routing_rpc, NULL},
 	{"gob_acceptance", NULL, routing_gob_acceptance, NULL},
 	{"route_finder", NULL, NULL, NO_CODE},
-	{"route_group_noise", NULL, NULL, NO_CODE},
+	{"route_group_noise", NULL, routing_group_noise, NULL},
 	{"traces", NULL, NULL, RECORDING},
 	{0},
 };

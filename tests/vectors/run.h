@@ -87,6 +87,8 @@ void dmsg_entries(struct run *r, const struct value *v);
 /* routing_rules.c */
 void routing_descriptor(struct run *r, const struct value *v);
 void routing_rules(struct run *r, const struct value *v);
+void routing_forwarding(struct run *r, const struct value *v);
+void routing_group_noise(struct run *r, const struct value *v);
 bool is_transport_noise(const struct value *v);
 void transport_noise_kk(struct run *r, const struct value *v);
 void transport_session(struct run *r, const struct value *v);
