@@ -33,6 +33,8 @@ struct db {
 /* From the version of its index to the next. A file of an older version is copied first, then takes all steps at once. */
 static const char *const steps[] = {
 	"CREATE TABLE kv (key BLOB PRIMARY KEY NOT NULL, value BLOB NOT NULL, expires INTEGER NOT NULL) WITHOUT ROWID",
+	/* The sweep looks at what is over only. */
+	"CREATE INDEX kv_expires ON kv (expires) WHERE expires > 0",
 };
 #define VERSION ((int)SG_ARRAY_LEN(steps))
 
@@ -171,22 +173,28 @@ static int make_private(const char *path)
 	return err;
 }
 
+static int sync_path(const char *path, int flags)
+{
+	int fd = open(path, flags | O_RDONLY | O_CLOEXEC), err = fd < 0 || fsync(fd) < 0 ? -errno : 0;
+
+	if (fd >= 0)
+		close(fd);
+	return err;
+}
+
 /* The copy is as safe on the disk as the file was, before the file is touched. */
 static int copy_before(struct db *db, int64_t version, char *why)
 {
 	char copy[PATH_LEN_MAX + 16];
-	int err, fd;
+	int err;
 
 	snprintf(copy, sizeof(copy), "%s.v%d", db->path, (int)version);
 	unlink(copy);
 	err = make_private(copy);
 	if (err == 0)
 		err = runf(db, "VACUUM INTO %Q", copy);
-	fd = err == 0 ? open(copy, O_RDONLY | O_CLOEXEC) : -1;
-	if (err == 0 && (fd < 0 || fsync(fd) < 0))
-		err = -errno;
-	if (fd >= 0)
-		close(fd);
+	if (err == 0)
+		err = sync_path(copy, 0);
 	if (err < 0) {
 		unlink(copy);
 		say(why, "%s cannot be copied before its contents change: %s\n  make room beside it", db->path,
@@ -238,17 +246,22 @@ static int check_version(struct db *db, char *why)
 	return version < VERSION ? migrate(db, version, why) : 0;
 }
 
-/* A page that makes no sense is found now, not in the middle of the night. What is kept here is small. */
+/*
+ * A page that makes no sense is found now, not in the middle of the night. What is kept here is small. Asked twice: that a
+ * read failed for once looks the same.
+ */
 static int check_pages(struct db *db)
 {
 	char verdict[64] = "";
-	int err = ask(db, "PRAGMA quick_check(1)", NULL, verdict, sizeof(verdict));
+	int err = 0;
 
-	if (err == 0 && strcmp(verdict, "ok") != 0) {
-		db->damaged = true;
-		err = SG_EMALF;
+	for (int i = 0; i < 2; i++) {
+		err = ask(db, "PRAGMA quick_check(1)", NULL, verdict, sizeof(verdict));
+		if (err < 0 || strcmp(verdict, "ok") == 0)
+			return err;
 	}
-	return err;
+	db->damaged = true;
+	return SG_EMALF;
 }
 
 static int on_log(void *arg, sqlite3 *sq, const char *name, int pages)
@@ -287,14 +300,11 @@ static void close_all(struct db *db)
 	db->sq = NULL;
 }
 
-static int try_open(struct db *db, uint64_t max_bytes, char *why)
+static int open_file(struct db *db, const char *path, uint64_t max_bytes, char *why)
 {
 	int64_t page_size = 0;
-	int err = make_private(db->path);
+	int err = code_of(db, sqlite3_open_v2(path, &db->sq, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL));
 
-	if (err < 0)
-		return err;
-	err = code_of(db, sqlite3_open_v2(db->path, &db->sq, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL));
 	if (err < 0)
 		return err;
 	sqlite3_extended_result_codes(db->sq, 1);
@@ -315,6 +325,53 @@ static int try_open(struct db *db, uint64_t max_bytes, char *why)
 	db->page_size = (int)page_size;
 	sqlite3_wal_hook(db->sq, on_log, db);
 	return err;
+}
+
+static int sync_dir_of(const char *path)
+{
+	char dir[PATH_LEN_MAX];
+
+	snprintf(dir, sizeof(dir), "%.*s", (int)(strrchr(path, '/') - path), path);
+	return sync_path(dir[0] ? dir : "/", O_DIRECTORY);
+}
+
+/* Made beside its place and moved there when it is whole, so that a file in that place never is a half-made one. */
+static int make_new(struct db *db, uint64_t max_bytes, char *why)
+{
+	static const char *const left[] = {"", "-wal", "-journal"};
+	char fresh[PATH_LEN_MAX + 8], old[PATH_LEN_MAX + 24];
+	int err;
+
+	snprintf(fresh, sizeof(fresh), "%s.new", db->path);
+	for (size_t i = 0; i < SG_ARRAY_LEN(left); i++) {
+		snprintf(old, sizeof(old), "%s%s", fresh, left[i]);
+		unlink(old);
+	}
+	err = make_private(fresh);
+	if (err == 0)
+		err = open_file(db, fresh, max_bytes, why);
+	close_all(db);
+	if (err == 0)
+		err = sync_path(fresh, 0);
+	if (err == 0 && rename(fresh, db->path) < 0)
+		err = -errno;
+	return err == 0 ? sync_dir_of(db->path) : err;
+}
+
+static int try_open(struct db *db, uint64_t max_bytes, char *why)
+{
+	struct stat st;
+	int err = 0;
+
+	if (stat(db->path, &st) < 0) {
+		if (errno != ENOENT)
+			return -errno;
+		err = make_new(db, max_bytes, why);
+	} else if (st.st_size == 0) {
+		db->damaged = true; /* it was never made so */
+		err = SG_EMALF;
+	}
+	return err == 0 ? open_file(db, db->path, max_bytes, why) : err;
 }
 
 static int set_aside(struct db *db, char *note)

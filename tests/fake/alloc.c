@@ -2,8 +2,9 @@
 #include "base/alloc.h"
 #include "base/common.h"
 
-static size_t countdown; /* 0: not armed */
-static bool failed;
+/* Workers allocate too. */
+static _Atomic size_t countdown; /* 0: not armed */
+static _Atomic bool failed;
 
 /* What the linker makes of the wrapped symbols. */
 void *__real_sg_malloc(size_t size);
