@@ -3,7 +3,7 @@
     svc 203.0.113.1       dmsg discovery and server, transport discovery, route finder, address resolver, service discovery,
       │                   two setup nodes, their stores
     ──┴── bridge ──┬───────────────┬───────────────┐
-                 client          middle           exit ── 198.51.100.1 ── inet 198.51.100.10: web server
+                 client          middle           exit ── 198.18.0.1 ── inet 198.51.100.10: web server
                  .2x             .3x              .4x
 
 Any number of visors, of either kind, may stand at each of the three places.
@@ -46,6 +46,7 @@ class Network:
         bridge_up()
         self.services = Services(binary, postgres, Services.ALL)
         self.inet = Box("inet")
+        self.inet.ip("addr", "add", INET + "/32", "dev", "lo")  # in no network of an exit: those are shut
         self.weblog = SCRATCH + "/web-peers.log"
         self.inet.start("web", sys.executable, os.path.abspath(web.__file__), self.weblog)
         self.last, self.exits = 20, 0
@@ -84,13 +85,11 @@ class Network:
             service_discovery=reference.SERVICE_DISCOVERY, setup_node=self.services.setup_nodes())
 
     def behind(self, box):
-        """Puts the web server behind an exit: its own cable to inet, its default route there."""
+        """Puts the web server behind an exit: a cable of its own, and the default route there."""
         n = self.exits
         self.exits += 1
-        mine, far = f"198.51.{100 + n}.1", f"198.51.{100 + n}.10"
+        mine, far = f"198.18.{n}.1", f"198.18.{n}.10"
         link(box, "inet0", [f"{mine}/24"], self.inet, f"eth{n}", [f"{far}/24"])
-        if n:  # the same server by its one address, through this exit
-            box.ip("route", "add", INET, "via", far, "dev", "inet0")
         box.ip("route", "add", "default", "via", far, "dev", "inet0")
         box.sysctl(net__ipv4__ip_forward=1)
         box.outside = mine  # as whom the web server sees what leaves here
@@ -230,6 +229,11 @@ def move(box, how, total, connections=1, timeout=120):
     if failures:
         raise Failed(f"{len(failures)} of {connections} transfers of {total >> 20} MiB broke: {failures[0]}")
     return time.monotonic() - t0
+
+
+def percentile(values, p):
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(len(ordered) * p / 100))]
 
 
 def throughput(name, box, total, ends):

@@ -103,6 +103,9 @@ class Program:
         with open(self.log, errors="replace") as f:
             return f.read()
 
+    def lines(self):
+        return self.text().count("\n")
+
     def tail(self, lines=12):
         return "\n".join(self.text().splitlines()[-lines:])
 

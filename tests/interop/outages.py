@@ -1,0 +1,172 @@
+#!/usr/bin/env python3
+"""A running VPN while things around it fail: its transport, each directory service in turn, all of them at once.
+
+    outages.py [--exit go|ours] [--carrier stcp|stcpr|dmsg] [--kills N] [--no-services]
+
+The client is ours, behind it a LAN whose connections talk all the time. What runs has to keep running, what is new has to
+work again after at most one back-off, nothing of the LAN may leave outside of the tunnel, nothing may be burnt meanwhile.
+
+Needs root, redis-server, postgresql, iptables, nftables, and the binary in SKYWIRE_REFERENCE (see README.md).
+"""
+
+import argparse
+import os
+import random
+import sys
+import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../pylib"))
+
+import boxes
+import reference
+from boxes import Failed, need_programs, need_root, wait_for
+from network import INET, PACKAGES, Line, Network, page, percentile, say
+from sglab.flows import Flows
+from sglab.lab import Failed as LabFailed
+
+FLOWS = 5
+CONTINUE_S = 20  # a trial that takes longer has failed, whatever the percentiles say
+AWAY_S = 5       # how long a service stays away
+BACKOFF_S = 70   # the longest back-off of ours, and the time to come up
+CPU_SHARE = 0.3  # of one core, while the LAN's few connections talk
+LINES = 40       # in the log of ours, for one outage
+
+
+class World:
+    def __init__(self, args, binary, postgres):
+        self.args, self.net = args, Network(binary, postgres)
+        self.exit = self.net.go_exit("exit") if args.exit == "go" else self.net.our_exit("exit")
+        self.client = self.net.our_client("client")
+        for v in (self.exit, self.client):
+            v.start()
+        for v in (self.exit, self.client):
+            v.ready()
+        self.client.join(self.exit, args.carrier)
+        say(f"{self.exit.kind} exit, {args.carrier}: up after {self.client.connect():.1f} s")
+        if page(self.client.inside) != self.exit.box.outside:
+            raise Failed("the LAN does not leave at the exit")
+        self.line = Line(self.client, [self.exit])
+
+    def alive(self, flows, since, seconds=CONTINUE_S):
+        try:
+            return flows.wait_alive(since, seconds)
+        except LabFailed as e:
+            raise Failed(f"{e}; the VPN says {self.client.vpn()}\n{self.client.program.tail(20)}\n"
+                         f"{self.exit.program.tail(10)}") from None
+
+
+def transports_killed(w, flows, count):
+    """The kernel ends the client's connections of the carrier; how long until every flow continues."""
+    port = 8081 if w.args.carrier == "dmsg" else None
+    to = ["dport", "=", f":{port}"] if port else ["dst", w.exit.box.address]
+    took = []
+    w.line.begin(50)
+    for n in range(count):
+        time.sleep(random.uniform(0.3, 1.5))
+        killed = time.monotonic()
+        if "ESTAB" not in w.client.box.run("ss", "-Ktn", *to):
+            raise Failed(f"trial {n + 1}: there was no connection to kill")
+        took.append(w.alive(flows, killed))
+    probes = w.line.end("transports killed")
+    say(f"{count} times the transport killed: traffic again p50 {percentile(took, 50):.2f} s, p99 {percentile(took, 99):.2f} s, "
+        f"the slowest {max(took):.2f} s; {probes:,} probes meanwhile, 0 leaked")
+    if percentile(took, 50) > 2 or percentile(took, 99) > 5:
+        raise Failed("that is more than 2 s at p50 or 5 s at p99")
+
+
+class Meter:
+    """CPU and log lines of ours over one outage."""
+
+    def __init__(self, visors):
+        self.visors, self.t0 = [v for v in visors if v.kind == "our"], time.monotonic()
+        self.before = {v: (v.box.cpu(), v.program.lines()) for v in self.visors}
+
+    def check(self, what):
+        took, words = time.monotonic() - self.t0, []
+        for v in self.visors:
+            cpu, lines = v.box.cpu() - self.before[v][0], v.program.lines() - self.before[v][1]
+            words.append(f"{v.name} {100 * cpu / took:.0f} % of a core, {lines} lines")
+            if cpu > CPU_SHARE * took + 0.5 or lines > LINES:
+                raise Failed(f"{what}: {words[-1]} in {took:.0f} s\n{v.program.tail(30)}")
+        return "; ".join(words)
+
+
+def new_session(w, what):
+    """The VPN closed and opened again: everything that a dial needs works, after one back-off at most."""
+    w.client.disconnect()
+    try:
+        took = w.client.connect(BACKOFF_S)
+    except Failed as e:
+        raise Failed(f"{what}: a new session: {e}\n{w.exit.program.tail()}") from None
+    return f"a new session after {took:.1f} s"
+
+
+def services_killed(w, names, flows):
+    """Killed together, back after a while. flows None: the carrier itself is among them, so connections have to start again."""
+    what, services = " and ".join(names) if len(names) < 3 else "everything", w.net.services
+    meter = Meter([w.client, w.exit])
+    killed = time.monotonic()
+    for name in names:
+        services.stop(name)
+    if flows:
+        w.alive(flows, killed)
+    time.sleep(AWAY_S)
+    if flows:
+        w.alive(flows, time.monotonic())
+    for name in names:
+        services.start(name)
+    for name in names:
+        services.ready(name)
+    back = time.monotonic()
+    if flows:
+        w.alive(flows, back)
+    else:
+        wait_for(f"{what}: the LAN gets through again", BACKOFF_S, lambda: page(w.client.inside), every=0.2)
+    kept = "kept running" if flows else f"again after {time.monotonic() - back:.1f} s"
+    say(f"{what} killed for {AWAY_S} s: {kept}; {meter.check(what)}")
+
+
+def services(w):
+    names = w.net.services.names
+    on_dmsg = w.args.carrier == "dmsg"
+    for name in (*[(n,) for n in names], names):
+        cut = on_dmsg and "dmsg-server" in name
+        flows = None if cut else Flows(w.client.inside, FLOWS)
+        services_killed(w, name, flows)
+        if flows:
+            flows.close()
+        say("   ", new_session(w, " ".join(name)))
+
+
+def scenario(args, binary, postgres):
+    w = World(args, binary, postgres)
+    flows = Flows(w.client.inside, FLOWS)
+    w.alive(flows, time.monotonic())
+    transports_killed(w, flows, args.kills)
+    flows.close()
+    if args.services:
+        services(w)
+    w.line.close()
+
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("--exit", choices=("go", "ours"), default="ours")
+    p.add_argument("--carrier", choices=("stcp", "stcpr", "dmsg"), default="stcp")
+    p.add_argument("--kills", type=int, default=5)
+    p.add_argument("--no-services", dest="services", action="store_false")
+    args = p.parse_args()
+    need_root()
+    binary, postgres = reference.find()
+    need_programs(PACKAGES)
+    boxes.enter()
+    try:
+        scenario(args, binary, postgres)
+    except Failed as e:
+        say(f"FAILED: {e}")
+        sys.exit(1)
+    say("all as it should be")
+
+
+if __name__ == "__main__":
+    main()
