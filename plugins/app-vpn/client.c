@@ -16,7 +16,8 @@
 SG_LOG_TOPIC("vpn");
 
 #define STEADY_MS    10000 /* a path that was up so long is forgiven its failures */
-#define WAIT_STEP_MS 200   /* while waiting: how soon a link that came up is noticed */
+#define DIAL_MS      (SG_ROUTE_DIAL_MS + SG_GROUP_DIAL_MS + SG_VSTREAM_OPEN_MS) /* the network's own limits, and no more */
+#define WAIT_STEP_MS 200 /* while waiting: how soon a link that came up is noticed */
 
 int client_enter(struct client *c, enum phase phase, int64_t ms)
 {
@@ -188,7 +189,7 @@ static void begin_dial(struct client *c)
 		client_fail(c, false, "exit %s: there is no section  config peer '%s'", client_exit(c), client_exit(c));
 		return;
 	}
-	client_enter(c, DIAL, 2 * SG_VSTREAM_OPEN_MS);
+	client_enter(c, DIAL, DIAL_MS);
 	err = c->v->host->dial(c->v->inst, &c->exit_pk, SG_VPN_PORT, on_dialed, c);
 	if (err < 0)
 		on_dialed(c, NULL, err, NULL);
@@ -255,8 +256,7 @@ static void on_timer(void *arg)
 		client_fail(c, true, "no answer from skygate-netd for %d s", NETD_MS / 1000);
 		break;
 	case DIAL:
-		client_fail(c, false, "exit %s: no answer to the dial for %d s", client_exit(c),
-			2 * SG_VSTREAM_OPEN_MS / 1000);
+		client_fail(c, false, "exit %s: no answer to the dial for %d s", client_exit(c), DIAL_MS / 1000);
 		break;
 	case HELLO:
 		client_fail(

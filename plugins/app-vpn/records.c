@@ -1,4 +1,7 @@
-/* Cutting records and bare packets from a stream of bytes. */
+/*
+ * Cutting records and bare packets from a stream of bytes. On a network that keeps records of its own none of ours, and no
+ * packet, goes on into the next one: a bad one costs itself.
+ */
 #include "records.h"
 #include "base/alloc.h"
 #include "base/common.h"
@@ -142,10 +145,27 @@ static int feed_bare(struct records_in *in, struct sg_view data, records_fn *fn,
 	return 0;
 }
 
+static int feed_one(struct records_in *in, struct sg_view data, records_fn *fn, void *arg)
+{
+	int len = sg_ip_length(data);
+
+	if (len > 0 && (size_t)len <= data.len)
+		return bare_packet((struct sg_view){data.p, (size_t)len}, fn, arg);
+	(*in->bad)++;
+	return 0;
+}
+
 int records_feed(struct records_in *in, struct sg_view data, records_fn *fn, void *arg)
 {
 	if (!data.len)
 		return 0;
+	if (in->whole && !in->rec)
+		return feed_one(in, data, fn, arg);
+	if (in->whole && (in->head_len || in->body_len)) {
+		/* What the last one lacked does not come any more. */
+		in->head_len = in->body_len = 0;
+		(*in->bad)++;
+	}
 	return in->rec ? feed_records(in, data, fn, arg) : feed_bare(in, data, fn, arg);
 }
 

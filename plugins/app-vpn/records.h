@@ -9,7 +9,8 @@
 
 struct records_in {
 	bool rec;
-	bool skip; /* the body under way belongs to a bad record */
+	bool whole; /* the network keeps records: each call brings one */
+	bool skip;  /* the body under way belongs to a bad record */
 	uint8_t head[SG_VPN_RECORD_HEAD];
 	size_t head_len;        /* of the head under way */
 	struct sg_vpn_record r; /* when head_len is SG_VPN_RECORD_HEAD */

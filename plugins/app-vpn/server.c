@@ -380,6 +380,7 @@ static int on_stream(void *arg, struct sg_stream *stream)
 	sg_list_init(&p->ready);
 	p->since_ms = server_now_ms(s);
 	stream->ops->info(stream, &p->via);
+	p->in.whole = p->via.records;
 	stream->user = &stream_user;
 	stream->user_arg = p;
 	sg_list_add_tail(&s->peers, &p->node);

@@ -334,6 +334,7 @@ void session_begin(struct client *c, struct sg_stream *stream)
 	c->stream = stream;
 	stream->ops->info(stream, &c->via);
 	c->in.bad = &c->v->count.drop_record;
+	c->in.whole = c->via.records;
 	out_init(&c->out, stream, c->queue, &c->v->count.drop_out);
 	c->out.scratch = tun_scratch(c->tun);
 	client_enter(c, HELLO, SG_VPN_HELLO_MS);

@@ -201,6 +201,35 @@ static void the_longest_record_and_memory_given_back(void **state)
 	free(bytes);
 }
 
+/* Where the network keeps records, a bad one costs itself, with our heads and without. */
+static void records_of_the_network_stand_alone(void **state)
+{
+	struct records_in in = {.whole = true, .bad = &bad};
+	struct seen s = {0};
+	uint8_t b[256];
+	size_t len = packet(b, 60, false, 7);
+
+	(void)state;
+	bad = 0;
+	assert_int_equal(records_feed(&in, (struct sg_view){b, len - 1}, note, &s), 0); /* cut */
+	b[0] = 0x11;
+	assert_int_equal(records_feed(&in, (struct sg_view){b, len}, note, &s), 0); /* of no version */
+	packet(b, 60, false, 7);
+	assert_int_equal(records_feed(&in, (struct sg_view){b, len + 4}, note, &s), 0); /* with bytes behind it */
+	assert_int_equal(bad, 2);
+	assert_int_equal(s.n, 1);
+	assert_int_equal(s.len[0], len);
+
+	in.rec = true;
+	len = record(b, SG_VPN_PACKET, 60, 9);
+	assert_int_equal(records_feed(&in, (struct sg_view){b, len - 5}, note, &s), 0);
+	assert_int_equal(records_feed(&in, (struct sg_view){b, len}, note, &s), 0);
+	assert_int_equal(bad, 3);
+	assert_int_equal(s.n, 2);
+	assert_int_equal(s.last[1], 9);
+	records_fini(&in);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -209,6 +238,7 @@ int main(void)
 		cmocka_unit_test(a_bad_record_is_dropped_and_the_next_is_good),
 		cmocka_unit_test(what_cannot_be_followed_ends_the_stream),
 		cmocka_unit_test(the_longest_record_and_memory_given_back),
+		cmocka_unit_test(records_of_the_network_stand_alone),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
