@@ -460,7 +460,7 @@ static void back_off_grows_and_a_link_ends_it(void **state)
 	assert_int_equal(h->dials, before + 1);
 	assert_non_null(h->dialed);
 	/* A dial without an answer is given up. */
-	fake_pass(h, 2 * SG_VSTREAM_OPEN_MS + 50);
+	fake_pass(h, SG_ROUTE_DIAL_MS + SG_GROUP_DIAL_MS + SG_VSTREAM_OPEN_MS + 50);
 	assert_int_equal(h->dial_cancels, 1);
 	assert_null(h->dialed);
 	fake_pass(h, 6000);
