@@ -56,6 +56,65 @@ static int show_transports(const json_t *result)
 	return EXIT_DONE;
 }
 
+static int show_services(const json_t *result)
+{
+	static const char *const heads[] = {"SERVICE", "STATE", "LAST ANSWER", "URL"};
+	const json_t *list = json_object_get(result, "services"), *i;
+	struct term_table *t = term_table_new(SG_ARRAY_LEN(heads), heads);
+	char ago[TERM_TEXT], text[TERM_TEXT + 8];
+	bool none = true;
+	size_t n;
+
+	json_array_foreach(list, n, i)
+	{
+		int64_t ms = get_int(i, "answer_ms_ago");
+
+		snprintf(text, sizeof(text), "%s ago", ms < 0 ? "" : term_duration(ms, ago));
+		term_cell(t, get_str(i, "name"));
+		term_cell(t, get_str(i, "state"));
+		term_cell(t, ms < 0 ? "-" : text);
+		term_cell(t, *get_str(i, "url") ? get_str(i, "url") : "-");
+		none = none && !*get_str(i, "url");
+	}
+	term_table_print(t);
+	json_array_foreach(list, n, i)
+	{
+		if (*get_str(i, "reason"))
+			printf("  %s: %s\n", get_str(i, "name"), get_str(i, "reason"));
+	}
+	if (none)
+		puts("no service is configured: this visor knows only the peers of its configuration\n  for the public "
+		     "network:  config deployment  with  option source 'public'");
+	return EXIT_DONE;
+}
+
+static int show_exits(const json_t *result)
+{
+	static const char *const heads[] = {"KEY", "COUNTRY", "REGION", "VERSION"};
+	const json_t *list = json_object_get(result, "exits"), *i;
+	struct term_table *t;
+	size_t n;
+
+	if (!json_array_size(list)) {
+		puts("no exits are listed");
+		return EXIT_DONE;
+	}
+	t = term_table_new(SG_ARRAY_LEN(heads), heads);
+	json_array_foreach(list, n, i)
+	{
+		/* Whole: they are to be copied. */
+		term_cell(t, get_str(i, "pk"));
+		term_cell(t, *get_str(i, "country") ? get_str(i, "country") : "-");
+		term_cell(t, *get_str(i, "region") ? get_str(i, "region") : "-");
+		term_cell(t, *get_str(i, "version") ? get_str(i, "version") : "-");
+	}
+	term_table_print(t);
+	if (*get_str(result, "note"))
+		printf("  an earlier answer, for the service discovery gives none now: %s\n", get_str(result, "note"));
+	puts("  to use one until the next start:  skygate exit use KEY");
+	return EXIT_DONE;
+}
+
 static int show_streams(const json_t *result)
 {
 	static const char *const heads[] = {
@@ -306,6 +365,9 @@ static const struct {
 	{"transport.add", show_added},
 	{"transport.rm", show_removed},
 	{"store.status", show_store},
+	{"service.list", show_services},
+	{"exit.list", show_exits},
+	{"exit.use", show_vpn},
 	{"stream.list", show_streams},
 	{"route.list", show_routes},
 	{"counter.list", show_counters},

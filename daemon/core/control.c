@@ -59,6 +59,7 @@ struct call {
 	struct client *client; /* NULL: gone */
 	json_t *id;            /* NULL: a notification */
 	const struct sg_method_row *row;
+	uint64_t note;
 };
 
 static void client_free(struct client *c)
@@ -271,6 +272,11 @@ void call_follow_logs(struct call *call, uint64_t seq)
 struct core *call_core(const struct call *call)
 {
 	return call->control->core;
+}
+
+uint64_t *call_note(struct call *call)
+{
+	return &call->note;
 }
 
 const char *call_method(const struct call *call)

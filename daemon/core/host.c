@@ -175,7 +175,6 @@ static void on_link_down(void *arg, const struct sg_link_info *info, const char 
 	struct core *core = arg;
 	struct net_transport t = transport_of(info);
 
-
 	(void)why;
 	if (core->net && !links_by_id(core->links, &info->id))
 		net_transport_down(core->net, &t);
@@ -362,6 +361,8 @@ void host_unlisten(struct sg_inst *inst)
 	for (const struct sg_provide *v = inst->plugin->desc->provides; v->kind != SG_PROVIDE_END; v++) {
 		if (v->kind == SG_CARRIER && inst->core->net)
 			(void)net_bind(inst->core->net, v->name, 0);
+		if (v->kind == SG_APP && inst->core->net)
+			(void)net_offer(inst->core->net, v->name, 0);
 	}
 }
 
@@ -432,6 +433,11 @@ static int host_bind(struct sg_inst *inst, const char *carrier, uint16_t port)
 	return net_bind(inst->core->net, carrier, port);
 }
 
+static int host_offer(struct sg_inst *inst, const char *type, uint16_t port)
+{
+	return net_offer(inst->core->net, type, port);
+}
+
 /* ---- the store --------------------------------------------------------------------------------------------------- */
 
 static int host_store_get(struct sg_inst *inst, struct sg_view key, sg_store_fn *fn, void *arg)
@@ -499,6 +505,7 @@ const struct sg_host core_host = {
 	.resolve = host_resolve,
 	.resolve_cancel = host_resolve_cancel,
 	.bind = host_bind,
+	.offer = host_offer,
 	.store_get = host_store_get,
 	.store_scan = host_store_scan,
 	.store_write = host_store_write,

@@ -13,6 +13,8 @@ const struct method core_methods[] = {
 	{"transport.list", method_transport_list},
 	{"transport.add", method_transport_add},
 	{"transport.rm", method_transport_rm},
+	{"service.list", method_service_list},
+	{"exit.list", method_exit_list},
 	{"stream.list", method_stream_list},
 	{"route.list", method_route_list},
 	{"counter.list", method_counter_list},

@@ -12,6 +12,7 @@ struct page {
 	json_t *list; /* NULL: memory is out */
 	size_t at, from;
 	bool more;
+	const char *note; /* for people; may be NULL */
 };
 
 static void page_init(struct page *p, json_t *params)
@@ -42,6 +43,10 @@ static void page_done(struct page *p, struct call *call, const char *name)
 	json_t *result = p->list ? json_pack("{s:o}", name, p->list) : NULL;
 
 	if (result && p->more && json_object_set_new(result, "next", json_integer((json_int_t)p->from + PAGE)) < 0) {
+		json_decref(result);
+		result = NULL;
+	}
+	if (result && p->note && *p->note && json_object_set_new(result, "note", core_text(p->note)) < 0) {
 		json_decref(result);
 		result = NULL;
 	}
@@ -184,6 +189,54 @@ void method_transport_rm(struct core *core, struct call *call, json_t *params)
 	if (link)
 		link_close(link, "closed by the owner");
 	call_done(call, json_pack("{s:o}", "pk", core_pk(&m.pk)));
+}
+
+/* ---- directory services --------------------------------------------------------------------------------------------- */
+
+void method_service_list(struct core *core, struct call *call, json_t *params)
+{
+	json_t *list = net_services(core->net);
+
+	(void)params;
+	call_done(call, list ? json_pack("{s:o}", "services", list) : NULL);
+}
+
+static void on_exits(void *arg, int err, const struct sg_offer *offers, size_t n, const char *why)
+{
+	struct call *call = arg;
+	struct page p = {.list = json_array(), .from = *call_note(call), .note = why};
+	bool stop = false;
+
+	if (err < 0) {
+		json_decref(p.list);
+		call_fail(call, SG_RPC_FAILED, "%s", why);
+		return;
+	}
+	for (size_t i = 0; i < n && !stop; i++) {
+		if (page_wants(&p, &stop))
+			page_add(&p, json_pack("{s:o, s:i, s:s, s:s, s:s}", "pk", core_pk(&offers[i].pk), "port",
+					     (int)offers[i].port, "country", offers[i].country, "region",
+					     offers[i].region, "version", offers[i].version));
+	}
+	page_done(&p, call, "exits");
+}
+
+void method_exit_list(struct core *core, struct call *call, json_t *params)
+{
+	const char *country = json_string_value(json_object_get(params, "country"));
+	const char *version = json_string_value(json_object_get(params, "version"));
+	struct net_offers_ask ask = {
+		.type = "vpn", .country = country ? country : "", .version = version ? version : ""};
+	int err;
+
+	*call_note(call) = (uint64_t)json_integer_value(json_object_get(params, "from"));
+	ask.remembered = *call_note(call) > 0; /* a further page of the same list */
+	err = net_offers(core->net, &ask, on_exits, call, NULL);
+	if (err == SG_EMALF)
+		call_fail(
+			call, SG_RPC_PARAMS, "'%.40s' is not a country\n  accepted: two letters, like DE", ask.country);
+	else if (err < 0)
+		call_fail(call, SG_RPC_FAILED, "%s", sg_strerror(err));
 }
 
 /* ---- streams ------------------------------------------------------------------------------------------------------ */

@@ -5,7 +5,7 @@
  *	service.c   requests to one service, signed or not    resolver.c  the address resolver
  *	http.c      one request     serve.c  what we answer   routefinder.c
  *	cache.c     last good answers                         transports.c  the transport discovery
- *	address.c   which addresses are ours
+ *	address.c   which addresses are ours                  offers.c    the service discovery, the uptime tracker
  */
 #ifndef SG_NET_INTERNAL_H
 #define SG_NET_INTERNAL_H
@@ -22,6 +22,7 @@
 
 struct resolver;
 struct transports;
+struct offers;
 
 /* Our own entry in the dmsg discovery. */
 struct own_entry {
@@ -42,7 +43,8 @@ struct sg_net {
 	struct sg_serve *serve;
 	struct service_env env;
 	char public_ip[SG_IP_TEXT]; /* "" when unknown */
-	struct service *ar, *rf, *tpd;
+	struct service *ar, *rf, *tpd, *sd, *ut;
+	struct offers *offers;
 	struct transports *transports;
 	struct sg_list edges; /* struct net_edges_query */
 	struct cache *cache;
@@ -90,6 +92,16 @@ struct transports *transports_new(struct sg_net *n);
 void transports_free(struct transports *ts);
 /** transports_moved - another discovery, or none: it knows nothing of us yet. */
 void transports_moved(struct transports *ts);
+
+/* ---- offers.c ---- */
+
+/** offers_new - NULL when memory is out. */
+struct offers *offers_new(struct sg_net *n);
+void offers_free(struct offers *o);
+/** offers_moved - another service discovery, or our public address changed. */
+void offers_moved(struct offers *o);
+/** offers_uptime - another uptime tracker. */
+void offers_uptime(struct offers *o);
 
 /* ---- address.c ---- */
 

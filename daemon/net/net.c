@@ -130,6 +130,8 @@ void net_configure(struct sg_net *n, const struct sg_uci *doc)
 	service_set_url(n->rf, s ? sg_uci_get(s, "route_finder", "") : "");
 	if (service_set_url(n->tpd, s ? sg_uci_get(s, "transport_discovery", "") : ""))
 		transports_moved(n->transports);
+	if (service_set_url(n->ut, s ? sg_uci_get(s, "uptime_tracker", "") : ""))
+		offers_uptime(n->offers);
 	read_setup_nodes(n, s);
 	if (ip[0] && strcmp(n->public_ip, ip) != 0) {
 		snprintf(n->public_ip, sizeof(n->public_ip), "%s", ip);
@@ -137,6 +139,8 @@ void net_configure(struct sg_net *n, const struct sg_uci *doc)
 	}
 	if (moved)
 		resolver_moved(n->resolver);
+	if (service_set_url(n->sd, s ? sg_uci_get(s, "service_discovery", "") : "") || moved)
+		offers_moved(n->offers);
 }
 
 /* ---- life ------------------------------------------------------------------------------------------------------------- */
@@ -175,10 +179,13 @@ struct sg_net *net_new(const struct sg_net_conf *conf)
 	n->ar = service_new(&n->env, "address resolver");
 	n->rf = service_new(&n->env, "route finder");
 	n->tpd = service_new(&n->env, "transport discovery");
+	n->sd = service_new(&n->env, "service discovery");
+	n->ut = service_new(&n->env, "uptime tracker");
+	n->offers = n->sd && n->ut ? offers_new(n) : NULL;
 	n->cache = cache_new();
 	n->transports = n->tpd ? transports_new(n) : NULL;
 	n->resolver = n->ar ? resolver_new(n) : NULL;
-	if (!n->http || !n->serve || !n->resolver || !n->rf || !n->transports || !n->cache) {
+	if (!n->http || !n->serve || !n->resolver || !n->rf || !n->offers || !n->transports || !n->cache) {
 		net_free(n);
 		return NULL;
 	}
@@ -192,9 +199,12 @@ void net_free(struct sg_net *n)
 	disc_fini(n);
 	routefinder_fini(n);
 	transports_free(n->transports);
+	offers_free(n->offers);
 	resolver_free(n->resolver);
 	service_free(n->ar);
 	service_free(n->rf);
+	service_free(n->sd);
+	service_free(n->ut);
 	service_free(n->tpd);
 	cache_free(n->cache);
 	serve_free(n->serve);
@@ -209,6 +219,33 @@ void net_network_set(struct sg_net *n, const char *name, const struct sg_network
 		return;
 	http_client_network(n->http, ops, ctx);
 	serve_network(n->serve, ops, ctx);
+}
+
+/* The dmsg discovery keeps its own account: it is asked without service.c. */
+static json_t *disc_service(const struct sg_net *n)
+{
+	const char *state = !n->discovery[0]    ? "none"
+			    : n->own.registered ? "up"
+			    : n->own.why[0]     ? "down"
+						: "not asked yet";
+
+	return json_pack("{s:s, s:s, s:s, s:I, s:s}", "name", "dmsg discovery", "url", n->discovery, "state", state,
+		"answer_ms_ago", (json_int_t)-1, "reason", n->own.why);
+}
+
+json_t *net_services(const struct sg_net *n)
+{
+	const struct service *const all[] = {n->tpd, n->ar, n->rf, n->sd, n->ut};
+	json_t *list = json_array();
+	int err = list ? json_array_append_new(list, disc_service(n)) : -1;
+
+	for (size_t i = 0; i < SG_ARRAY_LEN(all) && err == 0; i++)
+		err = json_array_append_new(list, service_status(all[i]));
+	if (err) {
+		json_decref(list);
+		return NULL;
+	}
+	return list;
 }
 
 json_t *net_status(const struct sg_net *n)

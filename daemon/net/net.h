@@ -13,6 +13,7 @@
 #include "store/store.h"
 #include "wire/json.h"
 #include "wire/routefinder.h"
+#include "wire/servicedisc.h"
 #include "wire/settle.h"
 #include "wire/uci.h"
 
@@ -84,6 +85,24 @@ typedef void net_edges_fn(void *arg, int err, const struct sg_entry *entries, si
 /** net_edges - 0 and *out (for net_edges_cancel; may be NULL). Ends in @fn once, never inside the call. */
 int net_edges(struct sg_net *n, const struct sg_pk *pk, net_edges_fn *fn, void *arg, struct net_edges_query **out);
 void net_edges_cancel(struct net_edges_query *q);
+
+/* The service discovery. */
+struct net_offers_ask {
+	const char *type, *version, *country; /* "vpn"; "" for any */
+	unsigned quantity;                    /* so many by chance; 0: all */
+	bool remembered;                      /* the last answer will do, if there is one */
+};
+struct net_offers_query;
+/* Borrowed for the call. @err 0 with a sentence in @why: the service does not answer, this is what it said last. */
+typedef void net_offers_fn(void *arg, int err, const struct sg_offer *offers, size_t n, const char *why);
+/** net_offers - 0 and *out (for net_offers_cancel; may be NULL), SG_EMALF: no such value. Ends in @fn once, never inside. */
+int net_offers(struct sg_net *n, const struct net_offers_ask *ask, net_offers_fn *fn, void *arg,
+	struct net_offers_query **out);
+void net_offers_cancel(struct net_offers_query *q);
+/** net_offer - lists @port of ours as "vpn" or "visor" from now on; 0: not any more. 0, -ENOTSUP or -ENOMEM. */
+int net_offer(struct sg_net *n, const char *type, uint16_t port);
+/** net_services - [{"name", "url", "state": none, up, down or not asked yet, "answer_ms_ago", "reason"}]. Returns new. */
+json_t *net_services(const struct sg_net *n);
 
 /** net_status - how it stands with each service. Returns new; NULL when memory is out. */
 json_t *net_status(const struct sg_net *n);

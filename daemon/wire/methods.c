@@ -37,6 +37,18 @@ static const struct sg_param vpn_stop[] = {
 	{0},
 };
 
+static const struct sg_param exit_list[] = {
+	{"country", SG_PARAM_STRING, false, "COUNTRY", "only there, like DE"},
+	{"version", SG_PARAM_STRING, false, NULL, "only of this version"},
+	{"from", SG_PARAM_UINT, false, NULL, "how many to skip"},
+	{0},
+};
+
+static const struct sg_param exit_use[] = {
+	{"pk", SG_PARAM_STRING, true, "KEY", "the exit's public key"},
+	{0},
+};
+
 static const struct sg_method_row table[] = {
 	{"visor.status", SG_ROLE_VIEWER, "status", NULL, NULL, NULL,
 		"what this visor does, and whether traffic is safe"},
@@ -53,6 +65,11 @@ static const struct sg_method_row table[] = {
 		"sessions with dmsg servers, and our entry in the discovery"},
 	{"store.status", SG_ROLE_VIEWER, "store", "status", "storage-sqlite", NULL,
 		"what is kept over a restart, and what it costs the disk"},
+	{"service.list", SG_ROLE_VIEWER, "service", "ls", NULL, NULL,
+		"directory services of the network, and whether they answer"},
+	{"exit.list", SG_ROLE_VIEWER, "exit", "ls", NULL, exit_list, "exits that the service discovery lists"},
+	{"exit.use", SG_ROLE_ADMIN, "exit", "use", "app-vpn", exit_use,
+		"send traffic through this exit until the next start"},
 	{"stream.list", SG_ROLE_VIEWER, "stream", "ls", NULL, page, "open streams"},
 	{"route.list", SG_ROLE_VIEWER, "route", "ls", NULL, page, "routes that end here or pass through"},
 	{"counter.list", SG_ROLE_VIEWER, "counter", "ls", NULL, NULL,

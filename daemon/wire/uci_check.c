@@ -283,7 +283,8 @@ static void judge(
 		sg_text_add(&a->text, "the name or number of an ordinary user");
 		return;
 	case SG_OPT_NAME:
-		if (!reference_ok(c, o, v, a))
+		if (!((o->flags & SG_OPT_OR_PK) && pk_form_ok(v) && (!c->pk_ok || c->pk_ok(c->arg, v))) &&
+			!reference_ok(c, o, v, a))
 			sg_text_addf(why, "names no section of type %s", o->accepted);
 		return;
 	}

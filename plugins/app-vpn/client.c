@@ -32,14 +32,19 @@ int client_enter(struct client *c, enum phase phase, int64_t ms)
 	return 0;
 }
 
+static int exit_key(const struct client *c, const struct exit *e, struct sg_pk *out)
+{
+	*out = e->pk;
+	return e->bare ? 0 : c->v->host->peer_find(c->v->inst, e->name, out);
+}
+
 static bool is_linked(const struct client *c, const struct exit *e)
 {
 	const struct sg_host *host = c->v->host;
 	struct sg_peer_state peer;
 	struct sg_pk pk;
 
-	return host->peer_find(c->v->inst, e->name, &pk) == 0 && host->peer_state(c->v->inst, &pk, &peer) == 0 &&
-	       peer.linked;
+	return exit_key(c, e, &pk) == 0 && host->peer_state(c->v->inst, &pk, &peer) == 0 && peer.linked;
 }
 
 /* The next exit of this round: one that is linked, for a dial to another may take seconds. False: all were tried. */
@@ -185,7 +190,7 @@ static void begin_dial(struct client *c)
 	int err;
 
 	c->v->count.dials++;
-	if (c->v->host->peer_find(c->v->inst, client_exit(c), &c->exit_pk) < 0) {
+	if (exit_key(c, &c->conf.exits[c->at], &c->exit_pk) < 0) {
 		client_fail(c, false, "exit %s: there is no section  config peer '%s'", client_exit(c), client_exit(c));
 		return;
 	}
@@ -303,6 +308,23 @@ int client_want(struct client *c, enum sg_want want)
 	return err;
 }
 
+int client_use(struct client *c, const struct sg_pk *pk)
+{
+	if (c->conf.mode == MODE_OFF)
+		return SG_ESTATE;
+	c->conf.n_exits = 1;
+	c->at = 0;
+	client_exit_bare(&c->conf.exits[0], pk);
+	log_info("exit %s is used until the next start", client_exit(c));
+	if (c->want != SG_WANT_VPN)
+		return client_want(c, SG_WANT_VPN);
+	session_end(c, true);
+	c->attempts = c->rounds = 0;
+	c->next_try_ms = client_now_ms(c);
+	c->why[0] = '\0';
+	return client_enter(c, WAIT, 1);
+}
+
 int client_start(struct vpn *v, const struct sg_uci_section *s, char *why, size_t why_cap)
 {
 	struct client *c = sg_calloc(1, sizeof(*c));
@@ -318,6 +340,7 @@ int client_start(struct vpn *v, const struct sg_uci_section *s, char *why, size_
 		client_free(c);
 		return -ENOMEM;
 	}
+	c->file = c->conf;
 	c->probe.rtt_ms = -1;
 	sg_timer_init(&c->timer, v->loop, on_timer, c);
 	c->changed_ms = client_now_ms(c);
@@ -341,7 +364,7 @@ int client_reload(struct client *c, const struct sg_uci_section *s)
 
 	if (client_conf_read(&conf, s, why, sizeof(why)) < 0)
 		return -ENOTSUP; /* the start that follows says it */
-	return client_conf_same(&conf, &c->conf) ? 0 : -ENOTSUP;
+	return client_conf_same(&conf, &c->file) ? 0 : -ENOTSUP;
 }
 
 bool client_stop(struct client *c)
@@ -357,5 +380,6 @@ void client_free(struct client *c)
 	tun_close(c->tun);
 	fairq_free(c->queue);
 	sg_wipe(c->conf.passcode, sizeof(c->conf.passcode));
+	sg_wipe(c->file.passcode, sizeof(c->file.passcode));
 	sg_free(c);
 }

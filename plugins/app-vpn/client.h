@@ -20,7 +20,9 @@ enum mode { MODE_OFF, MODE_VPN, MODE_HOST };
 enum phase { IDLE, WAIT, TUN, DIAL, HELLO, LEASE, PROVE, UP };
 
 struct exit {
-	char name[64];
+	char name[64];   /* of a peer's section; of a bare key: shortened, for people */
+	bool bare;       /* named by its key */
+	struct sg_pk pk; /* then */
 	bool was_linked; /* when it failed last */
 	bool tried;      /* in this round through the list */
 };
@@ -36,7 +38,7 @@ struct client_conf {
 
 struct client {
 	struct vpn *v;
-	struct client_conf conf;
+	struct client_conf conf, file; /* in force; as configured: exit use changes the former */
 	enum sg_want want;
 	enum phase phase;
 	struct sg_timer timer; /* of the phase: deadline, pause, or next look at the probes */
@@ -107,6 +109,8 @@ extern const struct tun_user session_tun_user;
 
 /** client_conf_read - 0, or SG_ECONF with a sentence. */
 int client_conf_read(struct client_conf *conf, const struct sg_uci_section *s, char *why, size_t why_cap);
+/** client_exit_bare - an exit named by its key. */
+void client_exit_bare(struct exit *e, const struct sg_pk *pk);
 bool client_conf_same(const struct client_conf *a, const struct client_conf *b);
 
 #endif

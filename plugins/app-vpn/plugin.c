@@ -4,6 +4,8 @@
  */
 #include "base/alloc.h"
 #include "base/common.h"
+#include "base/hex.h"
+#include "crypto/keys.h"
 #include "crypto/crypto.h"
 #include "vpn.h"
 
@@ -25,9 +27,9 @@ static const struct sg_option options[] = {
 	{.section = "vpn_client",
 		.name = "exit",
 		.type = SG_OPT_NAME,
-		.flags = SG_OPT_LIST,
+		.flags = SG_OPT_LIST | SG_OPT_OR_PK,
 		.accepted = "peer",
-		.help = "peers to leave at, tried in this order"},
+		.help = "peers or keys to leave at, tried in this order"},
 	{.section = "vpn_client",
 		.name = "probe",
 		.type = SG_OPT_IP4,
@@ -66,6 +68,11 @@ static const struct sg_option options[] = {
 		.type = SG_OPT_STRING,
 		.flags = SG_OPT_SECRET,
 		.help = "clients of 2024 can be asked for one"},
+	{.section = "vpn_server",
+		.name = "announce",
+		.type = SG_OPT_BOOL,
+		.def = "1",
+		.help = "one that is open to all is listed at the service discovery, if there is one"},
 	{.section = "vpn_server",
 		.name = "allow_net",
 		.type = SG_OPT_PREFIX4,
@@ -211,8 +218,34 @@ static int vpn_stop(void *ctx, json_t *params, json_t **result, char *why, size_
 	return want(ctx, open ? SG_WANT_OPEN : SG_WANT_NOT, result, why, why_cap);
 }
 
+static int exit_use(void *ctx, json_t *params, json_t **result, char *why, size_t why_cap)
+{
+	const char *text = json_string_value(json_object_get(params, "pk"));
+	struct vpn *v = ctx;
+	struct sg_pk pk;
+	int err;
+
+	if (sg_pk_parse(v->host->identity(v->inst)->crypto, text, strlen(text), &pk) < 0) {
+		snprintf(why, why_cap, "'%.70s' is not a public key\n  see exits with theirs:  skygate exit ls --json",
+			text);
+		return SG_EKEY;
+	}
+	if (sg_pk_equal(&pk, v->host->own_pk(v->inst))) {
+		snprintf(why, why_cap, "that is this visor's own key");
+		return SG_EKEY;
+	}
+	err = v->client ? client_use(v->client, &pk) : SG_ESTATE;
+	if (err < 0) {
+		snprintf(why, why_cap,
+			"there is no VPN client: vpn_client in the configuration needs  option mode 'vpn'\n"
+			"  then:  skygate config reload");
+		return err;
+	}
+	return status(v, NULL, result, why, why_cap);
+}
+
 static const struct sg_method methods[] = {
-	{"vpn.start", vpn_start}, {"vpn.stop", vpn_stop}, {"vpn.status", status}, {NULL, NULL}};
+	{"vpn.start", vpn_start}, {"vpn.stop", vpn_stop}, {"vpn.status", status}, {"exit.use", exit_use}, {NULL, NULL}};
 
 static const struct sg_counter counters[] = {
 #define VPN_COUNTER_ROW(member, name, help) {name, offsetof(struct vpn, count.member), help},

@@ -392,6 +392,15 @@ static const struct sg_listener_ops listener = {.size = sizeof(listener), .on_st
 
 /* ---- life --------------------------------------------------------------------------------------------------------- */
 
+/* Where others look for exits, unless only some may come. */
+static void announce(const struct server *s)
+{
+	bool open = !s->conf.n_allow && !s->conf.passcode[0];
+
+	/* Without memory for that it is found by those who know its key. */
+	(void)s->v->host->offer(s->v->inst, "vpn", s->conf.announce && open ? SG_VPN_PORT : 0);
+}
+
 int server_start(struct vpn *v, const struct sg_uci_section *section, char *why, size_t why_cap)
 {
 	struct server *s = sg_calloc(1, sizeof(*s));
@@ -418,6 +427,7 @@ int server_start(struct vpn *v, const struct sg_uci_section *section, char *why,
 		return err;
 	}
 	v->server = s;
+	announce(s);
 	tun_ask(s);
 	return 0;
 }
@@ -437,6 +447,7 @@ int server_reload(struct server *s, const struct sg_uci_section *section)
 	}
 	server_conf_fini(&s->conf);
 	s->conf = conf;
+	announce(s);
 	sg_list_for_safe (it, &s->peers) {
 		struct peer *p = sg_container_of(it, struct peer, node);
 

@@ -27,6 +27,7 @@ struct peer {
 
 struct server_conf {
 	struct net4 pool;
+	bool announce;
 	size_t max_clients, n_allow;
 	struct sg_pk *allow;
 	char passcode[SG_VPN_PASSCODE_MAX + 1];

@@ -5,6 +5,26 @@
 #include "client.h"
 #include "server.h"
 
+void client_exit_bare(struct exit *e, const struct sg_pk *pk)
+{
+	char text[SG_PK_SHORT];
+
+	*e = (struct exit){.bare = true, .pk = *pk};
+	snprintf(e->name, sizeof(e->name), "%s", sg_pk_short(pk, text));
+}
+
+static void exit_read(struct exit *e, const char *text)
+{
+	struct sg_pk pk;
+
+	*e = (struct exit){0};
+	/* Names of sections are shorter than keys. */
+	if (sg_hex_parse(text, strlen(text), pk.b, sizeof(pk.b)) == 0)
+		client_exit_bare(e, &pk);
+	else
+		snprintf(e->name, sizeof(e->name), "%s", text);
+}
+
 int client_conf_read(struct client_conf *conf, const struct sg_uci_section *s, char *why, size_t why_cap)
 {
 	const struct sg_uci_option *exits = sg_uci_option(s, "exit"), *probes = sg_uci_option(s, "probe");
@@ -25,8 +45,7 @@ int client_conf_read(struct client_conf *conf, const struct sg_uci_section *s, c
 				snprintf(why, why_cap, "more than %d exits", EXITS_MAX);
 				return SG_ECONF;
 			}
-			snprintf(conf->exits[conf->n_exits++].name, sizeof(conf->exits[0].name), "%s",
-				sg_container_of(it, struct sg_uci_value, node)->text);
+			exit_read(&conf->exits[conf->n_exits++], sg_container_of(it, struct sg_uci_value, node)->text);
 		}
 	}
 	if (probes) {
@@ -53,7 +72,7 @@ bool client_conf_same(const struct client_conf *a, const struct client_conf *b)
 		memcmp(a->targets, b->targets, sizeof(a->targets)) != 0)
 		return false;
 	for (size_t i = 0; i < a->n_exits; i++) {
-		if (strcmp(a->exits[i].name, b->exits[i].name) != 0)
+		if (strcmp(a->exits[i].name, b->exits[i].name) != 0 || !sg_pk_equal(&a->exits[i].pk, &b->exits[i].pk))
 			return false;
 	}
 	return true;
@@ -78,6 +97,7 @@ int server_conf_read(struct server_conf *conf, const struct sg_uci_section *s, c
 		return SG_ECONF;
 	}
 	conf->pool.bits = (uint8_t)bits;
+	conf->announce = sg_uci_bool(s, "announce", true);
 	conf->max_clients = (size_t)sg_uci_uint(s, "max_clients", 100);
 	if (snprintf(conf->passcode, sizeof(conf->passcode), "%s", sg_uci_get(s, "passcode", "")) >
 		SG_VPN_PASSCODE_MAX) {

@@ -71,6 +71,8 @@ bool client_stop(struct client *c);
 void client_free(struct client *c);
 /** client_want - the owner's word: SG_WANT_VPN connects, the others disconnect. 0 or a negative code. */
 int client_want(struct client *c, enum sg_want want);
+/** client_use - leaves at @pk and nowhere else, until the next start. 0, or SG_ESTATE: there is no VPN to be asked for. */
+int client_use(struct client *c, const struct sg_pk *pk);
 /** client_status - adds the client's members to @out. 0 or -ENOMEM. */
 int client_status(const struct client *c, json_t *out);
 

@@ -173,6 +173,13 @@ static int host_path_set(struct sg_inst *i, bool up)
 	return 0;
 }
 
+static int host_offer(struct sg_inst *i, const char *type, uint16_t port)
+{
+	assert_string_equal(type, "vpn");
+	i->host->offered = port;
+	return 0;
+}
+
 static int host_want_set(struct sg_inst *i, enum sg_want want)
 {
 	i->host->want = want;
@@ -220,6 +227,7 @@ struct fake_host *fake_host_new(const char *conf)
 		.lease_set = host_lease_set,
 		.path_set = host_path_set,
 		.want_set = host_want_set,
+		.offer = host_offer,
 		.stopped = host_stopped};
 	fake_conf(h, conf);
 	return h;

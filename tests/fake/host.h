@@ -52,7 +52,7 @@ struct fake_host {
 	/* Listening and dialling. */
 	const struct sg_listener_ops *listener;
 	void *listener_arg;
-	uint16_t listen_port;
+	uint16_t listen_port, offered;
 	int listen_err;
 	sg_dialed_fn *dialed; /* of the dial under way, NULL: none */
 	void *dial_arg;

@@ -4,6 +4,7 @@
 #include "wire/httpauth.h"
 #include "wire/resolver.h"
 #include "wire/routefinder.h"
+#include "wire/servicedisc.h"
 #include "wire/settle.h"
 
 static void auth(const struct sg_crypto *c, struct sg_view in)
@@ -31,6 +32,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct sg_addr addrs[SG_VISOR_ADDRS_MAX];
 	static struct sg_paths paths;
 	struct sg_entry entries[4];
+	struct sg_offer offers[4];
+	char text[SG_OFFER_JSON_MAX];
+	int n;
 	struct sg_visor_data visor;
 	struct sg_pk ends[2];
 	char said[100];
@@ -51,6 +55,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		sg_routes_answer(c, in, &ends[0], &ends[1], &paths) == 0)
 		must(paths.n_forward <= SG_PATHS_MAX && paths.n_reverse <= SG_PATHS_MAX);
 	must(sg_entry_list_decode(c, in, entries, SG_ARRAY_LEN(entries)) <= (int)SG_ARRAY_LEN(entries));
+	n = sg_offer_list_decode(c, in, offers, SG_ARRAY_LEN(offers));
+	for (int i = 0; i < n; i++)
+		must(sg_offer_encode(&offers[i], text, sizeof(text)) > 0);
 	if (sg_visor_data_decode(in, &visor) == 0)
 		must(visor.n <= SG_VISOR_ADDRESSES &&
 			sg_visor_addrs(&visor, "203.0.113.7", addrs) <= SG_VISOR_ADDRS_MAX);

@@ -149,7 +149,7 @@ enum sg_option_type {
 	SG_OPT_NAME     /* of a section of the type that accepted names */
 };
 
-enum { SG_OPT_LIST = 1, SG_OPT_REQUIRED = 2, SG_OPT_SECRET = 4 };
+enum { SG_OPT_LIST = 1, SG_OPT_REQUIRED = 2, SG_OPT_SECRET = 4, SG_OPT_OR_PK = 8 }; /* OR_PK: a name, or a key */
 
 struct sg_option {
 	const char *section; /* NULL ends the table */
@@ -272,6 +272,8 @@ struct sg_host {
 	int (*resolve)(struct sg_inst *, const char *carrier, const struct sg_pk *, sg_resolved_fn *, void *arg);
 	void (*resolve_cancel)(struct sg_inst *, void *arg);
 	int (*bind)(struct sg_inst *, const char *carrier, uint16_t port);
+	/* For apps that others may use: @port is listed as @type ("vpn") at the service discovery; 0 takes it back. */
+	int (*offer)(struct sg_inst *, const char *type, uint16_t port);
 
 	/*
 	 * The store; see sg_store_fn. get ends with one pair or -ENOENT; @done may be NULL. cancel: the call-backs of all

@@ -1,0 +1,289 @@
+/* The service discovery and the uptime tracker: what ours registers, and what it makes of others' entries. */
+#include "base/alloc.h"
+#include "base/common.h"
+#include "base/err.h"
+#include "base/hex.h"
+#include "fake/clock.h"
+#include "fake/web.h"
+#include "net/net.h"
+#include "wire/httpauth.h"
+#include <jansson.h>
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <cmocka.h>
+
+struct world {
+	struct fake_clock clock;
+	struct sg_loop *loop;
+	struct sg_crypto *c;
+	struct web web;
+	struct sg_net *net;
+	struct sg_pk pk, sd, ut;
+	uint64_t nonce[2];
+	int status;
+	size_t posts, deletes, updates, answers, n;
+	char body[3000], target[300], list[8000], why[300];
+	int err;
+	struct sg_offer first;
+};
+
+static void serve(void *arg, struct web_request *r)
+{
+	struct world *w = arg;
+	uint64_t *nonce = &w->nonce[sg_pk_equal(r->service, &w->ut)], got;
+	struct sg_pk who;
+
+	if (strncmp(r->target, "/security/nonces/", 17) == 0) {
+		r->status = 200;
+		snprintf(r->out, sizeof(r->out), "{\"next_nonce\":%d}\n", (int)*nonce);
+		return;
+	}
+	r->status = w->status;
+	snprintf(w->target, sizeof(w->target), "%s", r->target);
+	if (strncmp(r->target, "/api/services?", 14) == 0) {
+		snprintf(r->out, sizeof(r->out), "%s", w->list);
+		return;
+	}
+	assert_int_equal(
+		sg_httpauth_verify(w->c, sg_http_header(r->msg, "SW-Public"), sg_http_header(r->msg, "SW-Nonce"),
+			sg_http_header(r->msg, "SW-Sig"), r->body, &who, &got),
+		0);
+	assert_int_equal(got, *nonce);
+	*nonce += r->status == 200;
+	if (sg_pk_equal(r->service, &w->ut)) {
+		w->updates++;
+	} else if (strcmp(r->method, "POST") == 0) {
+		assert_string_equal(r->target, "/api/services");
+		w->posts++;
+		snprintf(w->body, sizeof(w->body), "%.*s", (int)r->body.len, (const char *)r->body.p);
+	} else {
+		assert_string_equal(r->method, "DELETE");
+		w->deletes++;
+	}
+}
+
+static void run(struct world *w, int64_t ms)
+{
+	for (int64_t at = 0; at < ms; at += 100) {
+		fake_clock_add_ms(&w->clock, 100);
+		for (int i = 0; i < 12; i++)
+			sg_loop_step(w->loop, 0);
+	}
+}
+
+static void configure(struct world *w, bool uptime)
+{
+	char text[600], pk[SG_PK_TEXT];
+	struct sg_uci *doc;
+	struct sg_text t = sg_text(text, sizeof(text));
+
+	sg_text_addf(&t,
+		"config deployment\n\toption public_ip '198.51.100.7'\n\toption service_discovery 'dmsg://%s:80'\n",
+		sg_pk_str(&w->sd, pk));
+	if (uptime)
+		sg_text_addf(&t, "\toption uptime_tracker 'dmsg://%s:80'\n", sg_pk_str(&w->ut, pk));
+	assert_int_equal(sg_uci_parse(text, t.len, "conf", NULL, NULL, &doc), 0);
+	net_configure(w->net, doc);
+	sg_uci_free(doc);
+}
+
+static int setup(void **state)
+{
+	struct world *w = calloc(1, sizeof(*w));
+	struct sg_net_conf conf = {0};
+	struct sg_sk sk;
+
+	fake_clock_init(&w->clock);
+	w->loop = conf.loop = sg_loop_new(&w->clock.base);
+	w->c = sg_crypto_new(sg_random_system());
+	conf.crypto = w->c;
+	sg_sk_generate(w->c, &conf.sk);
+	assert_int_equal(sg_pk_of(w->c, &conf.sk, &conf.pk), 0);
+	w->pk = conf.pk;
+	sg_sk_generate(w->c, &sk);
+	assert_int_equal(sg_pk_of(w->c, &sk, &w->sd), 0);
+	sg_sk_generate(w->c, &sk);
+	assert_int_equal(sg_pk_of(w->c, &sk, &w->ut), 0);
+	w->status = 200;
+	w->net = net_new(&conf);
+	web_init(&w->web, w->loop, serve, w);
+	net_network_set(w->net, "dmsg", &web_ops, &w->web);
+	configure(w, false);
+	*state = w;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct world *w = *state;
+
+	net_network_set(w->net, "dmsg", NULL, NULL);
+	net_free(w->net);
+	web_fini(&w->web);
+	sg_crypto_free(w->c);
+	sg_loop_free(w->loop);
+	free(w);
+	return 0;
+}
+
+static void listed_and_taken_back(void **state)
+{
+	struct world *w = *state;
+	char want[400], pk[SG_PK_TEXT];
+
+	assert_int_equal(net_offer(w->net, "vpn", 44), 0);
+	run(w, 1000);
+	assert_int_equal(w->posts, 1);
+	snprintf(want, sizeof(want), "{\"address\":\"%s:44\",\"type\":\"vpn\",\"version\":\"skygate-" SG_VERSION "\"}",
+		sg_pk_str(&w->pk, pk));
+	assert_string_equal(w->body, want);
+	run(w, 400000);
+	assert_in_range(w->posts, 4, 6);
+	w->posts = 0;
+	assert_int_equal(net_offer(w->net, "vpn", 0), 0);
+	run(w, 400000);
+	assert_int_equal(w->deletes, 1);
+	assert_int_equal(w->posts, 0);
+	snprintf(want, sizeof(want), "/api/services/%s:44?type=vpn", pk);
+	assert_string_equal(w->target, want);
+	assert_int_equal(net_offer(w->net, "visor", 7777), 0);
+	run(w, 1000);
+	assert_non_null(strstr(w->body, ":7777\",\"type\":\"visor\""));
+	assert_non_null(strstr(w->body, "\"local_ips\":[\"198.51.100.7\""));
+	assert_int_equal(net_offer(w->net, "skychat", 1), -ENOTSUP);
+}
+
+static void a_refusal_is_not_repeated_fast(void **state)
+{
+	struct world *w = *state;
+
+	w->status = 403;
+	assert_int_equal(net_offer(w->net, "vpn", 44), 0);
+	run(w, 300000);
+	assert_in_range(w->posts, 6, 14);
+	w->status = 200;
+	run(w, 70000);
+	w->posts = 0;
+	run(w, 100000);
+	assert_in_range(w->posts, 1, 2);
+}
+
+static void uptime(void **state)
+{
+	struct world *w = *state;
+
+	run(w, 600000);
+	assert_int_equal(w->updates, 0);
+	configure(w, true);
+	run(w, 1000);
+	assert_int_equal(w->updates, 1);
+	assert_string_equal(w->target, "/v4/update?version=skygate-" SG_VERSION);
+	run(w, 900000);
+	assert_in_range(w->updates, 3, 5);
+	configure(w, false);
+	w->updates = 0;
+	run(w, 900000);
+	assert_int_equal(w->updates, 0);
+}
+
+static void found(void *arg, int err, const struct sg_offer *offers, size_t n, const char *why)
+{
+	struct world *w = arg;
+
+	w->answers++;
+	w->err = err;
+	w->n = n;
+	if (n)
+		w->first = offers[0];
+	snprintf(w->why, sizeof(w->why), "%s", why);
+}
+
+static void find(struct world *w, const char *country, bool remembered)
+{
+	struct net_offers_ask ask = {.type = "vpn", .country = country, .version = "", .remembered = remembered};
+
+	assert_int_equal(net_offers(w->net, &ask, found, w, NULL), 0);
+	run(w, 500);
+}
+
+static void what_others_offer(void **state)
+{
+	struct world *w = *state;
+	struct net_offers_ask bad = {.type = "vpn", .country = "D&E", .version = ""};
+	struct net_offers_query *q;
+	char pk[SG_PK_TEXT];
+
+	snprintf(w->list, sizeof(w->list),
+		"[{\"address\":\"%s:44\",\"type\":\"vpn\",\"geo\":{\"lat\":1.5,\"country\":\"US\",\"region\":"
+		"\"C\\u0007A\"},"
+		"\"version\":\"v1.3.29\"},{\"address\":\"zz:44\"},7,{\"address\":\"%s:99999\"}]\n",
+		sg_pk_str(&w->ut, pk), pk);
+	find(w, "US", false);
+	assert_string_equal(w->target, "/api/services?type=vpn&country=US");
+	assert_int_equal(w->err, 0);
+	assert_int_equal(w->n, 1);
+	assert_true(sg_pk_equal(&w->first.pk, &w->ut));
+	assert_string_equal(w->first.country, "US");
+	assert_string_equal(w->first.region, ""); /* a control byte */
+	assert_string_equal(w->first.version, "v1.3.29");
+	assert_string_equal(w->why, "");
+	/* The rest of a long list is not asked for again. */
+	w->web.requests = 0;
+	find(w, "US", true);
+	assert_int_equal(w->n, 1);
+	assert_int_equal(w->web.requests, 0);
+	/* Dead: what it said last, and that it is late. */
+	w->web.dead = true;
+	find(w, "US", false);
+	assert_int_equal(w->err, 0);
+	assert_int_equal(w->n, 1);
+	assert_string_not_equal(w->why, "");
+	find(w, "DE", false);
+	assert_true(w->err < 0);
+	w->web.dead = false;
+	snprintf(w->list, sizeof(w->list), "null\n");
+	find(w, "", false);
+	assert_int_equal(w->err, 0);
+	assert_int_equal(w->n, 0);
+	snprintf(w->list, sizeof(w->list), "{}\n");
+	find(w, "", false);
+	assert_int_equal(w->err, SG_EMALF);
+	assert_int_equal(net_offers(w->net, &bad, found, w, NULL), SG_EMALF);
+	bad.country = "";
+	w->answers = 0;
+	assert_int_equal(net_offers(w->net, &bad, found, w, &q), 0);
+	net_offers_cancel(q);
+	run(w, 500);
+	assert_int_equal(w->answers, 0);
+}
+
+static void how_services_stand(void **state)
+{
+	struct world *w = *state;
+	json_t *list;
+
+	find(w, "", false);
+	list = net_services(w->net);
+	assert_int_equal(json_array_size(list), 6);
+	assert_string_equal(json_string_value(json_object_get(json_array_get(list, 4), "name")), "service discovery");
+	assert_string_equal(json_string_value(json_object_get(json_array_get(list, 4), "state")), "up");
+	assert_string_equal(json_string_value(json_object_get(json_array_get(list, 5), "state")), "none");
+	json_decref(list);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(listed_and_taken_back, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_refusal_is_not_repeated_fast, setup, teardown),
+		cmocka_unit_test_setup_teardown(uptime, setup, teardown),
+		cmocka_unit_test_setup_teardown(what_others_offer, setup, teardown),
+		cmocka_unit_test_setup_teardown(how_services_stand, setup, teardown),
+	};
+
+	json_set_alloc_funcs(sg_malloc, sg_free);
+	return cmocka_run_group_tests_name("offers", tests, NULL, NULL);
+}
