@@ -28,7 +28,7 @@ from sglab.lab import Failed as LabFailed
 INET = "198.51.100.10"
 STCP_PORT, STCPR_PORT = 7777, 7799
 SERVER_PORT, CLIENT_PORT = 44, 43
-PLUGINS = ["transport-dmsg", "app-vpn"]
+PLUGINS = ["transport-dmsg", "app-vpn", "storage-sqlite"]
 PACKAGES = {**reference.PACKAGES, "iptables": "iptables", "nft": "nftables"}
 T0 = time.monotonic()
 
@@ -68,7 +68,8 @@ class Network:
     def our_exit(self, name):
         v = OurExit(box_on_bridge(name, self.place(), default=False), name, 64100 + self.last)
         self.behind(v.box)
-        v.configure(self.section() + skygate.SERVER_SECTION, PLUGINS)
+        v.settings = self.section() + f"config carrier 'stcpr'\n\tlist listen '0.0.0.0:{STCPR_PORT}'\n\n" + skygate.SERVER_SECTION
+        v.configure(v.settings, PLUGINS)
         return v
 
     def our_client(self, name):
@@ -125,7 +126,8 @@ class GoClient(GoExit):
         self.drop(self.transport(exit_.pk, carrier))
 
     def carriers(self, exit_):
-        return {c for c in ("stcp", "stcpr", "dmsg") if self.transport(exit_.pk, c)}
+        """By which carriers it has a transport with that visor now."""
+        return {c: 0 for c in ("stcp", "stcpr", "dmsg") if self.transport(exit_.pk, c)}
 
     def tunnelled(self):
         """The half routes are there."""
@@ -148,6 +150,13 @@ class GoClient(GoExit):
 
 class OurExit(skygate.Gateway):
     kind = "our"
+
+    def ready(self):
+        """Others can find it: by dmsg and at the address resolver."""
+        super().ready()
+        wait_for(f"{self.name}: bound", 30, lambda: self.pk in (reference.get(reference.ADDRESS_RESOLVER + "/transports") or ""))
+        wait_for(f"{self.name}: its entry", 30, lambda: "delegated_servers" in (
+            reference.get(f"{reference.DMSG_DISCOVERY}/dmsg-discovery/entry/{self.pk}") or ""))
 
 
 class OurClient(skygate.Gateway):
@@ -177,8 +186,8 @@ class OurClient(skygate.Gateway):
         wait_for(f"{self.name}: the transport gone", 10, lambda: not self.carriers(exit_))
 
     def carriers(self, exit_):
-        """By which carriers it has a transport with that visor now."""
-        return {t["carrier"] for t in self.ask("transport.list")["transports"] if t["pk"] == exit_.pk}
+        """By which carriers it has a transport with that visor now: {carrier: bytes both ways}."""
+        return {t["carrier"]: t["rx_bytes"] + t["tx_bytes"] for t in self.ask("transport.list")["transports"] if t["pk"] == exit_.pk}
 
     def connected(self):
         return self.vpn()["state"] == "connected"
