@@ -3,8 +3,8 @@
  *
  *	own entry:  servers changed, or 5 minutes passed → GET own → sequence + 1 → sign → POST        failed → later
  *
- * The sequence must only grow, and is read back before each write, so nothing has to be remembered over a restart. After an
- * error that is not "no such entry" nothing is written: a fresh sequence would lose against the stored one.
+ * The sequence must only grow: it is read back before each write, and never below what was used before, also before a restart
+ * (keep.c). After an error that is not "no such entry" nothing is written.
  */
 #include "base/alloc.h"
 #include "base/common.h"
@@ -338,6 +338,7 @@ static void own_post(struct sg_net *n, uint64_t sequence)
 	if (len > 0) {
 		ask.body = (struct sg_view){(const uint8_t *)text, (size_t)len};
 		n->own.sequence = sequence;
+		keep_sequence(n, sequence);
 		len = http_ask(n->http, &ask, on_posted, n, &n->own.call);
 	}
 	if (len < 0)
@@ -357,7 +358,7 @@ static void on_own(void *arg, const struct http_answer *a)
 		return;
 	}
 	if (a->status == 404) {
-		own_post(n, 0);
+		own_post(n, n->own.floor);
 		return;
 	}
 	json = a->status == 200 ? sg_json_parse(a->body, NULL) : NULL;
@@ -366,7 +367,7 @@ static void on_own(void *arg, const struct http_answer *a)
 	if (err < 0)
 		own_later(n, "what the discovery has of us cannot be read");
 	else
-		own_post(n, e.sequence + 1);
+		own_post(n, SG_MAX(e.sequence + 1, n->own.floor));
 }
 
 static void on_own_timer(void *arg)

@@ -4,6 +4,7 @@
  *	net.c       life, configuration                       disc.c      the dmsg discovery
  *	service.c   requests to one service, signed or not    resolver.c  the address resolver
  *	http.c      one request     serve.c  what we answer   routefinder.c
+ *	keep.c      what outlives a restart
  *	cache.c     last good answers                         transports.c  the transport discovery
  *	address.c   which addresses are ours                  offers.c    the service discovery, the uptime tracker
  */
@@ -33,6 +34,8 @@ struct own_entry {
 	struct http_call *call;
 	int64_t retry_ms;
 	uint64_t sequence;
+	uint64_t floor;    /* the next one is not below: it was used, perhaps before a restart */
+	uint64_t reserved; /* what the store has */
 	bool registered;
 	char why[300];
 };
@@ -48,6 +51,7 @@ struct sg_net {
 	struct transports *transports;
 	struct sg_list edges; /* struct net_edges_query */
 	struct cache *cache;
+	bool keep_loading;     /* what was kept is put into the cache */
 	struct sg_list routes; /* struct net_routes_query */
 	size_t n_routes;
 	struct resolver *resolver;
@@ -71,6 +75,14 @@ void disc_fini(struct sg_net *n);
 void disc_configure(struct sg_net *n, const struct sg_uci_section *s);
 /** disc_server_parse - "KEY@HOST:PORT". 0 or SG_EMALF. */
 int disc_server_parse(const struct sg_crypto *c, const char *text, struct sg_disc_entry *out);
+
+/* ---- keep.c ---- */
+
+/** keep_start - brings back what was kept, and keeps what comes. */
+void keep_start(struct sg_net *n);
+void keep_stop(struct sg_net *n);
+/** keep_sequence - of our entry: this one was used. */
+void keep_sequence(struct sg_net *n, uint64_t used);
 
 /* ---- resolver.c ---- */
 

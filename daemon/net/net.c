@@ -189,6 +189,7 @@ struct sg_net *net_new(const struct sg_net_conf *conf)
 		net_free(n);
 		return NULL;
 	}
+	keep_start(n);
 	return n;
 }
 
@@ -196,6 +197,7 @@ void net_free(struct sg_net *n)
 {
 	if (!n)
 		return;
+	keep_stop(n);
 	disc_fini(n);
 	routefinder_fini(n);
 	transports_free(n->transports);

@@ -7,7 +7,7 @@
 #include "base/err.h"
 #include "base/hex.h"
 #include "fake/clock.h"
-#include "net/net.h"
+#include "net/internal.h"
 #include "wire/entry.h"
 #include <jansson.h>
 
@@ -35,6 +35,7 @@ struct world {
 	struct sg_loop *loop;
 	struct sg_crypto *c;
 	struct store_space keys;
+	struct sg_net_conf conf;
 	struct sg_net *net;
 	struct sg_sk sk;
 	struct sg_pk pk, discovery;
@@ -187,7 +188,6 @@ static void configure(struct world *w, bool discovery)
 static int setup(void **state)
 {
 	struct world *w = calloc(1, sizeof(*w));
-	struct sg_net_conf conf;
 	struct sg_sk sk;
 
 	fake_clock_init(&w->clock);
@@ -199,8 +199,8 @@ static int setup(void **state)
 	assert_int_equal(sg_pk_of(w->c, &sk, &w->discovery), 0);
 	w->keys = (struct store_space){store_new(w->loop, store_wall_s), w, "net"};
 	assert_non_null(w->keys.store);
-	conf = (struct sg_net_conf){.loop = w->loop, .crypto = w->c, .pk = w->pk, .sk = w->sk, .keys = &w->keys};
-	w->net = net_new(&conf);
+	w->conf = (struct sg_net_conf){.loop = w->loop, .crypto = w->c, .pk = w->pk, .sk = w->sk, .keys = &w->keys};
+	w->net = net_new(&w->conf);
 	assert_non_null(w->net);
 	net_network_set(w->net, "dmsg", &net_ops, w);
 	*state = w;
@@ -246,6 +246,56 @@ static void written_and_refreshed(void **state)
 	assert_int_equal(w->entry.n_servers, 0);
 }
 
+/* As a restart of the process: nothing is left but the store. */
+static void restart(struct world *w)
+{
+	net_network_set(w->net, "dmsg", NULL, NULL);
+	net_free(w->net);
+	run(w, 10);
+	w->net = net_new(&w->conf);
+	assert_non_null(w->net);
+	net_network_set(w->net, "dmsg", &net_ops, w);
+	configure(w, true);
+}
+
+static void sequence_outlives_a_restart(void **state)
+{
+	struct world *w = *state;
+	uint64_t used;
+
+	configure(w, true);
+	net_disc_update(w->net, &w->discovery, 1);
+	run(w, 301000);
+	used = w->entry.sequence;
+	/* A discovery that shows something older, as one of several may. */
+	w->has = false;
+	restart(w);
+	net_disc_update(w->net, &w->discovery, 1);
+	run(w, 1000);
+	assert_int_equal(w->writes, 3);
+	assert_true(w->entry.sequence > used);
+}
+
+static void answers_outlive_a_restart(void **state)
+{
+	struct world *w = *state;
+	struct sg_view got;
+
+	cache_put(w->net->cache, "ar/stcpr/02", (struct sg_view){(const uint8_t *)"kept", 4});
+	cache_put(w->net->cache, "rf/1", (struct sg_view){(const uint8_t *)"old", 3});
+	cache_put(w->net->cache, "gone", (struct sg_view){(const uint8_t *)"x", 1});
+	cache_drop(w->net->cache, "gone");
+	restart(w);
+	/* What came meanwhile is newer. */
+	cache_put(w->net->cache, "rf/1", (struct sg_view){(const uint8_t *)"new", 3});
+	run(w, 10);
+	assert_true(cache_get(w->net->cache, "ar/stcpr/02", &got));
+	assert_memory_equal(got.p, "kept", 4);
+	assert_true(cache_get(w->net->cache, "rf/1", &got));
+	assert_memory_equal(got.p, "new", 3);
+	assert_false(cache_get(w->net->cache, "gone", &got));
+}
+
 /* A sequence that starts anew would lose against the stored one: what was not read is not written. */
 static void nothing_written_after_an_error(void **state)
 {
@@ -284,6 +334,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(written_and_refreshed, setup, teardown),
 		cmocka_unit_test_setup_teardown(nothing_written_after_an_error, setup, teardown),
+		cmocka_unit_test_setup_teardown(sequence_outlives_a_restart, setup, teardown),
+		cmocka_unit_test_setup_teardown(answers_outlive_a_restart, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_discovery_by_reload, setup, teardown),
 	};
 

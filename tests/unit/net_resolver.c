@@ -25,6 +25,7 @@ struct world {
 	struct sg_crypto *c;
 	struct web web;
 	struct sg_net *net;
+	struct store_space keys;
 	struct sg_pk pk, service, peer;
 	uint64_t nonce;
 	size_t nonces, refused, binds, unbinds, resolves;
@@ -127,6 +128,9 @@ static int setup(void **state)
 	assert_int_equal(sg_pk_of(w->c, &sk, &w->service), 0);
 	sg_sk_generate(w->c, &sk);
 	assert_int_equal(sg_pk_of(w->c, &sk, &w->peer), 0);
+	w->keys = (struct store_space){store_new(w->loop, store_wall_s), w, "net"};
+	assert_non_null(w->keys.store);
+	conf.keys = &w->keys;
 	w->net = net_new(&conf);
 	assert_non_null(w->net);
 	w->status = 200;
@@ -143,6 +147,7 @@ static int teardown(void **state)
 
 	net_network_set(w->net, "dmsg", NULL, NULL);
 	net_free(w->net);
+	store_free(w->keys.store);
 	web_fini(&w->web);
 	sg_crypto_free(w->c);
 	sg_loop_free(w->loop);

@@ -26,6 +26,7 @@ struct world {
 	struct sg_crypto *c;
 	struct web web;
 	struct sg_net *net;
+	struct store_space keys;
 	struct sg_pk pk, service, peer;
 	struct sg_sk peer_sk;
 	bool v3;
@@ -185,6 +186,9 @@ static int setup(void **state)
 	assert_int_equal(sg_pk_of(w->c, &sk, &w->service), 0);
 	sg_sk_generate(w->c, &w->peer_sk);
 	assert_int_equal(sg_pk_of(w->c, &w->peer_sk, &w->peer), 0);
+	w->keys = (struct store_space){store_new(w->loop, store_wall_s), w, "net"};
+	assert_non_null(w->keys.store);
+	conf.keys = &w->keys;
 	w->net = net_new(&conf);
 	web_init(&w->web, w->loop, serve, w);
 	net_network_set(w->net, "dmsg", &web_ops, &w->web);
@@ -199,6 +203,7 @@ static int teardown(void **state)
 
 	net_network_set(w->net, "dmsg", NULL, NULL);
 	net_free(w->net);
+	store_free(w->keys.store);
 	web_fini(&w->web);
 	sg_crypto_free(w->c);
 	sg_loop_free(w->loop);
