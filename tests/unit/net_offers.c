@@ -21,6 +21,7 @@ struct world {
 	struct sg_crypto *c;
 	struct web web;
 	struct sg_net *net;
+	struct store_space keys;
 	struct sg_pk pk, sd, ut;
 	uint64_t nonce[2];
 	int status;
@@ -108,6 +109,9 @@ static int setup(void **state)
 	sg_sk_generate(w->c, &sk);
 	assert_int_equal(sg_pk_of(w->c, &sk, &w->ut), 0);
 	w->status = 200;
+	w->keys = (struct store_space){store_new(w->loop, store_wall_s), w, "net"};
+	assert_non_null(w->keys.store);
+	conf.keys = &w->keys;
 	w->net = net_new(&conf);
 	web_init(&w->web, w->loop, serve, w);
 	net_network_set(w->net, "dmsg", &web_ops, &w->web);
@@ -122,6 +126,7 @@ static int teardown(void **state)
 
 	net_network_set(w->net, "dmsg", NULL, NULL);
 	net_free(w->net);
+	store_free(w->keys.store);
 	web_fini(&w->web);
 	sg_crypto_free(w->c);
 	sg_loop_free(w->loop);
