@@ -23,29 +23,55 @@ static void cell_key(struct term_table *t, const char *hex)
 	term_cell(t, term_key(hex, buf));
 }
 
+/* Those that should be up and are not, with the reason. */
+static void show_waiting(const json_t *list)
+{
+	const json_t *i;
+	size_t n;
+
+	json_array_foreach(list, n, i)
+	{
+		int64_t next_ms = get_int(i, "next_try_ms");
+		char key[TERM_TEXT], when[TERM_TEXT];
+
+		printf("down    %s %s%s%s: %s", term_key(get_str(i, "pk"), key), get_str(i, "peer"),
+			*get_str(i, "carrier") ? " by " : "", get_str(i, "carrier"), get_str(i, "why"));
+		if (next_ms >= 0)
+			printf("; trying again in %s", term_duration(next_ms, when));
+		putchar('\n');
+	}
+}
+
 static int show_transports(const json_t *result)
 {
 	static const char *const heads[] = {
-		"KEY", "PEER", "CARRIER", "", "ADDRESS", "KIND", "RTT", "UP", "RECEIVED", "SENT"};
-	const json_t *list = json_object_get(result, "transports"), *i;
+		"ID", "KEY", "PEER", "TYPE", "", "ADDRESS", "LABEL", "KIND", "RTT", "UP", "RECEIVED", "SENT"};
+	const json_t *list = json_object_get(result, "transports"), *waiting = json_object_get(result, "waiting"), *i;
 	struct term_table *t;
 	size_t n;
 
+	if (!json_array_size(list) && !json_array_size(waiting)) {
+		puts("no transports: no other visor is connected\n  to connect one:  skygate transport add KEY");
+		return EXIT_DONE;
+	}
 	if (!json_array_size(list)) {
-		puts("no transports: no other visor is connected\n  to connect one:  skygate transport add KEY "
-		     "stcp://HOST:7777");
+		show_waiting(waiting);
 		return EXIT_DONE;
 	}
 	t = term_table_new(SG_ARRAY_LEN(heads), heads);
 	json_array_foreach(list, n, i)
 	{
 		int64_t rtt_us = get_int(i, "rtt_us");
+		char id[9];
 
+		snprintf(id, sizeof(id), "%s", get_str(i, "id"));
+		term_cell(t, id);
 		cell_key(t, get_str(i, "pk"));
 		term_cell(t, *get_str(i, "peer") ? get_str(i, "peer") : "-");
 		term_cell(t, get_str(i, "carrier"));
 		term_cell(t, get_bool(i, "dialled") ? "to" : "from");
-		term_cell(t, get_str(i, "address"));
+		term_cell(t, *get_str(i, "address") ? get_str(i, "address") : "-");
+		term_cell(t, get_str(i, "label"));
 		term_cell(t, get_str(i, "kind"));
 		cell_ms(t, rtt_us < 0 ? -1 : (rtt_us + 500) / 1000);
 		cell_ms(t, get_int(i, "up_ms"));
@@ -53,6 +79,7 @@ static int show_transports(const json_t *result)
 		cell_int(t, get_int(i, "tx_bytes"), term_bytes);
 	}
 	term_table_print(t);
+	show_waiting(waiting);
 	return EXIT_DONE;
 }
 
@@ -304,8 +331,11 @@ static int show_added(const json_t *result)
 {
 	char key[TERM_TEXT];
 
-	printf("%s is kept connected until skygated restarts\n  see how it stands:  skygate transport ls\n",
-		term_key(get_str(result, "pk"), key));
+	printf("%s is kept connected until %s\n  see how it stands:  skygate transport ls\n",
+		term_key(get_str(result, "pk"), key),
+		get_bool(result, "keep") && get_bool(result, "lasts") ? "transport rm" : "skygated restarts");
+	if (get_bool(result, "keep") && !get_bool(result, "lasts"))
+		puts("  to keep it longer:  list plugin 'storage-sqlite'  in section visor");
 	return EXIT_DONE;
 }
 

@@ -144,6 +144,7 @@ static struct sg_net *make_net(struct core *core)
 	struct sg_net *net;
 
 	core->net_keys = (struct store_space){core->store, core, "net"};
+	core->keys = (struct store_space){core->store, &core->keys, "core"};
 	net = net_new(&conf);
 
 	sg_wipe(&conf.sk, sizeof(conf.sk));
@@ -231,7 +232,10 @@ static int start_plugins(struct core *core)
 			return say("plugin %s does not start: %s", inst->plugin->desc->name, inst->why);
 	}
 	/* Carriers are there now: dials can begin. */
-	return peers_apply(core, core->conf) < 0 ? say("memory is out") : 0;
+	if (peers_apply(core, core->conf) < 0)
+		return say("memory is out");
+	peers_start(core);
+	return 0;
 }
 
 static int start(struct core *core)

@@ -137,13 +137,20 @@ struct peer_extra; /* peers.c: added at run time */
 
 /** peers_apply - tells the links whom the configuration and transport.add want connected. 0 or -ENOMEM. */
 int peers_apply(struct core *core, const struct conf *conf);
-/** peers_add - until the next start. 0, SG_EDUP, -ENOMEM. */
-int peers_add(struct core *core, const struct sg_pk *pk, const char *address);
-/** peers_remove - one that was added. 0 or -ENOENT. */
-int peers_remove(struct core *core, const struct sg_pk *pk);
+/** peers_start - those that the store kept join in, later. */
+void peers_start(struct core *core);
+/**
+ * peers_add - until the next start or, @kept, until it is removed. @address as of a peer, "": by its key, whichever way
+ * there is. 0, SG_EDUP, SG_EFULL, -ENOMEM.
+ */
+int peers_add(struct core *core, const struct sg_pk *pk, const char *address, bool kept);
+/** peers_remove - those of a key that were added, "" by any carrier. 0, -ENOENT or -ENOMEM. */
+int peers_remove(struct core *core, const struct sg_pk *pk, const char *carrier);
 void peers_each_added(const struct core *core, void (*fn)(void *arg, const struct sg_pk *pk), void *arg);
 /** peers_configured - the section of the configuration with that key, or NULL. */
 const struct sg_uci_section *peers_configured(const struct core *core, const struct sg_pk *pk);
+/** peers_configured_by - whether that section also names the carrier of @address ("": any). */
+bool peers_configured_by(const struct core *core, const struct sg_pk *pk, const char *address);
 void peers_free(struct core *core);
 
 /** reload_start - ends in @done once, never inside the call: 0, or a code with a text. -EBUSY: one is under way. */
@@ -271,6 +278,7 @@ struct core {
 	struct foreign *foreign;
 	struct store *store;
 	struct store_space net_keys;  /* what net/ keeps there */
+	struct store_space keys;      /* what core does */
 	char store_why[CORE_WHY_MAX]; /* the plugin that was to keep things does not; "": none was to, or all is well */
 	struct sg_links *links;
 	struct sg_route *route;

@@ -9,7 +9,8 @@
 #define PAGE 96
 
 struct page {
-	json_t *list; /* NULL: memory is out */
+	json_t *list;   /* NULL: memory is out */
+	json_t *beside; /* another list, "waiting"; NULL: none */
 	size_t at, from;
 	bool more;
 	const char *note; /* for people; may be NULL */
@@ -42,6 +43,11 @@ static void page_done(struct page *p, struct call *call, const char *name)
 {
 	json_t *result = p->list ? json_pack("{s:o}", name, p->list) : NULL;
 
+	if (p->beside && result && json_object_set(result, "waiting", p->beside) < 0) {
+		json_decref(result);
+		result = NULL;
+	}
+	json_decref(p->beside);
 	if (result && p->more && json_object_set_new(result, "next", json_integer((json_int_t)p->from + PAGE)) < 0) {
 		json_decref(result);
 		result = NULL;
@@ -62,22 +68,38 @@ static bool add_link(void *arg, const struct sg_link_info *i)
 	bool stop;
 
 	if (page_wants(p, &stop))
-		page_add(p, json_pack("{s:s, s:o, s:s, s:s, s:o, s:b, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "id",
-				    sg_tpid_str(&i->id, id), "pk", core_pk(&i->remote), "peer", i->peer, "carrier",
-				    i->carrier, "address", core_text(i->address), "dialled", i->dialled, "kind",
-				    i->kind, "up_ms", (json_int_t)i->up_ms, "rtt_us", (json_int_t)i->rtt_us, "rx_bytes",
-				    (json_int_t)i->rx_bytes, "tx_bytes", (json_int_t)i->tx_bytes, "rx_packets",
-				    (json_int_t)i->rx_packets, "tx_packets", (json_int_t)i->tx_packets, "tx_waiting",
-				    (json_int_t)i->tx_waiting));
+		page_add(p, json_pack("{s:s, s:o, s:s, s:s, s:s, s:o, s:b, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I}",
+				    "id", sg_tpid_str(&i->id, id), "pk", core_pk(&i->remote), "label", i->label, "peer",
+				    i->peer, "carrier", i->carrier, "address", core_text(i->address), "dialled",
+				    i->dialled, "kind", i->kind, "up_ms", (json_int_t)i->up_ms, "rtt_us",
+				    (json_int_t)i->rtt_us, "rx_bytes", (json_int_t)i->rx_bytes, "tx_bytes",
+				    (json_int_t)i->tx_bytes, "rx_packets", (json_int_t)i->rx_packets, "tx_packets",
+				    (json_int_t)i->tx_packets, "tx_waiting", (json_int_t)i->tx_waiting));
 	return !stop;
+}
+
+/* Those that should be up and are not: a list of its own, behind the last page's transports. */
+static bool add_waiting(void *arg, const char *name, const struct sg_peer_state *st)
+{
+	json_t *list = arg;
+
+	return json_array_append_new(list,
+		       json_pack("{s:o, s:s, s:s, s:s, s:I, s:I, s:s}", "pk", core_pk(&st->pk), "peer", name, "carrier",
+			       st->carrier, "address", st->address, "attempts", (json_int_t)st->attempts, "next_try_ms",
+			       (json_int_t)st->next_try_ms, "why", st->why)) == 0 &&
+	       json_array_size(list) < PAGE;
 }
 
 void method_transport_list(struct core *core, struct call *call, json_t *params)
 {
+	json_t *waiting = json_array();
 	struct page p;
 
 	page_init(&p, params);
 	links_each(core->links, add_link, &p);
+	if (waiting && !p.more)
+		links_waiting(core->links, add_waiting, waiting);
+	p.beside = waiting;
 	page_done(&p, call, "transports");
 }
 
@@ -85,6 +107,7 @@ void method_transport_add(struct core *core, struct call *call, json_t *params)
 {
 	const char *text = json_string_value(json_object_get(params, "pk"));
 	const char *address = json_string_value(json_object_get(params, "address"));
+	bool keep = json_is_true(json_object_get(params, "keep"));
 	char carrier[16] = "";
 	struct sg_pk pk;
 	int err;
@@ -113,18 +136,22 @@ void method_transport_add(struct core *core, struct call *call, json_t *params)
 			carrier);
 		return;
 	}
-	err = peers_add(core, &pk, address);
+	err = peers_add(core, &pk, address ? address : "", keep);
 	if (err == SG_EDUP)
-		call_fail(call, SG_RPC_FAILED, "that visor is kept connected already\n  see it:  skygate transport ls");
+		call_fail(call, SG_RPC_FAILED,
+			"that visor is kept connected%s%s already\n  see it:  skygate transport ls",
+			address ? " by " : "", carrier);
 	else if (err < 0)
 		call_fail(call, SG_RPC_FAILED, "%s", sg_strerror(err));
 	else
-		call_done(call, json_pack("{s:o, s:s?}", "pk", core_pk(&pk), "address", address));
+		call_done(call, json_pack("{s:o, s:s?, s:b, s:b}", "pk", core_pk(&pk), "address", address, "keep", keep,
+					"lasts", store_lasts(core->store)));
 }
 
-/* Keys that begin with the prefix, among links and added peers. */
+/* Keys that begin with the prefix, among links and added peers, and transports whose ids do. */
 struct match {
-	const char *prefix;
+	const char *prefix, *carrier;
+	char id_carrier[8];
 	size_t len;
 	struct sg_pk pk;
 	size_t n;
@@ -142,7 +169,16 @@ static void match_key(struct match *m, const struct sg_pk *pk)
 
 static bool match_link(void *arg, const struct sg_link_info *i)
 {
-	match_key(arg, &i->remote);
+	struct match *m = arg;
+	char id[SG_TPID_TEXT];
+
+	match_key(m, &i->remote);
+	if (strncasecmp(sg_tpid_str(&i->id, id), m->prefix, m->len) == 0) {
+		m->pk = i->remote;
+		snprintf(m->id_carrier, sizeof(m->id_carrier), "%s", i->carrier);
+		m->carrier = m->id_carrier;
+		m->n++;
+	}
 	return true;
 }
 
@@ -153,9 +189,9 @@ static void match_extra(void *arg, const struct sg_pk *pk)
 
 void method_transport_rm(struct core *core, struct call *call, json_t *params)
 {
-	struct match m = {.prefix = json_string_value(json_object_get(params, "pk"))};
-	const struct sg_uci_section *s;
-	struct sg_link *link;
+	const char *carrier = json_string_value(json_object_get(params, "carrier"));
+	struct match m = {
+		.prefix = json_string_value(json_object_get(params, "pk")), .carrier = carrier ? carrier : ""};
 	int err;
 
 	m.len = strlen(m.prefix);
@@ -164,7 +200,7 @@ void method_transport_rm(struct core *core, struct call *call, json_t *params)
 	if (m.len >= 1)
 		peers_each_added(core, match_extra, &m);
 	if (m.n > 1) {
-		call_fail(call, SG_RPC_PARAMS, "'%.70s' fits %zu keys; give more of it", m.prefix, m.n);
+		call_fail(call, SG_RPC_PARAMS, "'%.70s' fits %zu transports; give more of it", m.prefix, m.n);
 		return;
 	}
 	if (m.n == 0) {
@@ -172,23 +208,27 @@ void method_transport_rm(struct core *core, struct call *call, json_t *params)
 			"'%.70s' fits the key of no transport\n  see them:  skygate transport ls", m.prefix);
 		return;
 	}
-	s = peers_configured(core, &m.pk);
-	if (s) {
+	if (peers_configured_by(core, &m.pk, m.carrier)) {
+		const struct sg_uci_section *s = peers_configured(core, &m.pk);
+
 		call_fail(call, SG_RPC_FAILED,
 			"peer '%s' is in the configuration and would be connected again\n  take it out of %s (line "
 			"%u), then:  skygate config reload",
 			s->name, core->opt.config, s->line);
 		return;
 	}
-	err = peers_remove(core, &m.pk);
+	err = peers_remove(core, &m.pk, m.carrier);
 	if (err < 0 && err != -ENOENT) {
 		call_fail(call, SG_RPC_FAILED, "%s", sg_strerror(err));
 		return;
 	}
-	link = links_find(core->links, &m.pk);
-	if (link)
-		link_close(link, "closed by the owner");
-	call_done(call, json_pack("{s:o}", "pk", core_pk(&m.pk)));
+	/* What is closed here has nobody left who would dial it again. */
+	if (links_close(core->links, &m.pk, m.carrier, "closed by the owner") == 0 && err < 0) {
+		call_fail(call, SG_RPC_PARAMS,
+			"there is no %s transport to that visor\n  see them:  skygate transport ls", m.carrier);
+		return;
+	}
+	call_done(call, json_pack("{s:o, s:s}", "pk", core_pk(&m.pk), "carrier", m.carrier));
 }
 
 /* ---- directory services --------------------------------------------------------------------------------------------- */

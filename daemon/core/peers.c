@@ -1,18 +1,27 @@
-/* Whom the links keep connected: the peers of the configuration and those that transport.add brought. */
+/*
+ * Whom the links keep connected: the peers of the configuration and those that transport.add brought, until the next start
+ * or, kept in the store, until transport.rm.
+ */
 #include "base/alloc.h"
 #include "base/common.h"
 #include "base/err.h"
 #include "base/hex.h"
 #include "core/core.h"
 
-#define EXTRA_MAX 256
+SG_LOG_TOPIC("core");
+
+#define EXTRA_MAX  256
+#define KEPT_SPACE "transport/" /* KEY, and behind a slash what was asked for: the value is the address */
+
+/* By what a visor is reached whose key alone is known, in this order. */
+static const char *const by_key[] = {"stcpr", "dmsg"};
 
 struct peer_extra {
 	struct sg_list node;
 	struct sg_pk pk;
 	char name[24];
-	const char *address; /* behind this struct, or NULL */
-	char text[];
+	bool kept;
+	char address[]; /* "": whichever way there is */
 };
 
 static size_t count_values(const struct sg_uci_option *o)
@@ -44,7 +53,7 @@ static int plan_new(struct core *core, const struct conf *conf, struct plan *pla
 	}
 	sg_list_for (it, &core->extra) {
 		peers++;
-		addresses++;
+		addresses += SG_ARRAY_LEN(by_key);
 	}
 	plan->n = 0;
 	plan->peers = sg_calloc(peers, sizeof(*plan->peers));
@@ -89,9 +98,14 @@ int peers_apply(struct core *core, const struct conf *conf)
 		p->name = e->name;
 		p->pk = e->pk;
 		p->addresses = address;
-		p->n_addresses = e->address ? 1 : 0;
-		if (e->address)
+		p->exact = e->address[0] != '\0';
+		for (size_t i = 0; i < SG_ARRAY_LEN(by_key) && !p->exact; i++) {
+			if (plugin_of_carrier(conf->plugins, conf->n_plugins, by_key[i]))
+				*address++ = by_key[i];
+		}
+		if (p->exact)
 			*address++ = e->address;
+		p->n_addresses = (size_t)(address - p->addresses);
 	}
 	err = links_peers_set(core->links, plan.peers, plan.n);
 	sg_free(plan.peers);
@@ -113,7 +127,33 @@ const struct sg_uci_section *peers_configured(const struct core *core, const str
 	return NULL;
 }
 
-static struct peer_extra *find_extra(const struct core *core, const struct sg_pk *pk, size_t *n)
+/* "stcp" of "stcp://192.0.2.1:7777". */
+static size_t carrier_len(const char *address)
+{
+	return strcspn(address, ":");
+}
+
+static bool same_carrier(const char *a, const char *b)
+{
+	return carrier_len(a) == carrier_len(b) && strncmp(a, b, carrier_len(a)) == 0;
+}
+
+bool peers_configured_by(const struct core *core, const struct sg_pk *pk, const char *address)
+{
+	const struct sg_uci_section *s = peers_configured(core, pk);
+	const struct sg_uci_option *o = s ? sg_uci_option(s, "address") : NULL;
+
+	if (!address[0] || !o)
+		return s != NULL;
+	sg_list_for (it, &o->values) {
+		if (same_carrier(sg_container_of(it, struct sg_uci_value, node)->text, address))
+			return true;
+	}
+	return false;
+}
+
+/* By the carrier of an address; "" fits any. */
+static struct peer_extra *find_extra(const struct core *core, const struct sg_pk *pk, const char *address, size_t *n)
 {
 	struct peer_extra *found = NULL;
 
@@ -122,7 +162,7 @@ static struct peer_extra *find_extra(const struct core *core, const struct sg_pk
 		struct peer_extra *e = sg_container_of(it, struct peer_extra, node);
 
 		++*n;
-		if (sg_pk_equal(&e->pk, pk))
+		if (sg_pk_equal(&e->pk, pk) && (!address[0] || same_carrier(e->address, address)))
 			found = e;
 	}
 	return found;
@@ -134,14 +174,34 @@ void peers_each_added(const struct core *core, void (*fn)(void *arg, const struc
 		fn(arg, &sg_container_of(it, struct peer_extra, node)->pk);
 }
 
-int peers_add(struct core *core, const struct sg_pk *pk, const char *address)
+/* ---- in the store ------------------------------------------------------------------------------------------------- */
+
+static const char *kept_key(const struct peer_extra *e, char buf[SG_STORE_KEY_MAX])
 {
-	size_t n, len = address ? strlen(address) + 1 : 0;
+	char hex[SG_PK_TEXT];
+
+	snprintf(buf, SG_STORE_KEY_MAX, KEPT_SPACE "%s/%.*s", sg_pk_str(&e->pk, hex), (int)carrier_len(e->address),
+		e->address);
+	return buf;
+}
+
+static void keep(const struct core *core, const struct peer_extra *e, bool remove)
+{
+	char key[SG_STORE_KEY_MAX];
+	struct sg_store_change change = {
+		.key = store_text(kept_key(e, key)), .value = store_text(e->address), .remove = remove};
+
+	if (store_write(&core->keys, &change, 1, SG_STORE_DURABLE, NULL, NULL) < 0)
+		log_warn("a transport could not be written to the store");
+}
+
+static int extra_add(struct core *core, const struct sg_pk *pk, const char *address, bool kept)
+{
+	size_t n, len = strlen(address) + 1;
 	char hex[SG_PK_TEXT];
 	struct peer_extra *e;
-	int err;
 
-	if (find_extra(core, pk, &n) || peers_configured(core, pk))
+	if (find_extra(core, pk, address, &n) || peers_configured_by(core, pk, address))
 		return SG_EDUP;
 	if (n >= EXTRA_MAX)
 		return SG_EFULL;
@@ -149,37 +209,102 @@ int peers_add(struct core *core, const struct sg_pk *pk, const char *address)
 	if (!e)
 		return -ENOMEM;
 	e->pk = *pk;
+	e->kept = kept;
 	/* Names of sections hold no '-': these cannot meet one. */
 	snprintf(e->name, sizeof(e->name), "added-%.8s", sg_pk_str(pk, hex));
-	if (address) {
-		memcpy(e->text, address, len);
-		e->address = e->text;
-	}
+	memcpy(e->address, address, len);
 	sg_list_add_tail(&core->extra, &e->node);
+	return 0;
+}
+
+/* One that was kept: its key in the store names the visor, its value the address. */
+static void take_kept(struct core *core, const struct sg_store_pair *pair)
+{
+	const size_t skip = strlen(KEPT_SPACE);
+	char address[300];
+	struct sg_pk pk;
+
+	if (pair->key.len < skip + 2 * SG_PK_LEN || pair->value.len >= sizeof(address) ||
+		sg_pk_parse(core->crypto, (const char *)pair->key.p + skip, 2 * SG_PK_LEN, &pk) < 0)
+		return;
+	memcpy(address, pair->value.p, pair->value.len);
+	address[pair->value.len] = '\0';
+	if ((address[0] && links_address_ok(address) < 0) || sg_pk_equal(&pk, &core->pk))
+		return;
+	(void)extra_add(core, &pk, address, true); /* the configuration may name it as well by now */
+}
+
+static void on_kept(void *arg, int err, const struct sg_store_pair *pairs, size_t n, bool more)
+{
+	struct core *core = arg;
+
+	(void)more; /* as many as may be added fit one answer */
+	if (err < 0) {
+		log_warn("the transports that were to be kept cannot be read: %s", sg_strerror(err));
+		return;
+	}
+	for (size_t i = 0; i < n; i++)
+		take_kept(core, &pairs[i]);
+	if (n && peers_apply(core, core->conf) < 0)
+		log_warn("the transports that were to be kept are not dialled: memory is out");
+}
+
+void peers_start(struct core *core)
+{
+	if (store_scan(&core->keys, store_text(KEPT_SPACE), store_text(""), SG_STORE_PAGE_MAX, on_kept, core) < 0)
+		log_warn("the transports that were to be kept cannot be read");
+}
+
+/* ---- at run time -------------------------------------------------------------------------------------------------- */
+
+int peers_add(struct core *core, const struct sg_pk *pk, const char *address, bool kept)
+{
+	int err = extra_add(core, pk, address, kept);
+	struct peer_extra *e;
+
+	if (err < 0)
+		return err;
+	e = sg_container_of(core->extra.prev, struct peer_extra, node);
 	err = peers_apply(core, core->conf);
 	if (err < 0) {
 		sg_list_remove(&e->node);
 		sg_free(e);
+	} else if (kept) {
+		keep(core, e, false);
 	}
 	return err;
 }
 
-int peers_remove(struct core *core, const struct sg_pk *pk)
+int peers_remove(struct core *core, const struct sg_pk *pk, const char *carrier)
 {
-	size_t n;
-	struct peer_extra *e = find_extra(core, pk, &n);
+	struct sg_list gone;
 	int err;
 
-	if (!e)
-		return -ENOENT;
-	sg_list_remove(&e->node);
-	err = peers_apply(core, core->conf);
-	if (err < 0) {
-		sg_list_add_tail(&core->extra, &e->node);
-		return err;
+	sg_list_init(&gone);
+	sg_list_for_safe (it, &core->extra) {
+		struct peer_extra *e = sg_container_of(it, struct peer_extra, node);
+
+		if (!sg_pk_equal(&e->pk, pk) || (carrier[0] && e->address[0] && !same_carrier(e->address, carrier)))
+			continue;
+		sg_list_remove(it);
+		sg_list_add_tail(&gone, it);
 	}
-	sg_free(e);
-	return 0;
+	if (sg_list_empty(&gone))
+		return -ENOENT;
+	err = peers_apply(core, core->conf);
+	while (!sg_list_empty(&gone)) {
+		struct peer_extra *e = sg_container_of(gone.next, struct peer_extra, node);
+
+		sg_list_remove(&e->node);
+		if (err < 0) {
+			sg_list_add_tail(&core->extra, &e->node);
+			continue;
+		}
+		if (e->kept)
+			keep(core, e, true);
+		sg_free(e);
+	}
+	return err;
 }
 
 void peers_free(struct core *core)

@@ -142,6 +142,12 @@ int links_want(struct sg_links *ls, const struct sg_pk *pk, links_wanted_fn *fn,
 /** links_want_cancel - of all wants with that arg; their call-backs do not follow. Dials under way go on. */
 void links_want_cancel(struct sg_links *ls, void *arg);
 
+/** links_waiting - @fn for every peer that should be linked and is not, until it returns false. @name: of its section. */
+void links_waiting(
+	const struct sg_links *ls, bool (*fn)(void *arg, const char *name, const struct sg_peer_state *st), void *arg);
+/** links_close - ends the links to a key, all or those by @carrier. @why: a sentence. Returns how many. */
+size_t links_close(struct sg_links *ls, const struct sg_pk *pk, const char *carrier, const char *why);
+
 /** links_each - @fn for every live link, until it returns false. */
 void links_each(const struct sg_links *ls, bool (*fn)(void *arg, const struct sg_link_info *info), void *arg);
 

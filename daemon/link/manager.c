@@ -194,6 +194,19 @@ struct sg_link *links_find_carrier(struct sg_links *ls, const struct sg_pk *pk, 
 	return NULL;
 }
 
+size_t links_close(struct sg_links *ls, const struct sg_pk *pk, const char *carrier, const char *why)
+{
+	struct sg_link *l;
+	size_t n = 0;
+
+	/* Anew each time: whoever hears of one may close others. */
+	while ((l = carrier[0] ? links_find_carrier(ls, pk, carrier) : links_find(ls, pk))) {
+		link_close(l, why);
+		n++;
+	}
+	return n;
+}
+
 void links_each(const struct sg_links *ls, bool (*fn)(void *arg, const struct sg_link_info *info), void *arg)
 {
 	sg_list_for (it, &ls->links) {

@@ -522,15 +522,24 @@ static bool is_kept(const struct sg_links *ls, const struct sg_link *l)
 	return false;
 }
 
-/* Links that no peer wants any more; strangers' links were nobody's before and stay. */
-static void close_departed(struct sg_links *ls, const struct peer *gone)
+static struct sg_link *find_departed(struct sg_links *ls, const struct peer *gone)
 {
-	sg_list_for_safe (it, &ls->links) {
+	sg_list_for (it, &ls->links) {
 		struct sg_link *l = sg_container_of(it, struct sg_link, node);
 
 		if (serves(gone, l) && !is_kept(ls, l))
-			link_close(l, "this peer is not configured any more");
+			return l;
 	}
+	return NULL;
+}
+
+/* Links that no peer wants any more; strangers' links were nobody's before and stay. */
+static void close_departed(struct sg_links *ls, const struct peer *gone)
+{
+	struct sg_link *l;
+
+	while ((l = find_departed(ls, gone)))
+		link_close(l, "this peer is not configured any more");
 }
 
 static void move_all(struct sg_list *from, struct sg_list *to)
@@ -599,6 +608,40 @@ int links_peer_find(const struct sg_links *ls, const char *name, struct sg_pk *o
 	return -ENOENT;
 }
 
+static void state_without_link(const struct peer *p, struct sg_peer_state *out)
+{
+	*out = (struct sg_peer_state){.pk = p->pk, .attempts = p->attempts, .next_try_ms = -1};
+	if (p->n_addrs) {
+		const struct peer_addr *a = &p->addrs[p->at];
+
+		snprintf(out->carrier, sizeof(out->carrier), "%s", a->carrier);
+		if (a->host)
+			snprintf(out->address, sizeof(out->address), strchr(a->host, ':') ? "[%s]:%u" : "%s:%u",
+				a->host, a->port);
+	}
+	if (p->planned)
+		out->next_try_ms = SG_MAX(sg_mono_ms_since(p->timer.due, sg_loop_now(p->ls->conf.loop)), (int64_t)0);
+	snprintf(out->why, sizeof(out->why), "%s",
+		p->why[0]    ? p->why
+		: p->n_addrs ? "not dialled yet"
+			     : "it has no address: it has to connect to us");
+}
+
+void links_waiting(
+	const struct sg_links *ls, bool (*fn)(void *arg, const char *name, const struct sg_peer_state *st), void *arg)
+{
+	sg_list_for (it, &ls->peers) {
+		const struct peer *p = sg_container_of(it, struct peer, node);
+		struct sg_peer_state st;
+
+		if (p->once || link_of(p))
+			continue;
+		state_without_link(p, &st);
+		if (!fn(arg, p->name, &st))
+			return;
+	}
+}
+
 int links_peer_state(const struct sg_links *ls, const struct sg_pk *pk, struct sg_peer_state *out)
 {
 	const struct peer *p = peer_find(ls, pk);
@@ -612,26 +655,12 @@ int links_peer_state(const struct sg_links *ls, const struct sg_pk *pk, struct s
 	}
 	if (!p && !l)
 		return -ENOENT;
-	*out = (struct sg_peer_state){.pk = *pk, .linked = l != NULL, .next_try_ms = -1};
-	if (l) {
-		snprintf(out->carrier, sizeof(out->carrier), "%s", l->carrier);
-		snprintf(out->address, sizeof(out->address), "%s", l->address);
+	if (!l) {
+		state_without_link(p, out);
 		return 0;
 	}
-	out->attempts = p->attempts;
-	if (p->n_addrs) {
-		const struct peer_addr *a = &p->addrs[p->at];
-
-		snprintf(out->carrier, sizeof(out->carrier), "%s", a->carrier);
-		if (a->host)
-			snprintf(out->address, sizeof(out->address), strchr(a->host, ':') ? "[%s]:%u" : "%s:%u",
-				a->host, a->port);
-	}
-	if (p->planned)
-		out->next_try_ms = SG_MAX(sg_mono_ms_since(p->timer.due, sg_loop_now(ls->conf.loop)), (int64_t)0);
-	snprintf(out->why, sizeof(out->why), "%s",
-		p->why[0]    ? p->why
-		: p->n_addrs ? "not dialled yet"
-			     : "it has no address: it has to connect to us");
+	*out = (struct sg_peer_state){.pk = *pk, .linked = true, .next_try_ms = -1};
+	snprintf(out->carrier, sizeof(out->carrier), "%s", l->carrier);
+	snprintf(out->address, sizeof(out->address), "%s", l->address);
 	return 0;
 }

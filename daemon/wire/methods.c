@@ -10,13 +10,16 @@ static const struct sg_param page[] = {
 
 static const struct sg_param transport_add[] = {
 	{"pk", SG_PARAM_STRING, true, "KEY", "the other visor's public key"},
-	{"address", SG_PARAM_STRING, false, "ADDRESS",
-		"where it listens, like stcp://192.0.2.10:7777; without one it has to connect to us"},
+	{"address", SG_PARAM_STRING, false, "TYPE|ADDRESS",
+		"dmsg or stcpr: found by its key; or where it listens, like stcp://192.0.2.10:7777; without it any way "
+		"there is"},
+	{"keep", SG_PARAM_BOOL, false, "--keep", "beyond a restart, until transport rm"},
 	{0},
 };
 
 static const struct sg_param transport_remove[] = {
-	{"pk", SG_PARAM_STRING, true, "KEY", "the other visor's public key, or the beginning of it"},
+	{"pk", SG_PARAM_STRING, true, "KEY|ID", "the other visor's key or the transport's id, or the beginning of it"},
+	{"carrier", SG_PARAM_STRING, false, "TYPE", "only the transport of that type; without it all to that visor"},
 	{0},
 };
 
@@ -58,9 +61,9 @@ static const struct sg_method_row table[] = {
 	{"vpn.status", SG_ROLE_VIEWER, "vpn", "status", "app-vpn", NULL,
 		"state of the tunnel, and of the exit for others"},
 	{"transport.list", SG_ROLE_VIEWER, "transport", "ls", NULL, page, "connections to other visors"},
-	{"transport.add", SG_ROLE_ADMIN, "transport", "add", NULL, transport_add,
-		"keep a connection to a visor until the next start"},
-	{"transport.rm", SG_ROLE_ADMIN, "transport", "rm", NULL, transport_remove, "end a connection"},
+	{"transport.add", SG_ROLE_ADMIN, "transport", "add", NULL, transport_add, "keep a connection to a visor"},
+	{"transport.rm", SG_ROLE_ADMIN, "transport", "rm", NULL, transport_remove,
+		"end a connection, and do not make it again"},
 	{"dmsg.status", SG_ROLE_VIEWER, "dmsg", "status", "transport-dmsg", NULL,
 		"sessions with dmsg servers, and our entry in the discovery"},
 	{"store.status", SG_ROLE_VIEWER, "store", "status", "storage-sqlite", NULL,

@@ -311,7 +311,8 @@ static bool serve(void *arg)
 		ask(core, fd, "{\"jsonrpc\":\"2.0\",\"id\":3,\"method\":\"config.reload\"}\n");
 		ask(core, fd,
 			"{\"jsonrpc\":\"2.0\",\"id\":3,\"method\":\"transport.add\",\"params\":{\"pk\":"
-			"\"02c6047f9441ed7d6d3045406e95c07cd85c778e4b8cef3ca7abac09b95c709ee5\"}}\n");
+			"\"02c6047f9441ed7d6d3045406e95c07cd85c778e4b8cef3ca7abac09b95c709ee5\",\"address\":"
+			"\"stcp://127.0.0.1:1\"}}\n");
 	}
 	close(fd);
 	sg_loop_step(core->loop, 0);
