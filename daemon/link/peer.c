@@ -344,6 +344,17 @@ static void resolve(struct peer *p)
 	}
 }
 
+static void close_departed(struct sg_links *ls, const struct peer *gone);
+
+/* The dial that a departed peer stayed for: once it has ended, so does what it brought. */
+static void leave(struct peer *p)
+{
+	if (p->dial.active || p->pending)
+		return;
+	close_departed(p->ls, p);
+	want_ended(p, 0, "");
+}
+
 /* Never beside a link or an attempt of the same peer and carrier; who calls us meanwhile is judged when the dial would commit. */
 static void attempt(void *arg)
 {
@@ -353,6 +364,10 @@ static void attempt(void *arg)
 	const struct sg_link *l = link_of(p);
 
 	look_again(p, LOOK_MS);
+	if (p->over) {
+		leave(p);
+		return;
+	}
 	if (l)
 		peer_kind(p, l);
 	if (l && p->once)
@@ -511,6 +526,24 @@ static struct peer *find_unchanged(struct sg_list *peers, const struct sg_peer_c
 	return NULL;
 }
 
+/*
+ * Whom a dial has reached beyond the point of no return expects it to be carried through: a visor of 2024 would accept
+ * nobody any more. Such a peer stays until that dial has ended, and dials no other.
+ */
+static bool must_stay(const struct peer *p)
+{
+	return (p->dial.active && p->dial.secured) ||
+	       (p->pending && p->pending->hs.phase > LINK_HS_READY && p->pending->hs.phase < LINK_HS_FAILED);
+}
+
+static void last_dial(struct peer *p)
+{
+	p->once = p->over = true;
+	while (p->n_addrs > p->at + 1)
+		sg_free(p->addrs[--p->n_addrs].host);
+	p->n_resolved = p->at_resolved + 1;
+}
+
 static bool is_kept(const struct sg_links *ls, const struct sg_link *l)
 {
 	sg_list_for (it, &ls->peers) {
@@ -590,7 +623,13 @@ int links_peers_set(struct sg_links *ls, const struct sg_peer_conf *peers, size_
 			continue;
 		}
 		close_departed(ls, p);
-		peer_free(p);
+		if (must_stay(p)) {
+			last_dial(p);
+			sg_list_remove(&p->node);
+			sg_list_add_tail(&ls->peers, &p->node);
+		} else {
+			peer_free(p);
+		}
 	}
 	return 0;
 }

@@ -333,6 +333,28 @@ static void an_offer_of_any_length_is_taken_and_ignored(void **state)
 	}
 }
 
+/* Its section leaves the configuration while our dial is beyond its point of no return. */
+static void a_committed_dial_outlives_its_peer(void **state)
+{
+	struct fake_world *w = *state;
+	struct stranger *s = stranger_new(w, 2, 0);
+	struct sg_link_info info;
+
+	stranger_expect(s);
+	world_peer(w, 0, 2, false);
+	world_settle(w);
+	assert_true(stranger_f1(s) && stranger_f3(s) && stranger_msg2(s, 0));
+	assert_int_equal(links_peers_set(w->node[0].links, NULL, 0), 0);
+	world_settle(w);
+	assert_true(stranger_settle(s, SG_SETTLE_OK));
+	world_pass(w, 100);
+	assert_true(stranger_is_cut(s));
+	assert_false(world_linked(w, 0, 2, &info));
+	world_pass(w, 10000);
+	assert_int_equal(w->node[0].dials, 1);
+	stranger_free(s);
+}
+
 /* It calls while our dial is beyond its point of no return: its own dial is refused, calmly, and ours is carried through. */
 static void a_dial_that_is_committed_wins_over_a_caller_of_2024(void **state)
 {
@@ -780,6 +802,7 @@ int main(void)
 		TEST(addresses_are_checked),
 		TEST(peers_that_leave_the_configuration_are_let_go),
 		TEST(a_dial_under_way_ends_with_its_peer_or_its_carrier),
+		TEST(a_committed_dial_outlives_its_peer),
 		TEST(a_visor_of_2024_links_both_ways_and_gets_nothing_new),
 		TEST(an_offer_of_any_length_is_taken_and_ignored),
 		cmocka_unit_test(a_dial_that_is_committed_wins_over_a_caller_of_2024),
