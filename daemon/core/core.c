@@ -202,7 +202,10 @@ static int make_loop(struct core *core)
 	core->route = core->links ? route_new(core->links) : NULL;
 	core->net = core->route ? make_net(core) : NULL;
 	core->routing = core->net ? routing_new(core->net, core->links, core->route) : NULL;
-	return core->routing ? 0 : say("memory is out");
+	if (!core->routing)
+		return say("memory is out");
+	routing_configure(core->routing, core->conf->doc);
+	return 0;
 }
 
 static int start_services(struct core *core)

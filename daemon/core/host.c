@@ -219,7 +219,8 @@ static void on_dialed(void *arg, struct sg_stream *stream, int err, const char *
 	fn(fn_arg, stream, err, why);
 }
 
-static int host_dial(struct sg_inst *inst, const struct sg_pk *pk, uint16_t port, sg_dialed_fn *fn, void *arg)
+static int host_dial_hops(
+	struct sg_inst *inst, const struct sg_pk *pk, uint16_t port, unsigned min_hops, sg_dialed_fn *fn, void *arg)
 {
 	struct host_dial *d;
 	int err;
@@ -233,12 +234,17 @@ static int host_dial(struct sg_inst *inst, const struct sg_pk *pk, uint16_t port
 	d->fn = fn;
 	d->arg = arg;
 	sg_list_add_tail(&inst->dials, &d->node);
-	err = route_dial(inst->core->route, pk, port, on_dialed, d);
+	err = route_dial_hops(inst->core->route, pk, port, min_hops, on_dialed, d);
 	if (err < 0) {
 		sg_list_remove(&d->node);
 		sg_free(d);
 	}
 	return err;
+}
+
+static int host_dial(struct sg_inst *inst, const struct sg_pk *pk, uint16_t port, sg_dialed_fn *fn, void *arg)
+{
+	return host_dial_hops(inst, pk, port, 0, fn, arg);
 }
 
 static void forget_dial(struct host_dial *d)
@@ -490,6 +496,7 @@ const struct sg_host core_host = {
 	.tune_socket = host_tune_socket,
 	.listen = host_listen,
 	.dial = host_dial,
+	.dial_hops = host_dial_hops,
 	.dial_cancel = host_dial_cancel,
 	.peer_find = host_peer_find,
 	.peer_state = host_peer_state,

@@ -81,7 +81,7 @@ static void go_back(struct reload *r, const struct plugin *p)
 	r->next = 0;
 	core_apply_log(core);
 	net_configure(core->net, core->conf->doc);
-	routing_configure(core->routing);
+	routing_configure(core->routing, core->conf->doc);
 	if (peers_apply(core, core->conf) < 0)
 		log_error("memory is out: the peers stay as the new configuration has them");
 }
@@ -159,14 +159,14 @@ static void take_over(struct reload *r)
 	r->other = old;
 	core_apply_log(core);
 	net_configure(core->net, core->conf->doc);
-	routing_configure(core->routing);
+	routing_configure(core->routing, core->conf->doc);
 	r->err = peers_apply(core, core->conf);
 	if (r->err < 0) {
 		r->other = core->conf;
 		core->conf = old;
 		core_apply_log(core);
 		net_configure(core->net, core->conf->doc);
-		routing_configure(core->routing);
+		routing_configure(core->routing, core->conf->doc);
 		snprintf(r->why, sizeof(r->why), "%s; nothing was changed", sg_strerror(r->err));
 		finish(r);
 		return;

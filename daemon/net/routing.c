@@ -35,7 +35,6 @@ struct routing *routing_new(struct sg_net *net, struct sg_links *links, struct s
 		return NULL;
 	}
 	route_set_setup(route, &path_ops, r->path);
-	routing_configure(r);
 	return r;
 }
 
@@ -51,13 +50,15 @@ void routing_free(struct routing *r)
 	sg_free(r);
 }
 
-void routing_configure(struct routing *r)
+void routing_configure(struct routing *r, const struct sg_uci *doc)
 {
+	const struct sg_uci_section *visor = sg_uci_next(doc, "visor", NULL);
 	size_t n;
 	const struct sg_pk *nodes = net_setup_nodes(r->net, &n);
 
 	setup_nodes_set(r->setup, nodes, n);
 	await_setup_nodes(r->await, nodes, n);
+	route_set_min_hops(r->route, visor ? (unsigned)sg_uci_uint(visor, "min_hops", 0) : 0);
 }
 
 void routing_network(struct routing *r, const char *name, const struct sg_network_ops *ops, void *ctx)

@@ -13,8 +13,8 @@ struct routing;
 struct routing *routing_new(struct sg_net *net, struct sg_links *links, struct sg_route *route);
 /** routing_free - ends what is under way; call-backs do not follow. Accepts NULL. */
 void routing_free(struct routing *r);
-/** routing_configure - net/ has taken over another configuration. */
-void routing_configure(struct routing *r);
+/** routing_configure - takes over a checked configuration, after net_configure. */
+void routing_configure(struct routing *r, const struct sg_uci *doc);
 /** routing_network - as net_network_set. */
 void routing_network(struct routing *r, const char *name, const struct sg_network_ops *ops, void *ctx);
 

@@ -195,7 +195,7 @@ static void begin_dial(struct client *c)
 		return;
 	}
 	client_enter(c, DIAL, DIAL_MS);
-	err = c->v->host->dial(c->v->inst, &c->exit_pk, SG_VPN_PORT, on_dialed, c);
+	err = c->v->host->dial_hops(c->v->inst, &c->exit_pk, SG_VPN_PORT, c->conf.min_hops, on_dialed, c);
 	if (err < 0)
 		on_dialed(c, NULL, err, NULL);
 }

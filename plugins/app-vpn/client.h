@@ -30,6 +30,7 @@ struct exit {
 struct client_conf {
 	enum mode mode;
 	bool kill_switch;
+	unsigned min_hops;
 	size_t n_exits, n_targets;
 	struct exit exits[EXITS_MAX];
 	uint32_t targets[PROBE_TARGETS_MAX];

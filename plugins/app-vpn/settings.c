@@ -33,6 +33,7 @@ int client_conf_read(struct client_conf *conf, const struct sg_uci_section *s, c
 	memset(conf, 0, sizeof(*conf));
 	conf->mode = strcmp(mode, "vpn") == 0 ? MODE_VPN : strcmp(mode, "host") == 0 ? MODE_HOST : MODE_OFF;
 	conf->kill_switch = sg_uci_bool(s, "kill_switch", true);
+	conf->min_hops = (unsigned)sg_uci_uint(s, "min_hops", 0);
 	if (snprintf(conf->passcode, sizeof(conf->passcode), "%s", sg_uci_get(s, "passcode", "")) >
 		SG_VPN_PASSCODE_MAX) {
 		snprintf(why, why_cap, "vpn_client '%s': option passcode: at most %d bytes", s->name,
@@ -68,7 +69,7 @@ int client_conf_read(struct client_conf *conf, const struct sg_uci_section *s, c
 bool client_conf_same(const struct client_conf *a, const struct client_conf *b)
 {
 	if (a->mode != b->mode || a->kill_switch != b->kill_switch || a->n_exits != b->n_exits ||
-		a->n_targets != b->n_targets || strcmp(a->passcode, b->passcode) != 0 ||
+		a->min_hops != b->min_hops || a->n_targets != b->n_targets || strcmp(a->passcode, b->passcode) != 0 ||
 		memcmp(a->targets, b->targets, sizeof(a->targets)) != 0)
 		return false;
 	for (size_t i = 0; i < a->n_exits; i++) {

@@ -42,7 +42,8 @@ static int host_listen(struct sg_inst *i, uint16_t port, const struct sg_listene
 	return 0;
 }
 
-static int host_dial(struct sg_inst *i, const struct sg_pk *pk, uint16_t port, sg_dialed_fn *fn, void *arg)
+static int host_dial_hops(
+	struct sg_inst *i, const struct sg_pk *pk, uint16_t port, unsigned min_hops, sg_dialed_fn *fn, void *arg)
 {
 	struct fake_host *h = i->host;
 
@@ -50,6 +51,7 @@ static int host_dial(struct sg_inst *i, const struct sg_pk *pk, uint16_t port, s
 	assert_null(h->dialed);
 	h->dials++;
 	h->dial_pk = *pk;
+	h->dial_min_hops = min_hops;
 	if (h->dial_err)
 		return h->dial_err;
 	h->dialed = fn;
@@ -219,7 +221,7 @@ struct fake_host *fake_host_new(const char *conf)
 		.conf = host_conf,
 		.own_pk = host_own_pk,
 		.listen = host_listen,
-		.dial = host_dial,
+		.dial_hops = host_dial_hops,
 		.dial_cancel = host_dial_cancel,
 		.peer_find = host_peer_find,
 		.peer_state = host_peer_state,

@@ -57,6 +57,7 @@ struct fake_host {
 	sg_dialed_fn *dialed; /* of the dial under way, NULL: none */
 	void *dial_arg;
 	struct sg_pk dial_pk;
+	unsigned dial_min_hops;
 	unsigned dials, dial_cancels;
 	int dial_err;
 

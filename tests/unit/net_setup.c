@@ -41,6 +41,7 @@ struct half {
 struct node {
 	struct mesh *m;
 	struct fake_node *visor;
+	struct store_space keys;
 	struct sg_net *net;
 	struct routing *routing;
 	const struct sg_listener_ops *ops; /* on port 136 */
@@ -60,6 +61,7 @@ struct node {
 
 struct mesh {
 	struct fake_world w;
+	struct store *store;
 	struct node node[4]; /* 0, 1: visors; 2, 3: setup nodes */
 	struct half half[HALVES];
 	size_t n_halves;
@@ -301,8 +303,13 @@ static void configure(struct mesh *m, size_t i)
 
 	assert_int_equal(sg_uci_parse(text, (size_t)len, "conf", NULL, NULL, &doc), 0);
 	net_configure(m->node[i].net, doc);
+	routing_configure(m->node[i].routing, doc);
 	sg_uci_free(doc);
-	routing_configure(m->node[i].routing);
+}
+
+static int64_t wall_s(void)
+{
+	return 1000000;
 }
 
 static int setup(void **state)
@@ -311,6 +318,7 @@ static int setup(void **state)
 	struct sg_link_info info;
 
 	world_new(&m->w);
+	m->store = store_new(m->w.loop, wall_s);
 	for (size_t i = 0; i < 4; i++) {
 		struct node *n = &m->node[i];
 
@@ -322,8 +330,12 @@ static int setup(void **state)
 			continue;
 		if (!n->visor->route)
 			assert_true(world_boot(&m->w, i));
-		n->net = net_new(&(struct sg_net_conf){
-			.loop = m->w.loop, .crypto = m->w.crypto, .pk = n->visor->pk, .sk = n->visor->sk});
+		n->keys = (struct store_space){m->store, n, "net"};
+		n->net = net_new(&(struct sg_net_conf){.loop = m->w.loop,
+			.crypto = m->w.crypto,
+			.pk = n->visor->pk,
+			.sk = n->visor->sk,
+			.keys = &n->keys});
 		n->routing = routing_new(n->net, n->visor->links, n->visor->route);
 		routing_network(n->routing, "dmsg", &mesh_ops, n);
 	}
@@ -353,6 +365,7 @@ static int teardown(void **state)
 	}
 	for (size_t i = 0; i < m->n_halves; i++)
 		sg_defer_stop(&m->half[i].deliver);
+	store_free(m->store);
 	world_free(&m->w);
 	free(m);
 	return 0;

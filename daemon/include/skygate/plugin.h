@@ -241,6 +241,9 @@ struct sg_host {
 	/* Streams by key and port. listen: -EADDRINUSE when the port is taken. */
 	int (*listen)(struct sg_inst *, uint16_t port, const struct sg_listener_ops *, void *arg);
 	int (*dial)(struct sg_inst *, const struct sg_pk *, uint16_t port, sg_dialed_fn *, void *arg);
+	/* The same over at least @min_hops transports; above 1 never direct. */
+	int (*dial_hops)(
+		struct sg_inst *, const struct sg_pk *, uint16_t port, unsigned min_hops, sg_dialed_fn *, void *arg);
 	void (*dial_cancel)(
 		struct sg_inst *, void *arg); /* of all dials with that arg; their call-backs do not follow */
 
