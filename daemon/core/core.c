@@ -307,6 +307,11 @@ static void stop_next(struct core *core)
 		sg_loop_stop(core->loop);
 }
 
+static void on_left(void *arg)
+{
+	stop_next(arg);
+}
+
 void core_stop(struct core *core, int status)
 {
 	if (core->stopping)
@@ -315,7 +320,11 @@ void core_stop(struct core *core, int status)
 	core->status = status;
 	log_info("stopping");
 	reload_free(core);
-	stop_next(core);
+	/* While the plugins still carry it: services are told that we go. */
+	if (core->net)
+		net_leave(core->net, on_left, core);
+	else
+		stop_next(core);
 }
 
 static void tell_leaks(const struct core *core)

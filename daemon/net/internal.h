@@ -55,6 +55,10 @@ struct sg_net {
 	struct sg_list routes; /* struct net_routes_query */
 	size_t n_routes;
 	struct resolver *resolver;
+	struct sg_timer leave;
+	struct sg_mono leaving; /* since then; 0: it stays */
+	void (*left)(void *arg);
+	void *left_arg;
 	size_t n_setup_nodes;
 	struct sg_pk setup_nodes[16];
 
@@ -97,6 +101,9 @@ void resolver_moved(struct resolver *r);
 /** routefinder_fini - ends what is under way; call-backs do not follow. */
 void routefinder_fini(struct sg_net *n);
 
+/** resolver_leave - nothing is bound any more. True once that is so. */
+bool resolver_leave(struct resolver *r);
+
 /* ---- transports.c ---- */
 
 /** transports_new - NULL when memory is out. */
@@ -104,6 +111,8 @@ struct transports *transports_new(struct sg_net *n);
 void transports_free(struct transports *ts);
 /** transports_moved - another discovery, or none: it knows nothing of us yet. */
 void transports_moved(struct transports *ts);
+/** transports_leave - nothing is registered any more. True once that is so. */
+bool transports_leave(struct transports *ts);
 
 /* ---- offers.c ---- */
 
@@ -112,6 +121,8 @@ struct offers *offers_new(struct sg_net *n);
 void offers_free(struct offers *o);
 /** offers_moved - another service discovery, or our public address changed. */
 void offers_moved(struct offers *o);
+/** offers_leave - nothing is listed any more. True once that is so. */
+bool offers_leave(struct offers *o);
 /** offers_uptime - another uptime tracker. */
 void offers_uptime(struct offers *o);
 

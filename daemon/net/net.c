@@ -143,6 +143,32 @@ void net_configure(struct sg_net *n, const struct sg_uci *doc)
 		offers_moved(n->offers);
 }
 
+/* ---- the end ---- */
+
+#define LEAVE_MS 2000
+#define LOOK_MS  20
+
+static void on_leave(void *arg)
+{
+	struct sg_net *n = arg;
+	bool resolver = resolver_leave(n->resolver), offers = offers_leave(n->offers);
+	bool transports = transports_leave(n->transports);
+	int64_t ms = (sg_loop_now(n->conf.loop).ns - n->leaving.ns) / SG_NS_PER_MS;
+
+	if ((resolver && offers && transports) || ms >= LEAVE_MS)
+		n->left(n->left_arg);
+	else
+		sg_timer_start(&n->leave, LOOK_MS);
+}
+
+void net_leave(struct sg_net *n, void (*done)(void *arg), void *arg)
+{
+	n->leaving = sg_loop_now(n->conf.loop);
+	n->left = done;
+	n->left_arg = arg;
+	sg_timer_start(&n->leave, 0);
+}
+
 /* ---- life ------------------------------------------------------------------------------------------------------------- */
 
 /* What is known without asking: an interface with an address that others reach. */
@@ -168,6 +194,7 @@ struct sg_net *net_new(const struct sg_net_conf *conf)
 	sg_list_init(&n->routes);
 	sg_list_init(&n->edges);
 	look_for_public_ip(n);
+	sg_timer_init(&n->leave, conf->loop, on_leave, n);
 	n->http = http_client_new(conf->loop, conf->crypto);
 	n->serve = serve_new(conf->loop, &n->conf.pk);
 	n->env = (struct service_env){.loop = conf->loop,
@@ -199,6 +226,7 @@ void net_free(struct sg_net *n)
 		return;
 	keep_stop(n);
 	disc_fini(n);
+	sg_timer_stop(&n->leave);
 	routefinder_fini(n);
 	transports_free(n->transports);
 	offers_free(n->offers);

@@ -29,6 +29,11 @@ struct sg_net_conf {
 
 /** net_new - NULL when memory is out. Free with net_free. */
 struct sg_net *net_new(const struct sg_net_conf *conf);
+/**
+ * net_leave - we are about to end: what is registered of us is taken back as far as services answer. @done once, within
+ * about 2 s, never inside the call.
+ */
+void net_leave(struct sg_net *n, void (*done)(void *arg), void *arg);
 /** net_free - call-backs do not follow. Accepts NULL. */
 void net_free(struct sg_net *n);
 /** net_options - what net/ reads from the configuration. Static. */

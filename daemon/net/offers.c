@@ -278,6 +278,17 @@ static void on_uptime(void *arg)
 
 /* ---- life --------------------------------------------------------------------------------------------------------------- */
 
+bool offers_leave(struct offers *o)
+{
+	bool left = true;
+
+	for (size_t i = 0; i < SG_ARRAY_LEN(o->offer); i++) {
+		(void)net_offer(o->n, o->offer[i].type, 0);
+		left = left && !o->offer[i].told && !o->offer[i].call;
+	}
+	return left || service_down(o->n->sd);
+}
+
 void offers_moved(struct offers *o)
 {
 	for (size_t i = 0; i < SG_ARRAY_LEN(o->offer); i++) {

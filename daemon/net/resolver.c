@@ -229,6 +229,20 @@ int net_bind(struct sg_net *n, const char *type, uint16_t port)
 	return -ENOTSUP;
 }
 
+bool resolver_leave(struct resolver *r)
+{
+	bool left = true;
+
+	for (size_t i = 0; i < SG_ARRAY_LEN(r->bound); i++) {
+		struct bound *b = &r->bound[i];
+
+		if (b->port)
+			(void)net_bind(r->n, b->type, 0);
+		left = left && !b->told && !b->call;
+	}
+	return left || service_down(r->n->ar);
+}
+
 void resolver_moved(struct resolver *r)
 {
 	for (size_t i = 0; i < SG_ARRAY_LEN(r->bound); i++) {

@@ -348,6 +348,11 @@ bool service_known(const struct service *s)
 	return s->url[0];
 }
 
+bool service_down(const struct service *s)
+{
+	return s->state == DOWN;
+}
+
 const char *service_url(const struct service *s)
 {
 	return s->url;

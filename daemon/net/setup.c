@@ -388,7 +388,8 @@ static void begin(void *arg)
 
 /* ---- asking ---------------------------------------------------------------------------------------------------------------- */
 
-static struct setup_call *call_new(struct setup_client *s, const struct sg_rpc_route *route, sg_route_asked_fn *fn, void *arg)
+static struct setup_call *call_new(
+	struct setup_client *s, const struct sg_rpc_route *route, sg_route_asked_fn *fn, void *arg)
 {
 	struct setup_call *c = sg_calloc(1, sizeof(*c));
 
@@ -407,8 +408,8 @@ static struct setup_call *call_new(struct setup_client *s, const struct sg_rpc_r
 	return c;
 }
 
-int setup_by_nodes(
-	struct setup_client *s, const struct sg_rpc_route *route, sg_route_asked_fn *fn, void *arg, struct setup_call **out)
+int setup_by_nodes(struct setup_client *s, const struct sg_rpc_route *route, sg_route_asked_fn *fn, void *arg,
+	struct setup_call **out)
 {
 	struct setup_call *c = s->n_nodes ? call_new(s, route, fn, arg) : NULL;
 
@@ -424,8 +425,8 @@ int setup_by_nodes(
 	return 0;
 }
 
-int setup_direct(
-	struct setup_client *s, const struct sg_rpc_route *route, sg_route_asked_fn *fn, void *arg, struct setup_call **out)
+int setup_direct(struct setup_client *s, const struct sg_rpc_route *route, sg_route_asked_fn *fn, void *arg,
+	struct setup_call **out)
 {
 	struct setup_call *c = call_new(s, route, fn, arg);
 

@@ -34,10 +34,10 @@ void setup_network(struct setup_client *s, const struct sg_network_ops *ops, voi
  * Each 0 and *out, for setup_cancel, or a negative code: then @fn does not follow. @route is copied. @fn: as
  * sg_route_asked_fn, never inside the call.
  */
-int setup_by_nodes(
-	struct setup_client *s, const struct sg_rpc_route *route, sg_route_asked_fn *fn, void *arg, struct setup_call **out);
-int setup_direct(
-	struct setup_client *s, const struct sg_rpc_route *route, sg_route_asked_fn *fn, void *arg, struct setup_call **out);
+int setup_by_nodes(struct setup_client *s, const struct sg_rpc_route *route, sg_route_asked_fn *fn, void *arg,
+	struct setup_call **out);
+int setup_direct(struct setup_client *s, const struct sg_rpc_route *route, sg_route_asked_fn *fn, void *arg,
+	struct setup_call **out);
 void setup_cancel(struct setup_call *c);
 
 #endif

@@ -382,7 +382,7 @@ void net_transport_up(struct sg_net *n, const struct net_transport *info)
 	struct sg_entry e;
 	struct transport *t;
 
-	if (sg_entry_make(&n->conf.pk, &info->remote, info->type, &e) < 0)
+	if (n->leaving.ns || sg_entry_make(&n->conf.pk, &info->remote, info->type, &e) < 0)
 		return;
 	t = find(ts, &e.id);
 	if (!t)
@@ -498,6 +498,20 @@ int net_edges(struct sg_net *n, const struct sg_pk *pk, net_edges_fn *fn, void *
 }
 
 /* ---- life --------------------------------------------------------------------------------------------------------------- */
+
+bool transports_leave(struct transports *ts)
+{
+	sg_list_for_safe (it, &ts->list) {
+		struct transport *t = sg_container_of(it, struct transport, node);
+
+		t->up = false;
+		if (!service_known(ts->n->tpd))
+			transport_free(ts, t);
+	}
+	if (!ts->call && !ts->paused && !sg_list_empty(&ts->list))
+		sg_timer_start(&ts->work, 0);
+	return sg_list_empty(&ts->list) || service_down(ts->n->tpd);
+}
 
 void transports_moved(struct transports *ts)
 {

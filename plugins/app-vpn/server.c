@@ -133,6 +133,15 @@ static void close_all(struct server *s)
 		peer_free(sg_container_of(s->peers.next, struct peer, node), true);
 }
 
+/* Where others look for exits, while it can take whoever comes. */
+static void announce(const struct server *s)
+{
+	bool open = !s->conf.n_allow && !s->conf.passcode[0];
+
+	/* Without memory for that it is found by those who know its key. */
+	(void)s->v->host->offer(s->v->inst, "vpn", s->tun && s->conf.announce && open ? SG_VPN_PORT : 0);
+}
+
 static void on_tun_gone(void *arg)
 {
 	struct server *s = arg;
@@ -141,6 +150,7 @@ static void on_tun_gone(void *arg)
 	close_all(s);
 	tun_close(s->tun);
 	s->tun = NULL;
+	announce(s);
 	leases_fini(&s->leases);
 	snprintf(s->tun_why, sizeof(s->tun_why), "the device %s was deleted by somebody", s->tun_name);
 	/* Another one at once, unless somebody deletes them as fast as they come. */
@@ -173,6 +183,7 @@ static int tun_take(struct server *s, const struct sg_tun *tun)
 	s->tun_why[0] = '\0';
 	s->tun_ms = server_now_ms(s);
 	tun_resume(s->tun);
+	announce(s);
 	log_info("server: %u addresses on %s, at most %zu clients%s", s->leases.usable, tun->name, s->conf.max_clients,
 		s->conf.n_allow || s->conf.passcode[0] ? "" : ", open to all");
 	return 0;
@@ -392,15 +403,6 @@ static const struct sg_listener_ops listener = {.size = sizeof(listener), .on_st
 
 /* ---- life --------------------------------------------------------------------------------------------------------- */
 
-/* Where others look for exits, unless only some may come. */
-static void announce(const struct server *s)
-{
-	bool open = !s->conf.n_allow && !s->conf.passcode[0];
-
-	/* Without memory for that it is found by those who know its key. */
-	(void)s->v->host->offer(s->v->inst, "vpn", s->conf.announce && open ? SG_VPN_PORT : 0);
-}
-
 int server_start(struct vpn *v, const struct sg_uci_section *section, char *why, size_t why_cap)
 {
 	struct server *s = sg_calloc(1, sizeof(*s));
@@ -427,7 +429,6 @@ int server_start(struct vpn *v, const struct sg_uci_section *section, char *why,
 		return err;
 	}
 	v->server = s;
-	announce(s);
 	tun_ask(s);
 	return 0;
 }
