@@ -439,6 +439,11 @@ static int host_bind(struct sg_inst *inst, const char *carrier, uint16_t port)
 	return net_bind(inst->core->net, carrier, port);
 }
 
+static void host_seen_at(struct sg_inst *inst, const struct sg_addr *addr)
+{
+	net_seen_at(inst->core->net, addr);
+}
+
 static int host_offer(struct sg_inst *inst, const char *type, uint16_t port)
 {
 	return net_offer(inst->core->net, type, port);
@@ -512,6 +517,7 @@ const struct sg_host core_host = {
 	.resolve = host_resolve,
 	.resolve_cancel = host_resolve_cancel,
 	.bind = host_bind,
+	.seen_at = host_seen_at,
 	.offer = host_offer,
 	.store_get = host_store_get,
 	.store_scan = host_store_scan,

@@ -46,6 +46,7 @@ struct sg_net {
 	struct sg_serve *serve;
 	struct service_env env;
 	char public_ip[SG_IP_TEXT]; /* "" when unknown */
+	bool public_ip_given;       /* by the configuration */
 	struct service *ar, *rf, *tpd, *sd, *ut;
 	struct offers *offers;
 	struct transports *transports;

@@ -5,6 +5,8 @@
 #include "base/log.h"
 #include "net/internal.h"
 
+SG_LOG_TOPIC("net");
+
 /* ---- configuration -------------------------------------------------------------------------------------------------- */
 
 #define URL_HELP "http://HOST[:PORT] or dmsg://KEY:80"
@@ -133,6 +135,7 @@ void net_configure(struct sg_net *n, const struct sg_uci *doc)
 	if (service_set_url(n->ut, s ? sg_uci_get(s, "uptime_tracker", "") : ""))
 		offers_uptime(n->offers);
 	read_setup_nodes(n, s);
+	n->public_ip_given = ip[0] != '\0';
 	if (ip[0] && strcmp(n->public_ip, ip) != 0) {
 		snprintf(n->public_ip, sizeof(n->public_ip), "%s", ip);
 		moved = true;
@@ -143,7 +146,26 @@ void net_configure(struct sg_net *n, const struct sg_uci *doc)
 		offers_moved(n->offers);
 }
 
-/* ---- the end ---- */
+/* ---- our address ---------------------------------------------------------------------------------------------------- */
+
+void net_seen_at(struct sg_net *n, const struct sg_addr *addr)
+{
+	char text[SG_ADDR_TEXT], *colon;
+
+	sg_addr_str(addr, text);
+	colon = strrchr(text, ':');
+	if (colon)
+		*colon = '\0';
+	/* Behind a server of a private network everybody has a private address; that one is none. */
+	if (n->public_ip_given || !address_public(text) || strcmp(n->public_ip, text) == 0)
+		return;
+	log_info("our public address is %s", sg_log_addr(text));
+	snprintf(n->public_ip, sizeof(n->public_ip), "%.*s", (int)sizeof(n->public_ip) - 1, text);
+	resolver_moved(n->resolver);
+	offers_moved(n->offers);
+}
+
+/* ---- the end -------------------------------------------------------------------------------------------------------- */
 
 #define LEAVE_MS 2000
 #define LOOK_MS  20

@@ -106,6 +106,8 @@ int net_offers(struct sg_net *n, const struct net_offers_ask *ask, net_offers_fn
 void net_offers_cancel(struct net_offers_query *q);
 /** net_offer - lists @port of ours as "vpn" or "visor" from now on; 0: not any more. 0, -ENOTSUP or -ENOMEM. */
 int net_offer(struct sg_net *n, const char *type, uint16_t port);
+/** net_seen_at - others see our connections come from there; unless the configuration says another address, that is ours. */
+void net_seen_at(struct sg_net *n, const struct sg_addr *addr);
 /** net_services - [{"name", "url", "state": none, up, down or not asked yet, "answer_ms_ago", "reason"}]. Returns new. */
 json_t *net_services(const struct sg_net *n);
 

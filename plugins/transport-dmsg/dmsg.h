@@ -112,6 +112,7 @@ struct stream {
 	uint8_t *out; /* sealed, not taken by the multiplexer yet */
 	size_t out_at, out_len, out_cap;
 	bool want, refused, ended; /* ended: the other end sends no more */
+	bool address;              /* no stream to anybody: asks the server at which address it sees us */
 	struct sg_defer resume;
 	unsigned busy, round;
 	sg_dialed_fn *done; /* of a dial */
@@ -120,6 +121,8 @@ struct stream {
 
 /** dmsg_stream_dial - asks for a stream on a session that is up. Ends in @done once, or never when it returns an error. */
 int dmsg_stream_dial(struct session *s, const struct sg_pk *pk, uint16_t port, sg_dialed_fn *done, void *arg);
+/** dmsg_stream_ask_address - at which address the server sees us; the host hears of it. */
+void dmsg_stream_ask_address(struct session *s);
 /** dmsg_stream_offered - the other end opened one. 0 or a negative code: it is reset. */
 int dmsg_stream_offered(struct session *s, struct sg_yamux_stream *y);
 void dmsg_stream_on_data(struct stream *st, struct sg_view data);

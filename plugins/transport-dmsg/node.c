@@ -418,6 +418,8 @@ void dmsg_node_session_up(struct session *s)
 	d->why[0] = '\0';
 	sg_defer_start(d->loop, &d->changed);
 	wake(d, &s->server);
+	/* Whoever has another address than before has another session. */
+	dmsg_stream_ask_address(s);
 }
 
 void dmsg_node_session_down(struct session *s, const char *why)

@@ -14,6 +14,7 @@
 #include "base/hex.h"
 #include "wire/dmsg.h"
 
+#include <netinet/in.h>
 #include <time.h>
 
 #define GOB_BASE   65 /* of the ids in what we send: any is as good */
@@ -257,8 +258,13 @@ static int send_request(struct stream *st)
 	struct sg_dmsg_request q = {
 		.timestamp = now_ns(), .src = {*id->pk, st->local_port}, .dst = {st->remote, st->remote_port}};
 	uint8_t gob[SG_DMSG_OBJECT_MAX - SG_SIG_LEN], msg[SG_NOISE_MSG_MIN];
-	int len = sg_noise_kk_init(&st->noise, id->crypto, true, id->sk, &st->remote);
+	int len;
 
+	if (st->address) {
+		q.ip_info = true;
+		return send_object(st, gob, sg_dmsg_request_encode(&q, GOB_BASE, gob, sizeof(gob)));
+	}
+	len = sg_noise_kk_init(&st->noise, id->crypto, true, id->sk, &st->remote);
 	if (len < 0)
 		return len;
 	st->noise_live = true;
@@ -269,13 +275,11 @@ static int send_request(struct stream *st)
 	return send_object(st, gob, sg_dmsg_request_encode(&q, GOB_BASE, gob, sizeof(gob)));
 }
 
-int dmsg_stream_dial(struct session *s, const struct sg_pk *pk, uint16_t port, sg_dialed_fn *done, void *arg)
+static int ask(struct stream *st, const struct sg_pk *pk, uint16_t port)
 {
-	struct stream *st = stream_new(s);
+	struct session *s = st->s;
 	int err;
 
-	if (!st)
-		return -ENOMEM;
 	st->state = STREAM_ASKED;
 	st->remote = *pk;
 	st->remote_port = port;
@@ -288,11 +292,32 @@ int dmsg_stream_dial(struct session *s, const struct sg_pk *pk, uint16_t port, s
 	if (err < 0) {
 		detach(st, true);
 		stream_free(st);
-		return err;
 	}
+	return err;
+}
+
+int dmsg_stream_dial(struct session *s, const struct sg_pk *pk, uint16_t port, sg_dialed_fn *done, void *arg)
+{
+	struct stream *st = stream_new(s);
+	int err = st ? ask(st, pk, port) : -ENOMEM;
+
+	if (err < 0)
+		return err;
 	st->done = done;
 	st->done_arg = arg;
 	return 0;
+}
+
+#define ADDRESS_PORT 1 /* of a server, for that question (spec) */
+
+void dmsg_stream_ask_address(struct session *s)
+{
+	struct stream *st = stream_new(s);
+
+	if (!st)
+		return;
+	st->address = true;
+	(void)ask(st, &s->server, ADDRESS_PORT); /* the next session asks again */
 }
 
 int dmsg_stream_offered(struct session *s, struct sg_yamux_stream *y)
@@ -327,6 +352,23 @@ static int keys_ready(struct stream *st)
 	return err;
 }
 
+/* 4 bytes, or 16 that begin with ::ffff: where the server listens for both. Another address is not for stcpr. */
+static void take_address(struct stream *st, struct sg_view ip)
+{
+	static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
+	struct sg_addr a = {.len = sizeof(struct sockaddr_in)};
+	struct sockaddr_in *in = (struct sockaddr_in *)&a.ss;
+
+	in->sin_family = AF_INET;
+	if (ip.len == 4)
+		memcpy(&in->sin_addr, ip.p, 4);
+	else if (ip.len == 16 && memcmp(ip.p, mapped, sizeof(mapped)) == 0)
+		memcpy(&in->sin_addr, ip.p + sizeof(mapped), 4);
+	else
+		return;
+	st->d->host->seen_at(st->d->inst, &a);
+}
+
 static int take_response(struct stream *st, struct sg_view object)
 {
 	const struct sg_crypto *c = st->d->id->crypto;
@@ -343,6 +385,12 @@ static int take_response(struct stream *st, struct sg_view object)
 		err = sg_verify(c, &st->remote, gob, &sig);
 	if (err == 0 && !a.accepted)
 		err = SG_EREFUSED;
+	if (err == 0 && st->address) {
+		take_address(st, a.ip);
+		st->state = STREAM_OPEN; /* it did what it was for */
+		dmsg_stream_fail(st, 0, "");
+		return 0;
+	}
 	if (err == 0) {
 		int len = sg_noise_read(&st->noise, a.noise, NULL, 0);
 

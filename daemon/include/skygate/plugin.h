@@ -275,6 +275,8 @@ struct sg_host {
 	int (*resolve)(struct sg_inst *, const char *carrier, const struct sg_pk *, sg_resolved_fn *, void *arg);
 	void (*resolve_cancel)(struct sg_inst *, void *arg);
 	int (*bind)(struct sg_inst *, const char *carrier, uint16_t port);
+	/* For networks: a server of theirs sees our connections come from there. */
+	void (*seen_at)(struct sg_inst *, const struct sg_addr *);
 	/* For apps that others may use: @port is listed as @type ("vpn") at the service discovery; 0 takes it back. */
 	int (*offer)(struct sg_inst *, const char *type, uint16_t port);
 
