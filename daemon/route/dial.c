@@ -157,10 +157,14 @@ static void on_group(void *arg, struct sg_stream *stream, int err, const char *w
 	struct dial *d = arg;
 
 	d->grouping = false;
-	if (stream)
+	if (stream) {
 		finish(d, stream, 0, "");
-	else
+	} else if (d->again) {
+		d->again = d->grouped = false;
+		group_begin(d);
+	} else {
 		way_failed(d, WAY_GROUP, err, why);
+	}
 }
 
 static bool group_could(const struct dial *d)
@@ -278,11 +282,13 @@ static void begin(void *arg)
 		return;
 	}
 	if (line && !link_is_own(l)) {
-		/* Of 2024, as far as it has shown: its only way is a group. */
-		if (d->r->setup)
+		/* Of 2024, as far as it has shown: its only way is a group, over a link that an earlier one did not have. */
+		if (d->r->setup) {
 			waited(d);
-		if (group_could(d))
+			d->again = d->grouping;
+			d->grouped = d->grouping;
 			group_begin(d);
+		}
 		return;
 	}
 	if (line || d->wanting || sg_timer_active(&d->head))
@@ -300,6 +306,17 @@ static void begin(void *arg)
 	waited(d);
 	snprintf(why, sizeof(why), "no peer with the key %s is configured or connected", sg_pk_short(&d->pk, key));
 	direct_failed(d, SG_ENOROUTE, why);
+}
+
+/* A link that has not shown what its other end is: one of ours says so at once, others never do. */
+void dial_line_up(struct sg_route *r, struct sg_link *l)
+{
+	sg_list_for (it, &r->dials) {
+		struct dial *d = sg_container_of(it, struct dial, node);
+
+		if (d->waiting && group_could(d) && sg_pk_equal(&d->pk, link_remote(l)))
+			(void)sg_timer_start(&d->head, SG_DIRECT_HEAD_MS);
+	}
 }
 
 /* From the loop: a dial that fails tells somebody who may cancel others. */

@@ -109,6 +109,7 @@ struct dial {
 	bool wanting;           /* a link was asked for */
 	bool kept;              /* others keep it connected: one will come if it can */
 	bool grouping, grouped; /* a group dial is under way; was begun */
+	bool again;             /* a link came up meanwhile: should it fail, another one */
 	struct sg_timer timer;  /* while waiting: until it gives up */
 	struct sg_timer head;   /* until a group sets out, too */
 	struct sg_defer begin;
@@ -213,6 +214,7 @@ void send_writable(void *arg, struct sg_link *l);
 void send_resume(struct vstream *s);
 
 /* ---- route/dial.c ---- */
+void dial_line_up(struct sg_route *r, struct sg_link *l);
 void dial_line_ready(struct sg_route *r, struct sg_link *l);
 void dial_answered(struct dial *d, int err, const char *why);
 void dial_free(struct dial *d);

@@ -72,6 +72,8 @@ static void on_up(void *arg, struct sg_link *l)
 	*link_user(l) = line;
 	if (link_knows_streams(l))
 		dial_line_ready(r, l);
+	else
+		dial_line_up(r, l);
 }
 
 static void on_hello(void *arg, struct sg_link *l)
