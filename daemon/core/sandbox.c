@@ -12,6 +12,7 @@
 #include <limits.h>
 #include <linux/if_tun.h>
 #include <linux/landlock.h>
+#include <linux/sockios.h>
 #include <sched.h>
 #include <seccomp.h>
 #include <stdlib.h>
@@ -169,8 +170,8 @@ static const char *const deadly[] = {"execve", "execveat", "fork", "vfork", "ptr
 	"finit_module", "kexec_load", "reboot", "swapon", "add_key", "keyctl", "setuid", "setgid", "setresuid",
 	"setresgid", "capset", "personality"};
 
-static const unsigned long ioctls[] = {FIONBIO, FIONREAD, FIOCLEX, FIONCLEX, TIOCOUTQ, TUNSETOFFLOAD, TUNSETVNETHDRSZ,
-	TUNGETVNETHDRSZ, TUNGETIFF, TUNGETFEATURES, TUNSETSNDBUF};
+static const unsigned long ioctls[] = {FIONBIO, FIONREAD, FIOCLEX, FIONCLEX, TIOCOUTQ, SIOCOUTQNSD, TUNSETOFFLOAD,
+	TUNSETVNETHDRSZ, TUNGETVNETHDRSZ, TUNGETIFF, TUNGETFEATURES, TUNSETSNDBUF};
 
 static int add_names(scmp_filter_ctx ctx, uint32_t action, const char *const *names, size_t n)
 {

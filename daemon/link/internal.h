@@ -52,6 +52,35 @@ struct link_tx {
 	struct sg_defer flush;
 };
 
+/* ---- how much may wait before the line: link/pace.c ---- */
+
+/* What the kernel says of a connection. Rates are in bytes per second. */
+struct pace_sample {
+	struct sg_mono now;
+	uint32_t rtt_us, rttvar_us, min_rtt_us, mss;
+	uint32_t delivered; /* packets, wraps around */
+	uint64_t pacing;    /* the rate at which the kernel would send */
+};
+
+struct link_pace {
+	struct sg_mono next;   /* look at the connection then */
+	struct sg_mono at;     /* of the last sample; 0: none */
+	uint32_t delivered;    /* then */
+	uint64_t rate;         /* what arrives, the most of the last second */
+	uint64_t peak;         /* of the last ten */
+	unsigned standing;     /* samples in a row that show a queue of the line */
+	uint64_t cap;          /* the socket is paced at that; 0: not by us */
+	uint64_t held, unsent; /* bytes that may wait in user space while the socket is full; in the socket */
+	struct sg_mono standing_since, off_until;
+};
+
+/* The decisions of a sample. */
+void pace_update(struct link_pace *p, const struct pace_sample *s);
+/* Now and then while the link sends: looks, and tells the socket. */
+void pace_tick(struct sg_link *l);
+/* Bytes that the socket may be given now. */
+size_t pace_room(const struct sg_link *l);
+
 /* ---- receiving: link/rx.c ---- */
 
 #define RX_PLAIN_ROOM (SG_LINK_RX_READ + SG_PACKET_HEAD + SG_PACKET_PAYLOAD_MAX)
@@ -92,6 +121,7 @@ struct sg_link {
 	struct sg_frame_key tx_key, rx_key;
 	struct link_tx tx;
 	struct link_rx rx;
+	struct link_pace pace;
 	/* Liveness: link/alive.c */
 	struct sg_timer alive;
 	struct sg_mono last_rx, ping_at, tick_due;

@@ -154,11 +154,19 @@ static int reserve(struct sg_link *l, size_t bytes)
 	return -EAGAIN;
 }
 
+/* While the line is full little more is taken: what waits here waits in front of everything, a ping too. */
+static bool is_full(const struct sg_link *l)
+{
+	size_t waiting = tx_waiting(l);
+
+	return waiting >= SG_LINK_TX_HIGH || (l->tx.blocked && l->pace.at.ns && waiting >= l->pace.held);
+}
+
 int link_reserve(struct sg_link *l, size_t bytes)
 {
 	if (l->closed)
 		return SG_ECLOSED;
-	if (tx_waiting(l) >= SG_LINK_TX_HIGH) {
+	if (is_full(l)) {
 		l->tx.refused = true;
 		return -EAGAIN;
 	}
@@ -207,18 +215,18 @@ void link_send_control(struct sg_link *l, uint8_t type, uint32_t route_id, const
 
 /* ---- frames out ---- */
 
-static int gather(struct sg_link *l, struct iovec *iov, size_t *bytes)
+/* At most @room bytes. */
+static int gather(struct sg_link *l, struct iovec *iov, size_t room)
 {
 	int n = 0;
 
-	*bytes = 0;
 	sg_list_for (it, &l->tx.chunks) {
 		struct tx_chunk *c = sg_container_of(it, struct tx_chunk, node);
+		size_t len = SG_MIN(c->tail - c->head, room);
 
-		if (c->tail > c->head && n < IOV_MAX_OURS) {
-			iov[n++] = (struct iovec){c->b + c->head, c->tail - c->head};
-			*bytes += c->tail - c->head;
-		}
+		if (len && n < IOV_MAX_OURS)
+			iov[n++] = (struct iovec){c->b + c->head, len};
+		room -= len;
 	}
 	return n;
 }
@@ -258,9 +266,9 @@ static void send_sealed(struct sg_link *l)
 {
 	while (l->tx.sealed) {
 		struct iovec iov[IOV_MAX_OURS];
-		size_t want;
-		int n_iov = gather(l, iov, &want);
-		ssize_t n = line_send(&l->line, iov, n_iov);
+		int n_iov = gather(l, iov, pace_room(l));
+		ssize_t n = n_iov ? line_send(&l->line, iov, n_iov) : 0;
+		size_t want = 0;
 
 		if (n < 0) {
 			char why[128];
@@ -269,9 +277,11 @@ static void send_sealed(struct sg_link *l)
 			link_end_later(l, why);
 			return;
 		}
+		for (int i = 0; i < n_iov; i++)
+			want += iov[i].iov_len;
 		if (n > 0)
 			sent(l, (size_t)n);
-		if (n < (ssize_t)want) {
+		if (n_iov == 0 || n < (ssize_t)want) {
 			l->tx.blocked = true;
 			link_watch_update(l);
 			return;
@@ -296,13 +306,14 @@ void tx_push(struct sg_link *l)
 	if (l->tx.plain)
 		seal(l);
 	send_sealed(l);
+	pace_tick(l);
 	give_back(l);
 }
 
 void tx_flush(struct sg_link *l)
 {
 	tx_push(l);
-	if (l->tx.refused && !l->closed && tx_waiting(l) < SG_LINK_TX_LOW) {
+	if (l->tx.refused && !l->closed && tx_waiting(l) < SG_LINK_TX_LOW && !is_full(l)) {
 		l->tx.refused = false;
 		l->ls->user->on_writable(l->ls->user_arg, l);
 	}

@@ -253,17 +253,17 @@ static void who_waits_too_long_is_told(void **state)
 
 	(void)state;
 	open_queue(&b, ARENA);
-	/* Within 100 ms of a queue nobody is dropped, then more and more. */
+	/* Within 200 ms of a queue nobody is dropped, then more and more. */
 	for (int ms = 0; ms < 1000; ms++) {
 		put(&b, 1, number++, 1500);
 		if (ms % 2 == 0)
 			put(&b, 1, number++, 1500);
 		assert_true(get(&b, &g));
 		b.now.ns += SG_NS_PER_MS;
-		if (ms == 100)
+		if (ms == 200)
 			assert_int_equal(b.count.late, 0);
 	}
-	assert_in_range(b.count.late, 10, 80);
+	assert_in_range(b.count.late, 5, 40);
 	/* Whoever understands a mark gets one instead of a loss, and the header's checksum stays right. */
 	while (get(&b, &g))
 		;
@@ -280,7 +280,7 @@ static void who_waits_too_long_is_told(void **state)
 		b.now.ns += SG_NS_PER_MS;
 	}
 	assert_int_equal(b.count.late, before);
-	assert_in_range(b.count.marked, 5, 80);
+	assert_in_range(b.count.marked, 2, 40);
 	/* After a stall of seconds what waited is of no use to anybody. */
 	b.now.ns += 3 * SG_NS_PER_S;
 	put(&b, 2, 4711, 100);

@@ -1,0 +1,133 @@
+/* What is decided about a line from what the kernel says of it, against a line made of numbers: rate, queue, way. */
+#include "base/common.h"
+#include "link/internal.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <cmocka.h>
+
+#define MSS  1448
+#define STEP (40 * SG_NS_PER_MS) /* the way there and back, and the time between samples */
+
+struct line_model {
+	double rate, queue; /* bytes per second, bytes */
+	double others;      /* bytes per second of somebody else's, who fills the queue to its end */
+	double delivered;
+	struct link_pace p;
+	struct sg_mono now;
+};
+
+/* 40 ms in which the socket sends at @want or as it is paced. Returns what arrived. */
+static double step(struct line_model *m, double want, uint32_t jitter_us)
+{
+	double send = m->p.cap ? SG_MIN(want, (double)m->p.cap) : want;
+	double took = SG_MIN(m->queue + send * 0.04, (m->rate - m->others) * 0.04);
+	struct pace_sample s = {.min_rtt_us = 40000, .mss = MSS};
+
+	m->queue += send * 0.04 - took;
+	if (m->others > 0)
+		m->queue = m->rate * 0.1;
+	m->delivered += took / MSS;
+	m->now.ns += STEP;
+	s.now = m->now;
+	s.rtt_us = (uint32_t)(40000 + m->queue / m->rate * 1e6) + jitter_us;
+	s.rttvar_us = 1000 + jitter_us / 2;
+	s.delivered = (uint32_t)(int64_t)m->delivered;
+	pace_update(&m->p, &s);
+	return took;
+}
+
+static struct line_model line_of(double mbit)
+{
+	/* So that the counter of deliveries wraps around on the way. */
+	return (struct line_model){.rate = mbit * 1e6 / 8, .delivered = UINT32_MAX - 100.0, .now = {SG_NS_PER_S}};
+}
+
+static void a_standing_queue_is_drained_and_the_line_kept_busy(void **state)
+{
+	static const double rates[] = {1, 20, 100, 1000};
+
+	(void)state;
+	for (size_t i = 0; i < SG_ARRAY_LEN(rates); i++) {
+		struct line_model m = line_of(rates[i]);
+		double arrived = 0, worst = 0, sum = 0;
+
+		m.queue = m.rate * 0.1; /* 100 ms */
+		for (int n = 0; n < 500; n++) {
+			double took = step(&m, m.rate * 1.35, 0);
+
+			if (n >= 100) {
+				arrived += took;
+				worst = SG_MAX(worst, m.queue / m.rate);
+				sum += m.queue / m.rate;
+			}
+		}
+		assert_true(worst < 0.07);
+		assert_true(sum / 400 < 0.025);
+		assert_true(arrived > m.rate * 400 * 0.04 * 0.97);
+	}
+}
+
+static void what_waits_is_bounded_by_time(void **state)
+{
+	struct line_model slow = line_of(20), fast = line_of(1000);
+
+	(void)state;
+	for (int n = 0; n < 20; n++) {
+		step(&slow, slow.rate, 0);
+		step(&fast, fast.rate, 0);
+	}
+	assert_in_range(slow.p.unsent, 11000, 13500);
+	assert_in_range(slow.p.held, 8000, 8300);
+	assert_int_equal(fast.p.unsent, SG_LINK_NOTSENT_LOWAT);
+	assert_int_equal(fast.p.held, SG_LINK_TX_HIGH);
+	assert_int_equal(fast.p.cap, 0);
+	/* After a pause nothing is known any more. */
+	slow.now.ns += 2 * SG_NS_PER_S;
+	step(&slow, slow.rate, 0);
+	assert_int_equal(slow.p.unsent, SG_LINK_NOTSENT_LOWAT);
+}
+
+static void jitter_is_no_queue(void **state)
+{
+	struct line_model m = line_of(20);
+
+	(void)state;
+	for (int n = 0; n < 200; n++) {
+		step(&m, m.rate * 0.9, 10000 + (uint32_t)(n * 7919 % 30000));
+		assert_int_equal(m.p.cap, 0);
+	}
+}
+
+static void a_queue_of_others_does_not_starve_us(void **state)
+{
+	struct line_model m = line_of(20);
+	double paced = 0;
+
+	(void)state;
+	for (int n = 0; n < 50; n++)
+		step(&m, m.rate, 0);
+	m.others = m.rate / 2;
+	for (int n = 0; n < 1000; n++) {
+		step(&m, m.rate / 2, 0);
+		paced += m.p.cap != 0;
+		if (m.p.cap)
+			assert_true((double)m.p.cap >= m.rate / 2 * 0.45);
+	}
+	/* Two of every twelve seconds. */
+	assert_true(paced < 1000 * 0.25);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_standing_queue_is_drained_and_the_line_kept_busy),
+		cmocka_unit_test(what_waits_is_bounded_by_time),
+		cmocka_unit_test(jitter_is_no_queue),
+		cmocka_unit_test(a_queue_of_others_does_not_starve_us),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
