@@ -238,7 +238,7 @@ static int start_plugins(struct core *core)
 	if (peers_apply(core, core->conf) < 0)
 		return say("memory is out");
 	peers_start(core);
-	return 0;
+	return visors_new(core, &core->visors) < 0 ? say("memory is out") : 0;
 }
 
 static int start(struct core *core)
@@ -345,6 +345,8 @@ void core_fini(struct core *core)
 	control_free(core->control);
 	core->control = NULL;
 	routing_free(core->routing);
+	visors_free(core->visors);
+	core->visors = NULL;
 	net_free(core->net);
 	core->net = NULL; /* links still end */
 	route_free(core->route);

@@ -11,6 +11,7 @@
  *	logs.c       the last lines, for those who follow           sandbox.c  seccomp and Landlock
  *	findings.c   what a check found                         user.c     who root becomes for --check
  *	foreign.c    which peers are not ours, over a restart
+ *	visors.c     public visors: automatic transports to them
  */
 #ifndef SG_CORE_CORE_H
 #define SG_CORE_CORE_H
@@ -153,6 +154,14 @@ const struct sg_uci_section *peers_configured(const struct core *core, const str
 bool peers_configured_by(const struct core *core, const struct sg_pk *pk, const char *address);
 void peers_free(struct core *core);
 
+struct visors;
+
+/** visors_new - automatic transports as the configuration has them. 0 or -ENOMEM. Free with visors_free. */
+int visors_new(struct core *core, struct visors **out);
+/** visors_configure - the configuration changed. Accepts NULL. */
+void visors_configure(struct visors *v);
+void visors_free(struct visors *v);
+
 /** reload_start - ends in @done once, never inside the call: 0, or a code with a text. -EBUSY: one is under way. */
 typedef void reload_done_fn(void *arg, int err, const struct findings *f, const char *why);
 int reload_start(struct core *core, reload_done_fn *done, void *arg);
@@ -284,6 +293,7 @@ struct core {
 	struct sg_route *route;
 	struct sg_net *net;
 	struct routing *routing;
+	struct visors *visors;
 	struct sg_identity identity;
 	struct netd *netd; /* NULL: none */
 	struct control *control;

@@ -82,6 +82,7 @@ static void go_back(struct reload *r, const struct plugin *p)
 	core_apply_log(core);
 	net_configure(core->net, core->conf->doc);
 	routing_configure(core->routing, core->conf->doc);
+	visors_configure(core->visors);
 	if (peers_apply(core, core->conf) < 0)
 		log_error("memory is out: the peers stay as the new configuration has them");
 }
@@ -160,6 +161,7 @@ static void take_over(struct reload *r)
 	core_apply_log(core);
 	net_configure(core->net, core->conf->doc);
 	routing_configure(core->routing, core->conf->doc);
+	visors_configure(core->visors);
 	r->err = peers_apply(core, core->conf);
 	if (r->err < 0) {
 		r->other = core->conf;
@@ -167,6 +169,7 @@ static void take_over(struct reload *r)
 		core_apply_log(core);
 		net_configure(core->net, core->conf->doc);
 		routing_configure(core->routing, core->conf->doc);
+		visors_configure(core->visors);
 		snprintf(r->why, sizeof(r->why), "%s; nothing was changed", sg_strerror(r->err));
 		finish(r);
 		return;

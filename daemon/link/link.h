@@ -139,6 +139,8 @@ typedef void links_wanted_fn(void *arg, int err, const char *why);
  * round. It is not kept connected afterwards. 0, -ENOMEM, or SG_EFULL: too many are wanted at once.
  */
 int links_want(struct sg_links *ls, const struct sg_pk *pk, links_wanted_fn *fn, void *arg);
+/** links_want_by - the same by one carrier that finds a visor by its key; a link by another is as good. */
+int links_want_by(struct sg_links *ls, const struct sg_pk *pk, const char *carrier, links_wanted_fn *fn, void *arg);
 /** links_want_cancel - of all wants with that arg; their call-backs do not follow. Dials under way go on. */
 void links_want_cancel(struct sg_links *ls, void *arg);
 

@@ -25,13 +25,13 @@ static struct peer *find_once(struct sg_links *ls, const struct sg_pk *pk, size_
 	return found;
 }
 
-static struct peer *once_new(struct sg_links *ls, const struct sg_pk *pk)
+static struct peer *once_new(struct sg_links *ls, const struct sg_pk *pk, const char *const *carriers, size_t n)
 {
 	char name[SG_PK_SHORT];
 	struct peer *p = peer_new(ls, &(struct sg_peer_conf){.name = sg_pk_short(pk, name),
 					      .pk = *pk,
-					      .addresses = by_key,
-					      .n_addresses = SG_ARRAY_LEN(by_key),
+					      .addresses = carriers,
+					      .n_addresses = n,
 					      .automatic = true});
 
 	if (p) {
@@ -41,17 +41,18 @@ static struct peer *once_new(struct sg_links *ls, const struct sg_pk *pk)
 	return p;
 }
 
-int links_want(struct sg_links *ls, const struct sg_pk *pk, links_wanted_fn *fn, void *arg)
+static int want(struct sg_links *ls, const struct sg_pk *pk, const char *const *carriers, size_t n, links_wanted_fn *fn,
+	void *arg)
 {
-	size_t n;
-	struct peer *p = find_once(ls, pk, &n);
+	size_t wanted;
+	struct peer *p = find_once(ls, pk, &wanted);
 	struct want *w;
 
-	if (!p && n >= SG_LINK_WANTS_MAX)
+	if (!p && wanted >= SG_LINK_WANTS_MAX)
 		return SG_EFULL;
 	w = sg_calloc(1, sizeof(*w));
 	if (w && !p)
-		p = once_new(ls, pk);
+		p = once_new(ls, pk, carriers, n);
 	if (!w || !p) {
 		sg_free(w);
 		return -ENOMEM;
@@ -60,6 +61,16 @@ int links_want(struct sg_links *ls, const struct sg_pk *pk, links_wanted_fn *fn,
 	w->arg = arg;
 	sg_list_add_tail(&p->wants, &w->node);
 	return 0;
+}
+
+int links_want(struct sg_links *ls, const struct sg_pk *pk, links_wanted_fn *fn, void *arg)
+{
+	return want(ls, pk, by_key, SG_ARRAY_LEN(by_key), fn, arg);
+}
+
+int links_want_by(struct sg_links *ls, const struct sg_pk *pk, const char *carrier, links_wanted_fn *fn, void *arg)
+{
+	return want(ls, pk, &carrier, 1, fn, arg);
 }
 
 void links_want_cancel(struct sg_links *ls, void *arg)

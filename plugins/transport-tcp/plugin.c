@@ -22,6 +22,11 @@ static const struct sg_option options[] = {
 		.type = SG_OPT_ADDR,
 		.flags = SG_OPT_LIST,
 		.help = "stcp, stcpr: addresses to accept connections at; none: this visor only dials"},
+	{.section = "carrier",
+		.name = "public",
+		.type = SG_OPT_BOOL,
+		.def = "0",
+		.help = "stcpr: listed at the service discovery, so that others connect without being asked to"},
 	{0}};
 
 static const struct sg_counter counters[] = {{"tcp.accepted", offsetof(struct tcp, accepted), "connections accepted"},

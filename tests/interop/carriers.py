@@ -4,7 +4,8 @@
     go ── session ── dmsg server ── session ── ours          go ── TCP, address from the resolver ── ours
 
 Each carrier in each dial direction: handshakes one after the other, the Go visor listing every transport and accepting calls
-to the end; the same held for a while; the dmsg server killed and back.
+to the end; the same held for a while; the dmsg server killed and back. Then one of ours offers itself at the service discovery
+as a public visor, and another connects to it without being told.
 
     carriers.py [--handshakes N] [--hold SECONDS]      or INTEROP_HANDSHAKES, INTEROP_HOLD
 
@@ -12,9 +13,12 @@ Needs root, redis-server, postgresql, and the binary of the existing implementat
 """
 
 import argparse
+import http.server
+import json
 import os
 import shutil
 import sys
+import threading
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../pylib"))
@@ -33,11 +37,47 @@ def say(*words):
     print(f"{time.monotonic() - T0:7.1f} s ", *words, flush=True)
 
 
-def network_section():
+def network_section(public=False):
     return (f"config deployment 'net'\n\toption dmsg_discovery '{reference.DMSG_DISCOVERY}'\n"
             f"\toption address_resolver '{reference.ADDRESS_RESOLVER}'\n"
-            f"\toption transport_discovery '{reference.TRANSPORT_DISCOVERY}'\n\n"
-            "config carrier 'stcpr'\n\tlist listen '0.0.0.0:7778'\n\nconfig dmsg\n\toption sessions '1'\n\n")
+            f"\toption transport_discovery '{reference.TRANSPORT_DISCOVERY}'\n"
+            f"\toption service_discovery 'http://203.0.113.254:{Listing.PORT}'\n\n"
+            f"config carrier 'stcpr'\n\tlist listen '0.0.0.0:7778'\n\toption public '{int(public)}'\n\n"
+            "config dmsg\n\toption sessions '1'\n\n")
+
+
+class Listing(http.server.BaseHTTPRequestHandler):
+    """What a service discovery is to visors: a nonce, an entry taken, all entries given. The one of the existing implementation
+    asks the Internet where a visor is, which is not here."""
+
+    PORT = 9099
+    entries = {}
+
+    def say(self, what):
+        body = json.dumps(what).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def do_GET(self):
+        if self.path.startswith("/security/nonces/"):
+            self.say({"edge": self.path.rpartition("/")[2], "next_nonce": 0})
+        else:
+            self.say(list(self.entries.values()))
+
+    def do_POST(self):
+        entry = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.entries[entry["address"]] = entry
+        self.say(entry)
+
+    def log_message(self, *_):
+        pass
+
+    @classmethod
+    def serve(cls):
+        server = http.server.ThreadingHTTPServer(("203.0.113.254", cls.PORT), cls)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
 
 
 class Ours(skygate.Visor):
@@ -101,6 +141,9 @@ def hold(go, ours, services, seconds):
         if not t or t["up_ms"] < since[carrier] + (seconds - 1) * 1000 or not go.transport(ours.pk, carrier):
             fail(f"{carrier}: not held for {seconds} s", go, ours)
     say(f"both held for {seconds} s")
+    if registered(go, ours) != set(CARRIERS):
+        fail(f"registered at the transport discovery: {sorted(registered(go, ours))}", go, ours)
+    say("both are registered at the transport discovery")
     services.programs["dmsg-server"].stop(9)
     wait_for("dmsg gone with its server", 15, lambda: not ours.of_carrier(go.pk, "dmsg"))
     if not ours.of_carrier(go.pk, "stcpr"):
@@ -110,10 +153,36 @@ def hold(go, ours, services, seconds):
     say(f"dmsg back {took:.1f} s after its server")
 
 
+def automatic():
+    """A public visor of ours, and one that finds it."""
+    public, other = (Ours(box_on_bridge(name, last), name) for name, last in (("public", 13), ("other", 14)))
+    public.configure(network_section(True), ["transport-dmsg"])
+    other.configure(network_section(), ["transport-dmsg"])
+    for v in (public, other):
+        v.start()
+    for v in (public, other):
+        v.ready()
+    try:
+        took = wait_for("", 60, lambda: other.of_carrier(public.pk, "stcpr"))
+    except Failed:
+        raise Failed(f"no automatic transport\n{public.program.tail(15)}\n{other.program.tail(15)}") from None
+    t = other.of_carrier(public.pk, "stcpr")
+    if t["label"] != "automatic" or not t["dialled"]:
+        raise Failed(f"not an automatic transport: {t}")
+    say(f"a public visor of ours found and connected to after {took:.1f} s")
+
+
+def registered(go, ours):
+    """As the transport discovery lists them, of both."""
+    listed = get(f"{reference.TRANSPORT_DISCOVERY}/all-transports") or "[]"
+    return {e["type"] for e in json.loads(listed) if set(e["edges"]) == {go.pk, ours.pk}}
+
+
 def scenario(binary, postgres, args):
     no_names()
     bridge_up()
     services = Services(binary, postgres)
+    Listing.serve()
     go = GoVisor(binary, "go", 11, new_keys(binary))
     ours = Ours(box_on_bridge("ours", 12), "ours")
     ours.configure(network_section(), ["transport-dmsg"])
@@ -126,6 +195,7 @@ def scenario(binary, postgres, args):
     wait_for("both at the address resolver", 30, lambda: all(v.pk in (get(bound) or "") for v in (go, ours)))
     say("both visors are up and can be found")
     handshakes(go, ours, args.handshakes)
+    automatic()
     hold(go, ours, services, args.hold)
     for name, lines in sorted(warnings_in(go.text()).items()):
         say(f"Go warned {lines} times: {name[:140]}")

@@ -97,7 +97,8 @@ static void test_options(void **state)
 
 	expect(p, "\toption log_levl 'info'\n", "",
 		"@:5: visor 'main': unknown option 'log_levl'\n"
-		"  accepted: identity, user, plugin, log_level, min_hops, hide_addresses, sandbox        did you mean "
+		"  accepted: identity, user, plugin, log_level, min_hops, hide_addresses, automatic_transports, "
+		"sandbox        did you mean "
 		"'log_level'?\n");
 	expect(p, "\toption log_level 'debugg'\n", "",
 		"@:5: visor 'main': option log_level: 'debugg' is not a log_level\n"
@@ -121,7 +122,8 @@ static void test_peers(void **state)
 		"@:9: a peer without a name\n  like:  config peer 'my_exit'\n");
 	expect(p, "", "config peer 'a'\n\toption pk '" PK_A "'\n\tlist address 'stcp://192.0.2.1:7777'\n",
 		"@:7: peer 'a': list address: no loaded plugin provides the carrier 'stcp'\n"
-		"  for stcp, stcpr:  list plugin 'transport-tcp', for dmsg:  list plugin 'transport-dmsg',  in section visor\n");
+		"  for stcp, stcpr:  list plugin 'transport-tcp', for dmsg:  list plugin 'transport-dmsg',  in section "
+		"visor\n");
 	/* 02 and 32 bytes, and no point of the curve. */
 	expect(p, "",
 		"config peer 'a'\n\toption pk '020000000000000000000000000000000000000000000000000000000000000005'\n",
