@@ -55,6 +55,14 @@ void show_log_line(const json_t *notification);
 
 int keygen(const char *path, bool json);
 
+struct import_paths {
+	const char *in, *out, *key;
+	bool force; /* what exists is overwritten */
+};
+
+/** import - a Go visor's configuration as ours; says what it did. Exit status. */
+int import(const struct import_paths *p, bool json);
+
 /* Members that are there because skygated of the same version wrote them; "" and 0 otherwise. */
 const char *get_str(const json_t *obj, const char *name);
 int64_t get_int(const json_t *obj, const char *name);

@@ -15,8 +15,8 @@ struct args {
 	size_t n_words;
 	const char *flags[WORDS_MAX]; /* options of a method, like --open */
 	size_t n_flags;
-	const char *run_dir, *socket, *out;
-	bool json, help, version;
+	const char *run_dir, *socket, *out, *key;
+	bool json, help, version, force;
 };
 
 /* ---- help --------------------------------------------------------------------------------------------------------- */
@@ -45,6 +45,9 @@ static void print_commands(const char *noun)
 	}
 	if (!noun || strcmp(noun, "keygen") == 0)
 		printf("  %-30s %s\n", "keygen --out FILE", "make a key for this visor; prints its public half");
+	if (!noun || strcmp(noun, "import") == 0)
+		printf("  %-30s %s\n", "import skywire-config.json",
+			"take over the key and the settings of a Go visor");
 }
 
 static int print_help(void)
@@ -123,6 +126,7 @@ static int say_unknown(const struct args *a)
 		sg_suggest_try(&verb, m->verb);
 	}
 	sg_suggest_try(&noun, "keygen");
+	sg_suggest_try(&noun, "import");
 	if (!t.len && noun.best)
 		return wrong("there is no command '%s'\n  did you mean '%s'?      all of them:  skygate --help",
 			a->words[0], noun.best);
@@ -208,8 +212,8 @@ fail:
 /* An option of our own; *i moves over its value. -1: not one of ours. */
 static int own_option(struct args *a, int argc, char **argv, int *i)
 {
-	static const char *const valued[] = {"--run", "--socket", "--out"};
-	const char **targets[] = {&a->run_dir, &a->socket, &a->out};
+	static const char *const valued[] = {"--run", "--socket", "--out", "--key"};
+	const char **targets[] = {&a->run_dir, &a->socket, &a->out, &a->key};
 	const char *o = argv[*i];
 
 	for (size_t k = 0; k < SG_ARRAY_LEN(valued); k++) {
@@ -231,6 +235,8 @@ static int own_option(struct args *a, int argc, char **argv, int *i)
 		a->help = true;
 	else if (strcmp(o, "--version") == 0)
 		a->version = true;
+	else if (strcmp(o, "--force") == 0)
+		a->force = true;
 	else
 		return -1;
 	return 0;
@@ -334,6 +340,27 @@ static int call(const struct args *a, const struct sg_method_row *m, json_t *par
 	return status;
 }
 
+static int run_import(const struct args *a)
+{
+	struct import_paths p = {.out = a->out ? a->out : SG_CONF_PATH,
+		.key = a->key ? a->key : SG_STATE_DIR "/identity.key",
+		.force = a->force};
+
+	if (a->help) {
+		puts("skygate import FILE\n  take over the key and the settings of a Go visor, from its "
+		     "skywire-config.json\n"
+		     "  --out FILE   where the configuration goes   (" SG_CONF_PATH ")\n"
+		     "  --key FILE   where the key goes             (" SG_STATE_DIR "/identity.key)\n"
+		     "  --force      overwrite what is there\n"
+		     "  Tells what it took, and each member that it did not take with the reason.");
+		return EXIT_DONE;
+	}
+	if (a->n_words != 2 || a->n_flags)
+		return wrong("import wants one FILE: the configuration of a Go visor\n  see:  skygate import --help");
+	p.in = a->words[1];
+	return import(&p, a->json);
+}
+
 static int run(const struct args *a)
 {
 	const struct sg_method_row *m;
@@ -346,10 +373,12 @@ static int run(const struct args *a)
 			print_commands("keygen");
 			return EXIT_DONE;
 		}
-		if (a->n_words > 1 || a->n_flags || !a->out)
+		if (a->n_words > 1 || a->n_flags || !a->out || a->key || a->force)
 			return wrong("keygen wants --out FILE and nothing else");
 		return keygen(a->out, a->json);
 	}
+	if (strcmp(a->words[0], "import") == 0)
+		return run_import(a);
 	m = find_row(a, &used);
 	if (a->help && m && (m->verb || a->n_words == 1) && !(used == 1 && strcmp(a->words[0], "log") == 0))
 		return print_method_help(m);
@@ -359,8 +388,8 @@ static int run(const struct args *a)
 	}
 	if (!m)
 		return say_unknown(a);
-	if (a->out)
-		return wrong("--out belongs to keygen");
+	if (a->out || a->key || a->force)
+		return wrong("%s belongs to keygen and import", a->out ? "--out" : a->key ? "--key" : "--force");
 	params = make_params(m, a, used);
 	if (!params)
 		return EXIT_WRONG;

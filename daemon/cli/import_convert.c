@@ -1,0 +1,738 @@
+/*
+ * From skywire-config.json to skygate.conf. What is taken is removed from the tree; what is then left in it is told, member by
+ * member, with the reason. Names and meanings: the existing implementation's visor configuration.
+ */
+#include "cli/import.h"
+#include "base/alloc.h"
+#include "base/common.h"
+#include "base/err.h"
+#include "base/hex.h"
+#include "wire/json.h"
+
+#include <stdarg.h>
+
+#define PEERS_MAX 256
+#define PATH_LEN  160
+
+/* ---- growing text ------------------------------------------------------------------------------------------------ */
+
+static void SG_PRINTF(2, 3) addf(struct import_text *t, const char *fmt, ...)
+{
+	va_list ap;
+	size_t cap;
+	char *p;
+	int len;
+
+	va_start(ap, fmt);
+	len = vsnprintf(NULL, 0, fmt, ap);
+	va_end(ap);
+	if (t->err || len < 0)
+		return;
+	if (t->len + (size_t)len + 1 > t->cap) {
+		cap = SG_MAX(2 * t->cap, t->len + (size_t)len + 256);
+		p = sg_realloc(t->p, cap);
+		t->err = p == NULL;
+		if (!p)
+			return;
+		t->p = p;
+		t->cap = cap;
+	}
+	va_start(ap, fmt);
+	t->len += (size_t)vsnprintf(t->p + t->len, t->cap - t->len, fmt, ap);
+	va_end(ap);
+}
+
+/* Names and values of the file end up on a terminal. */
+static const char *printable(const char *text, char *buf, size_t cap)
+{
+	size_t n = 0;
+
+	for (; *text && n + 1 < cap; text++)
+		buf[n++] = (unsigned char)*text < 0x20 || *text == 0x7f ? '?' : *text;
+	buf[n] = '\0';
+	return buf;
+}
+
+/* ---- the tree ----------------------------------------------------------------------------------------------------- */
+
+struct work {
+	const struct sg_crypto *c;
+	struct import *im;
+	json_t *root;
+	size_t n_peers;
+	struct peer {
+		struct sg_pk pk;
+		char stcp[300];
+		bool dmsg, stcpr, wanted;
+	} peers[PEERS_MAX];
+};
+
+/* Takes a text member; "" when there is none, or when it is no text, which then stays in the tree. */
+static const char *take_text(json_t *object, const char *name, char *buf, size_t cap)
+{
+	const char *text = json_string_value(json_object_get(object, name));
+
+	buf[0] = '\0';
+	if (!text || strlen(text) >= cap)
+		return buf;
+	for (const char *p = text; *p; p++) {
+		if ((unsigned char)*p < 0x20 || *p == 0x7f)
+			return buf;
+	}
+	snprintf(buf, cap, "%s", text);
+	json_object_del(object, name);
+	return buf;
+}
+
+static void taken(struct work *w, const char *what, const char *value)
+{
+	char text[200];
+
+	addf(&w->im->taken, "  %-22s %s\n", what, printable(value, text, sizeof(text)));
+}
+
+/* 'it'\''s', as libuci writes it. */
+static void quoted(struct import_text *t, const char *value)
+{
+	addf(t, "'");
+	for (; *value; value++) {
+		if (*value == '\'')
+			addf(t, "'\\''");
+		else
+			addf(t, "%c", *value);
+	}
+	addf(t, "'\n");
+}
+
+static void option(struct work *w, const char *kind, const char *name, const char *value)
+{
+	addf(&w->im->conf, "\t%s %s ", kind, name);
+	quoted(&w->im->conf, value);
+}
+
+static bool key_parse(const struct work *w, const char *text, struct sg_pk *out)
+{
+	return text && sg_pk_parse(w->c, text, strlen(text), out) == 0;
+}
+
+/* Calls @fn with each valid key of a list and takes those; the others stay. */
+static size_t take_keys(struct work *w, json_t *object, const char *name, void (*fn)(struct work *w, const char *key))
+{
+	json_t *list = json_object_get(object, name);
+	size_t n = 0;
+	struct sg_pk pk;
+	char hex[SG_PK_TEXT];
+
+	for (size_t i = 0; i < json_array_size(list);) {
+		if (!key_parse(w, json_string_value(json_array_get(list, i)), &pk)) {
+			i++;
+			continue;
+		}
+		fn(w, sg_pk_str(&pk, hex));
+		json_array_remove(list, i);
+		n++;
+	}
+	if (json_is_null(list) || (json_is_array(list) && json_array_size(list) == 0))
+		json_object_del(object, name);
+	return n;
+}
+
+/* ---- identity ----------------------------------------------------------------------------------------------------- */
+
+static int take_identity(struct work *w, char *why, size_t cap)
+{
+	char sk[80], pk[SG_PK_TEXT + 8], hex[SG_PK_TEXT];
+	struct sg_pk said;
+	int err = 0;
+
+	if (json_object_get(w->root, "public_key") && json_object_get(w->root, "secret_key")) {
+		snprintf(why, cap, "this is the configuration of a setup node, not of a visor");
+		return SG_EMALF;
+	}
+	take_text(w->root, "sk", sk, sizeof(sk));
+	take_text(w->root, "pk", pk, sizeof(pk));
+	if (!sk[0]) {
+		snprintf(why, cap, "it has no member \"sk\": no visor's configuration, or one without its key");
+		err = SG_EMALF;
+	} else if (sg_sk_parse(w->c, sk, strlen(sk), &w->im->sk) < 0 || sg_pk_of(w->c, &w->im->sk, &w->im->pk) < 0) {
+		snprintf(why, cap, "member \"sk\" is not a valid key (64 hex digits)");
+		err = SG_EKEY;
+	} else if (pk[0] && (!key_parse(w, pk, &said) || !sg_pk_equal(&said, &w->im->pk))) {
+		snprintf(why, cap, "members \"pk\" and \"sk\" do not belong together: the key of \"sk\" is %s",
+			sg_pk_str(&w->im->pk, hex));
+		err = SG_EKEY;
+	}
+	sg_wipe(sk, sizeof(sk));
+	return err;
+}
+
+/* ---- peers -------------------------------------------------------------------------------------------------------- */
+
+static struct peer *peer_of(struct work *w, const struct sg_pk *pk)
+{
+	for (size_t i = 0; i < w->n_peers; i++) {
+		if (sg_pk_equal(&w->peers[i].pk, pk))
+			return &w->peers[i];
+	}
+	if (w->n_peers == PEERS_MAX || sg_pk_equal(pk, &w->im->pk))
+		return NULL;
+	w->peers[w->n_peers] = (struct peer){.pk = *pk};
+	return &w->peers[w->n_peers++];
+}
+
+/* HOST:PORT of a kind that our configuration takes. */
+static bool address_ok(const char *text)
+{
+	const char *colon = strrchr(text, ':');
+	uint64_t port;
+
+	if (!colon || colon == text || strlen(text) >= 256 || sg_parse_u64(colon + 1, 65535, &port) < 0 || port == 0)
+		return false;
+	for (const char *p = text; p < colon; p++) {
+		if (!strchr("0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.-_[]:", *p))
+			return false;
+	}
+	return text[0] == '[' || !memchr(text, ':', (size_t)(colon - text));
+}
+
+static void take_table(struct work *w)
+{
+	json_t *stcp = json_object_get(w->root, "skywire-tcp"), *table = json_object_get(stcp, "pk_table"), *value;
+	const char *name;
+	void *next;
+
+	json_object_foreach_safe(table, next, name, value)
+	{
+		const char *address = json_string_value(value);
+		struct sg_pk pk;
+		struct peer *p = address && address_ok(address) && key_parse(w, name, &pk) ? peer_of(w, &pk) : NULL;
+
+		if (!p)
+			continue;
+		snprintf(p->stcp, sizeof(p->stcp), "%s", address);
+		json_object_del(table, name);
+	}
+	if (json_is_null(table) || (json_is_object(table) && json_object_size(table) == 0))
+		json_object_del(stcp, "pk_table");
+}
+
+static void take_persistent(struct work *w)
+{
+	json_t *list = json_object_get(w->root, "persistent_transports");
+
+	for (size_t i = 0; i < json_array_size(list);) {
+		const json_t *t = json_array_get(list, i);
+		const char *type = json_string_value(json_object_get(t, "type"));
+		struct sg_pk pk;
+		struct peer *p =
+			type && key_parse(w, json_string_value(json_object_get(t, "pk")), &pk) ? peer_of(w, &pk) : NULL;
+
+		if (p && strcmp(type, "dmsg") == 0)
+			p->dmsg = true;
+		else if (p && strcmp(type, "stcpr") == 0)
+			p->stcpr = true;
+		else if (!p || strcmp(type, "stcp") != 0 || !p->stcp[0]) {
+			i++;
+			continue;
+		}
+		p->wanted = true;
+		json_array_remove(list, i);
+	}
+	if (json_is_null(list) || (json_is_array(list) && json_array_size(list) == 0))
+		json_object_del(w->root, "persistent_transports");
+}
+
+static void write_peers(struct work *w)
+{
+	char hex[SG_PK_TEXT], name[32], address[320];
+	size_t n = 0;
+
+	for (size_t i = 0; i < w->n_peers; i++) {
+		const struct peer *p = &w->peers[i];
+
+		/* One that was only named for a transport that we cannot make is none. */
+		if (!p->stcp[0] && !p->wanted)
+			continue;
+		snprintf(name, sizeof(name), "peer%zu", ++n);
+		addf(&w->im->conf, "\nconfig peer '%s'\n", name);
+		option(w, "option", "pk", sg_pk_str(&p->pk, hex));
+		if (p->stcp[0]) {
+			snprintf(address, sizeof(address), "stcp://%s", p->stcp);
+			option(w, "list", "address", address);
+		}
+		if (p->stcpr)
+			option(w, "list", "address", "stcpr");
+		if (p->dmsg)
+			option(w, "list", "address", "dmsg");
+		taken(w, p->wanted ? "persistent transport" : "address of a visor", hex);
+	}
+}
+
+/* ---- services ----------------------------------------------------------------------------------------------------- */
+
+static const struct {
+	const char *object, *member, *option;
+} services[] = {
+	{"dmsg", "discovery", "dmsg_discovery"},
+	{"transport", "address_resolver", "address_resolver"},
+	{"transport", "discovery", "transport_discovery"},
+	{"routing", "route_finder", "route_finder"},
+	{"launcher", "service_discovery", "service_discovery"},
+	{"uptime_tracker", "addr", "uptime_tracker"},
+};
+
+static bool url_ok(const struct work *w, const char *url)
+{
+	struct sg_pk pk;
+
+	if (strncmp(url, "dmsg://", 7) == 0)
+		return sg_pk_parse(w->c, url + 7, SG_MIN(strlen(url + 7), (size_t)2 * SG_PK_LEN), &pk) == 0 &&
+		       strcmp(url + 7 + 2 * SG_PK_LEN, ":80") == 0;
+	return strncmp(url, "http://", 7) == 0 && url[7] &&
+	       strspn(url + 7, "0123456789abcdefghijklmnopqrstuvwxyz"
+			       "ABCDEFGHIJKLMNOPQRSTUVWXYZ.-:[]") == strlen(url + 7);
+}
+
+static void add_setup_node(struct work *w, const char *key)
+{
+	option(w, "list", "setup_node", key);
+}
+
+static void take_dmsg_servers(struct work *w)
+{
+	json_t *dmsg = json_object_get(w->root, "dmsg"), *list = json_object_get(dmsg, "servers");
+	char text[400], hex[SG_PK_TEXT];
+	size_t n = 0;
+
+	for (size_t i = 0; i < json_array_size(list);) {
+		const json_t *e = json_array_get(list, i);
+		const char *address = json_string_value(json_object_get(json_object_get(e, "server"), "address"));
+		struct sg_pk pk;
+
+		if (!address || !address_ok(address) || strlen(address) >= 64 ||
+			!key_parse(w, json_string_value(json_object_get(e, "static")), &pk)) {
+			i++;
+			continue;
+		}
+		snprintf(text, sizeof(text), "%s@%s", sg_pk_str(&pk, hex), address);
+		option(w, "list", "dmsg_server", text);
+		json_array_remove(list, i);
+		n++;
+	}
+	if (json_is_null(list) || (json_is_array(list) && json_array_size(list) == 0))
+		json_object_del(dmsg, "servers");
+	snprintf(text, sizeof(text), "%zu", n);
+	if (n)
+		taken(w, "dmsg servers", text);
+}
+
+static void take_services(struct work *w)
+{
+	char url[300], count[24];
+	size_t n;
+
+	addf(&w->im->conf, "\nconfig deployment 'net'\n");
+	for (size_t i = 0; i < SG_ARRAY_LEN(services); i++) {
+		json_t *o = json_object_get(w->root, services[i].object);
+		const char *text = json_string_value(json_object_get(o, services[i].member));
+
+		if (!text || strlen(text) >= sizeof(url) || !url_ok(w, text))
+			continue;
+		take_text(o, services[i].member, url, sizeof(url));
+		option(w, "option", services[i].option, url);
+		taken(w, services[i].option, url);
+	}
+	take_dmsg_servers(w);
+	n = take_keys(w, json_object_get(w->root, "routing"), "route_setup_nodes", add_setup_node);
+	snprintf(count, sizeof(count), "%zu", n);
+	if (n)
+		taken(w, "setup nodes", count);
+}
+
+static void take_dmsg_sessions(struct work *w)
+{
+	json_t *dmsg = json_object_get(w->root, "dmsg"), *count = json_object_get(dmsg, "sessions_count");
+	json_int_t n = json_integer_value(count);
+	char text[24];
+
+	if (!json_is_integer(count) || n < 1 || n > 8)
+		return;
+	snprintf(text, sizeof(text), "%d", (int)n);
+	addf(&w->im->conf, "\nconfig dmsg 'dmsg'\n");
+	option(w, "option", "sessions", text);
+	taken(w, "dmsg sessions", text);
+	json_object_del(dmsg, "sessions_count");
+}
+
+/* ":7777" is every address of the machine. */
+static void take_listener(struct work *w)
+{
+	json_t *stcp = json_object_get(w->root, "skywire-tcp");
+	const char *text = json_string_value(json_object_get(stcp, "listening_address"));
+	char address[80];
+	struct sg_addr parsed;
+
+	if (!text)
+		return;
+	if (snprintf(address, sizeof(address), "%s%s", text[0] == ':' ? "0.0.0.0" : "", text) >= (int)sizeof(address) ||
+		sg_addr_parse(address, &parsed) < 0)
+		return;
+	addf(&w->im->conf, "\nconfig carrier 'stcp'\n");
+	option(w, "list", "listen", address);
+	taken(w, "stcp, listening at", address);
+	json_object_del(stcp, "listening_address");
+}
+
+static void take_stcpr_port(struct work *w)
+{
+	json_t *transport = json_object_get(w->root, "transport"), *value = json_object_get(transport, "stcpr_port");
+	json_int_t port = json_integer_value(value);
+	char address[32];
+
+	if (!json_is_integer(value) || port < 1 || port > 65535)
+		return;
+	snprintf(address, sizeof(address), "0.0.0.0:%d", (int)port);
+	addf(&w->im->conf, "\nconfig carrier 'stcpr'\n");
+	option(w, "list", "listen", address);
+	taken(w, "stcpr, listening at", address);
+	json_object_del(transport, "stcpr_port");
+}
+
+/* ---- the VPN ------------------------------------------------------------------------------------------------------ */
+
+static json_t *app_of(struct work *w, const char *name)
+{
+	json_t *apps = json_object_get(json_object_get(w->root, "launcher"), "apps"), *app;
+	size_t i;
+
+	json_array_foreach(apps, i, app)
+	{
+		const char *n = json_string_value(json_object_get(app, "name"));
+
+		if (n && strcmp(n, name) == 0)
+			return app;
+	}
+	return NULL;
+}
+
+/* Takes "--flag VALUE" or "--flag=VALUE" from the arguments; one '-' is as good as two. False: it is not there. */
+static bool take_flag(json_t *args, const char *flag, char *value, size_t cap)
+{
+	size_t len = strlen(flag);
+
+	value[0] = '\0';
+	for (size_t i = 0; i < json_array_size(args); i++) {
+		const char *a = json_string_value(json_array_get(args, i)), *v;
+
+		if (!a || a[0] != '-')
+			continue;
+		a += 1 + (a[1] == '-');
+		if (strncmp(a, flag, len) != 0 || (a[len] && a[len] != '='))
+			continue;
+		v = a[len] ? a + len + 1 : json_string_value(json_array_get(args, i + 1));
+		if (!v || strlen(v) >= cap)
+			return false;
+		snprintf(value, cap, "%s", v);
+		if (!a[len])
+			json_array_remove(args, i + 1);
+		json_array_remove(args, i);
+		return true;
+	}
+	return false;
+}
+
+static bool is_plain(const char *text)
+{
+	for (; *text; text++) {
+		if ((unsigned char)*text < 0x20 || *text == 0x7f)
+			return false;
+	}
+	return true;
+}
+
+/* What is the same in every visor: how the program is called. */
+static void drop_call(json_t *app, json_t *args)
+{
+	for (size_t i = 0; i < 2 && json_array_size(args); i++) {
+		const char *a = json_string_value(json_array_get(args, 0));
+
+		if (a && a[0] != '-')
+			json_array_remove(args, 0);
+	}
+	if (json_array_size(args) == 0)
+		json_object_del(app, "args");
+	json_object_del(app, "binary");
+	json_object_del(app, "port");
+}
+
+static void take_vpn_client(struct work *w)
+{
+	json_t *app = app_of(w, "vpn-client"), *args = json_object_get(app, "args");
+	char server[SG_PK_TEXT + 8], passcode[128], text[16], hex[SG_PK_TEXT];
+	bool starts = json_is_true(json_object_get(app, "auto_start")), kill;
+	struct sg_pk pk;
+
+	if (!app || !take_flag(args, "srv", server, sizeof(server)) || !key_parse(w, server, &pk))
+		return;
+	kill = take_flag(args, "killswitch", text, sizeof(text)) && strcmp(text, "false") != 0;
+	addf(&w->im->conf, "\n# As it was there, where the VPN is this machine's own. For a LAN: mode 'vpn' and a "
+			   "section interface.\n"
+			   "config vpn_client 'vpn'\n");
+	option(w, "option", "mode", starts ? "host" : "off");
+	option(w, "option", "kill_switch", kill ? "1" : "0");
+	option(w, "list", "exit", sg_pk_str(&pk, hex));
+	if (take_flag(args, "passcode", passcode, sizeof(passcode)) && passcode[0] && is_plain(passcode))
+		option(w, "option", "passcode", passcode);
+	sg_wipe(passcode, sizeof(passcode));
+	taken(w, "VPN server", hex);
+	json_object_del(app, "auto_start");
+	drop_call(app, args);
+}
+
+static void take_vpn_server(struct work *w)
+{
+	json_t *app = app_of(w, "vpn-server"), *args = json_object_get(app, "args");
+	char uplink[16], passcode[128];
+
+	if (!app || !json_is_true(json_object_get(app, "auto_start")) ||
+		!take_flag(args, "netifc", uplink, sizeof(uplink)) || !uplink[0] ||
+		strspn(uplink, "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.-_@") != strlen(uplink))
+		return;
+	addf(&w->im->conf, "\nconfig vpn_server 'exit'\n");
+	option(w, "option", "uplink", uplink);
+	if (take_flag(args, "passcode", passcode, sizeof(passcode)) && passcode[0] && is_plain(passcode))
+		option(w, "option", "passcode", passcode);
+	sg_wipe(passcode, sizeof(passcode));
+	taken(w, "exit, leaving at", uplink);
+	json_object_del(app, "auto_start");
+	drop_call(app, args);
+}
+
+/* ---- the rest ----------------------------------------------------------------------------------------------------- */
+
+static void add_hypervisor(struct work *w, const char *key)
+{
+	addf(&w->im->conf, "# hypervisor %s\n", key);
+	taken(w, "hypervisor, a comment", key);
+}
+
+static const char *log_level(const char *theirs)
+{
+	static const char *const words[][2] = {{"debug", "debug"}, {"trace", "debug"}, {"info", "info"},
+		{"warn", "warn"}, {"warning", "warn"}, {"error", "error"}, {"fatal", "error"}, {"panic", "error"}};
+
+	for (size_t i = 0; i < SG_ARRAY_LEN(words); i++) {
+		if (strcmp(words[i][0], theirs) == 0)
+			return words[i][1];
+	}
+	return NULL;
+}
+
+static void write_visor(struct work *w, const char *identity)
+{
+	static const char *const plugins[] = {"transport-tcp", "transport-dmsg", "app-vpn", "storage-sqlite"};
+	const char *level = log_level(json_string_value(json_object_get(w->root, "log_level"))
+					      ? json_string_value(json_object_get(w->root, "log_level"))
+					      : "");
+	char hex[SG_PK_TEXT];
+
+	addf(&w->im->conf, "# The visor %s, made by  skygate import  from the configuration of a Go visor.\n",
+		sg_pk_str(&w->im->pk, hex));
+	addf(&w->im->conf, "config visor 'main'\n");
+	option(w, "option", "identity", identity);
+	option(w, "option", "user", "skygate");
+	for (size_t i = 0; i < SG_ARRAY_LEN(plugins); i++)
+		option(w, "list", "plugin", plugins[i]);
+	taken(w, "identity", hex);
+	if (!level)
+		return;
+	option(w, "option", "log_level", level);
+	taken(w, "log level", level);
+	json_object_del(w->root, "log_level");
+}
+
+/* Why a member stays behind, by the longest beginning of its path. An empty or absent value needs no reason. */
+static const struct {
+	const char *path, *why;
+} reasons[] = {
+	{"cli_addr", "skygate talks to skygated over its own socket"},
+	{"dmsg.servers", "not KEY and HOST:PORT of a server"},
+	{"dmsg.servers_type", "servers of every kind are used"},
+	{"dmsg.sessions_count", "1 to 8 sessions are held"},
+	{"dmsg.discovery", "not a URL that can be asked: http://HOST[:PORT] or dmsg://KEY:80"},
+	{"dmsghttp_server_path", "no files are served over dmsg"},
+	{"dmsgpty", "no terminal is offered over the network"},
+	{"hypervisor", "this visor manages no others yet"},
+	{"hypervisors", "not a key"},
+	{"is_public", "this visor does not offer itself as a public one yet"},
+	{"launcher.apps", "skygate has no such app yet"},
+	{"launcher.apps.vpn-client", "without --srv KEY there is no exit to name"},
+	{"launcher.apps.vpn-client.args", "the tunnel's own settings decide this"},
+	{"launcher.apps.vpn-server",
+		"it does not start by itself there, or names no --netifc: an exit wants  option uplink"},
+	{"launcher.apps.vpn-server.args", "what clients may reach is said by  list allow_net"},
+	{"launcher", "apps are plugins here"},
+	{"launcher.service_discovery", "not a URL that can be asked: http://HOST[:PORT] or dmsg://KEY:80"},
+	{"local_path", "what is kept lies in the state directory"},
+	{"log_level", "error, warn, info or debug"},
+	{"persistent_transports", "not dmsg or stcpr, and stcp without an address in pk_table"},
+	{"routing.min_hops", "the number of hops cannot be asked for yet"},
+	{"routing.route_finder_timeout", "time-outs are fixed"},
+	{"routing.route_finder", "not a URL that can be asked: http://HOST[:PORT] or dmsg://KEY:80"},
+	{"routing.route_setup_nodes", "not a key"},
+	{"shutdown_timeout", "time-outs are fixed"},
+	{"skywire-tcp.listening_address", "not ADDRESS:PORT"},
+	{"skywire-tcp.pk_table", "not KEY and HOST:PORT, or this visor's own key"},
+	{"stun_servers", "they are for sudph, which is not there yet"},
+	{"survey_whitelist", "no survey is made: nobody can ask for one"},
+	{"transport.address_resolver", "not a URL that can be asked: http://HOST[:PORT] or dmsg://KEY:80"},
+	{"transport.discovery", "not a URL that can be asked: http://HOST[:PORT] or dmsg://KEY:80"},
+	{"transport.log_store", "the transport log is kept in the store"},
+	{"transport.public_autoconnect", "decided by  option  in this configuration, not taken from there"},
+	{"transport.stcpr_port", "no fixed port: without  list listen  this visor dials by stcpr and is not dialled"},
+	{"transport.sudph_port", "sudph is not there yet"},
+	{"transport.transport_setup", "nobody makes transports of this visor from outside"},
+	{"uptime_tracker.addr", "not a URL that can be asked: http://HOST[:PORT] or dmsg://KEY:80"},
+	{"version", "of the program that wrote the file"},
+};
+
+static const char *reason_for(const char *path, bool *exact)
+{
+	const char *why = "not a member that this version knows";
+	size_t best = 0;
+
+	*exact = false;
+	for (size_t i = 0; i < SG_ARRAY_LEN(reasons); i++) {
+		size_t len = strlen(reasons[i].path);
+
+		if (strncmp(path, reasons[i].path, len) != 0 || (path[len] && path[len] != '.') || len < best)
+			continue;
+		best = len;
+		why = reasons[i].why;
+		*exact = path[len] == '\0';
+	}
+	return why;
+}
+
+static bool is_empty(const json_t *v)
+{
+	return json_is_null(v) || (json_is_array(v) && json_array_size(v) == 0) ||
+	       (json_is_object(v) && json_object_size(v) == 0) || (json_is_string(v) && json_string_length(v) == 0);
+}
+
+static void tell_left(struct work *w, const json_t *value, const char *path, unsigned depth);
+
+static void tell_member(struct work *w, const char *path, const char *name, const json_t *value, unsigned depth)
+{
+	char below[PATH_LEN], clean[64];
+
+	snprintf(below, sizeof(below), "%s%s%s", path, path[0] ? "." : "", printable(name, clean, sizeof(clean)));
+	tell_left(w, value, below, depth + 1);
+}
+
+/* Of an app that was taken its arguments are left, if anything. */
+static void tell_app(struct work *w, const char *name, const json_t *app)
+{
+	char path[PATH_LEN];
+	const json_t *args = json_object_get(app, "args");
+	char clean[64];
+	bool exact;
+
+	snprintf(path, sizeof(path), "launcher.apps.%s%s", printable(name, clean, sizeof(clean)),
+		json_object_get(app, "auto_start") ? "" : ".args");
+	if (!json_object_get(app, "auto_start") && is_empty(args))
+		return;
+	addf(&w->im->left, "  %-32s %s\n", path, reason_for(path, &exact));
+	w->im->n_left++;
+}
+
+static void tell_left(struct work *w, const json_t *value, const char *path, unsigned depth)
+{
+	const char *name, *app;
+	const json_t *v;
+	bool exact;
+	const char *why = reason_for(path, &exact);
+	size_t i;
+
+	if (is_empty(value))
+		return;
+	/* What has one reason as a whole is one line; the apps are told by their names. */
+	if (json_is_object(value) && depth < 8 && (!exact || strcmp(path, "launcher") == 0 || !path[0])) {
+		json_object_foreach((json_t *)value, name, v) tell_member(w, path, name, v, depth);
+		return;
+	}
+	if (json_is_array(value) && strcmp(path, "launcher.apps") == 0) {
+		json_array_foreach(value, i, v)
+		{
+			app = json_string_value(json_object_get(v, "name"));
+			tell_app(w, app ? app : "?", v);
+		}
+		return;
+	}
+	addf(&w->im->left, "  %-32s %s\n", path, why);
+	w->im->n_left++;
+}
+
+static int convert(struct work *w, const char *identity)
+{
+	write_visor(w, identity);
+	take_services(w);
+	take_dmsg_sessions(w);
+	take_listener(w);
+	take_stcpr_port(w);
+	take_table(w);
+	take_persistent(w);
+	write_peers(w);
+	take_vpn_client(w);
+	take_vpn_server(w);
+	if (json_array_size(json_object_get(w->root, "hypervisors"))) {
+		addf(&w->im->conf,
+			"\n# Who managed the visor; for the day when this one can be managed from elsewhere:\n");
+		take_keys(w, w->root, "hypervisors", add_hypervisor);
+	}
+	tell_left(w, w->root, "", 0);
+	return w->im->conf.err || w->im->taken.err || w->im->left.err ? -ENOMEM : 0;
+}
+
+int import_convert(
+	const struct sg_crypto *c, struct sg_view in, const char *identity, struct import *out, char *why, size_t cap)
+{
+	struct work *w = sg_calloc(1, sizeof(*w));
+	int err = -ENOMEM;
+
+	memset(out, 0, sizeof(*out));
+	why[0] = '\0';
+	if (!w)
+		goto out;
+	w->c = c;
+	w->im = out;
+	w->root = sg_json_parse(in, NULL);
+	if (!json_is_object(w->root)) {
+		snprintf(why, cap, "it is no JSON object");
+		err = SG_EMALF;
+		goto out;
+	}
+	err = take_identity(w, why, cap);
+	if (err == 0)
+		err = convert(w, identity);
+out:
+	if (w)
+		json_decref(w->root);
+	sg_free(w);
+	if (err == -ENOMEM)
+		snprintf(why, cap, "memory is out");
+	return err;
+}
+
+void import_fini(struct import *im)
+{
+	struct import_text *texts[] = {&im->conf, &im->taken, &im->left};
+
+	for (size_t i = 0; i < SG_ARRAY_LEN(texts); i++) {
+		if (texts[i]->p)
+			sg_wipe(texts[i]->p, texts[i]->len);
+		sg_free(texts[i]->p);
+		*texts[i] = (struct import_text){0};
+	}
+	sg_wipe(&im->sk, sizeof(im->sk));
+}

@@ -1,0 +1,178 @@
+/*
+ * skygate import, by input beside expected output (tests/data/import); what comes out is a configuration that skygated takes,
+ * and every member that was not taken is told. To write what is expected anew after a change: SG_WRITE_EXPECTED=1.
+ */
+#include "base/alloc.h"
+#include "base/common.h"
+#include "base/err.h"
+#include "cli/import.h"
+#include "core/core.h"
+#include "fake/alloc.h"
+
+#include <dirent.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+#define DATA     "tests/data/import/"
+#define IDENTITY "/var/lib/skygate/identity.key"
+
+extern const struct sg_plugin sg_plugin_transport_tcp, sg_plugin_transport_dmsg, sg_plugin_app_vpn,
+	sg_plugin_storage_sqlite;
+
+static const struct sg_plugin *const plugins[] = {
+	&sg_plugin_transport_tcp, &sg_plugin_transport_dmsg, &sg_plugin_app_vpn, &sg_plugin_storage_sqlite, NULL};
+
+static struct sg_crypto *crypto;
+
+static char *read_text(const char *path)
+{
+	static char text[65536];
+	FILE *f = fopen(path, "rb");
+
+	if (!f)
+		fail_msg("%s cannot be read", path);
+	text[fread(text, 1, sizeof(text) - 1, f)] = '\0';
+	fclose(f);
+	return text;
+}
+
+static void same_as(const char *stem, const char *end, const char *got)
+{
+	char path[256];
+	FILE *f;
+
+	snprintf(path, sizeof(path), DATA "%s%s", stem, end);
+	if (getenv("SG_WRITE_EXPECTED")) {
+		f = fopen(path, "wb");
+		assert_non_null(f);
+		fputs(got, f);
+		fclose(f);
+	}
+	assert_string_equal(got, read_text(path));
+}
+
+/* As skygated --check sees it. */
+static void is_valid(const char *text)
+{
+	char path[] = "/tmp/sg-import-XXXXXX";
+	int fd = mkstemp(path);
+	struct core_options opt = {.config = path, .plugin_dir = "/nonexistent", .netd_fd = -1, .builtin = plugins};
+	struct core core;
+	struct findings f;
+	int err;
+
+	assert_int_equal(write(fd, text, strlen(text)), strlen(text));
+	close(fd);
+	core_init(&core, &opt);
+	core.crypto = crypto;
+	findings_init(&f);
+	err = conf_load(&core, &f, &core.conf);
+	if (err < 0)
+		findings_print(&f, stderr);
+	assert_int_equal(err, 0);
+	findings_fini(&f);
+	core.crypto = NULL;
+	core_fini(&core);
+	unlink(path);
+}
+
+static void test_files(void **state)
+{
+	DIR *dir = opendir(DATA);
+	struct dirent *e;
+	size_t n = 0;
+
+	(void)state;
+	assert_non_null(dir);
+	while ((e = readdir(dir))) {
+		char path[512], stem[64], told[65536], why[300];
+		const char *dot = strrchr(e->d_name, '.'), *text;
+		struct import im;
+
+		if (!dot || strcmp(dot, ".json") != 0)
+			continue;
+		snprintf(path, sizeof(path), DATA "%s", e->d_name);
+		snprintf(stem, sizeof(stem), "%.*s", (int)SG_MIN(dot - e->d_name, 60), e->d_name);
+		text = read_text(path);
+		assert_int_equal(import_convert(crypto, (struct sg_view){(const uint8_t *)text, strlen(text)}, IDENTITY,
+					 &im, why, sizeof(why)),
+			0);
+		snprintf(told, sizeof(told), "%s-- left\n%s", im.taken.p, im.left.p);
+		same_as(stem, ".conf", im.conf.p);
+		same_as(stem, ".txt", told);
+		is_valid(im.conf.p);
+		import_fini(&im);
+		n++;
+	}
+	closedir(dir);
+	assert_true(n >= 4);
+}
+
+static void test_refused(void **state)
+{
+	static const struct {
+		const char *in, *why;
+	} rows[] = {
+		{"", "no JSON object"},
+		{"[]", "no JSON object"},
+		{"{}", "no member \"sk\""},
+		{"{\"sk\":\"00\"}", "not a valid key"},
+		{"{\"sk\":\"0000000000000000000000000000000000000000000000000000000000000000\"}", "not a valid key"},
+		{"{\"sk\":1}", "no member \"sk\""},
+		{"{\"sk\":\"1111111111111111111111111111111111111111111111111111111111111111\",\"pk\":\"02\"}",
+			"do not belong together"},
+		{"{\"public_key\":\"x\",\"secret_key\":\"y\"}", "of a setup node"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < SG_ARRAY_LEN(rows); i++) {
+		struct import im;
+		char why[300];
+
+		assert_true(import_convert(crypto, (struct sg_view){(const uint8_t *)rows[i].in, strlen(rows[i].in)},
+				    IDENTITY, &im, why, sizeof(why)) < 0);
+		if (!strstr(why, rows[i].why))
+			fail_msg("%s: '%s' is not in '%s'", rows[i].in, rows[i].why, why);
+		import_fini(&im);
+	}
+}
+
+static bool convert_once(void *arg)
+{
+	const char *text = arg;
+	char why[300];
+	struct import im;
+	int err = import_convert(
+		crypto, (struct sg_view){(const uint8_t *)text, strlen(text)}, IDENTITY, &im, why, sizeof(why));
+
+	/* Jansson says of everything that it is malformed when memory is out. */
+	assert_true(err == 0 || why[0]);
+	import_fini(&im);
+	return err == 0;
+}
+
+static void test_every_allocation_fails(void **state)
+{
+	(void)state;
+	assert_true(fake_alloc_each("import", convert_once, read_text(DATA "odd.json")) > 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_files),
+		cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_every_allocation_fails),
+	};
+	int status;
+
+	json_set_alloc_funcs(sg_malloc, sg_free);
+	crypto = sg_crypto_new(sg_random_system());
+	status = cmocka_run_group_tests(tests, NULL, NULL);
+	sg_crypto_free(crypto);
+	return status;
+}
