@@ -30,6 +30,7 @@ STCP_PORT, STCPR_PORT = 7777, 7799
 SERVER_PORT, CLIENT_PORT = 44, 43
 PLUGINS = ["transport-dmsg", "app-vpn", "storage-sqlite"]
 PACKAGES = {**reference.PACKAGES, "iptables": "iptables", "nft": "nftables"}
+STCPR_SECTION = f"config carrier 'stcpr'\n\tlist listen '0.0.0.0:{STCPR_PORT}'\n\n"
 T0 = time.monotonic()
 
 
@@ -68,14 +69,21 @@ class Network:
     def our_exit(self, name):
         v = OurExit(box_on_bridge(name, self.place(), default=False), name, 64100 + self.last)
         self.behind(v.box)
-        v.settings = self.section() + f"config carrier 'stcpr'\n\tlist listen '0.0.0.0:{STCPR_PORT}'\n\n" + skygate.SERVER_SECTION
-        v.configure(v.settings, PLUGINS)
+        v.configure(self.section() + STCPR_SECTION + skygate.SERVER_SECTION, PLUGINS)
         return v
 
     def our_client(self, name):
         v = OurClient(box_on_bridge(name, self.place()), name, 64100 + self.last)
         v.settings = self.section()
         v.configure(v.settings, PLUGINS)
+        return v
+
+    def go_middle(self, name):
+        return GoMiddle(self, name, self.place(), [])
+
+    def our_middle(self, name):
+        v = OurMiddle(box_on_bridge(name, self.place()), name, 64100 + self.last)
+        v.configure(self.section() + STCPR_SECTION, PLUGINS[:1] + PLUGINS[2:])
         return v
 
     def section(self):
@@ -107,6 +115,17 @@ class GoExit(GoVisor):
         wait_for(f"{self.name}: vpn-server", 30, lambda: self.app_state("vpn-server") == "running", every=0.3)
 
 
+    def reach(self, other, carrier):
+        word = self.dial(other.pk, carrier)
+        if word:
+            raise Failed(f"{self.name} cannot make a transport to {other.name} by {carrier}: {word}\n{self.program.tail()}")
+
+
+class GoMiddle(GoExit):
+    def ready(self):
+        GoVisor.ready(self)
+
+
 class GoClient(GoExit):
     """Its vpn-client takes what its own box sends."""
 
@@ -117,13 +136,17 @@ class GoClient(GoExit):
     def ready(self):
         GoVisor.ready(self)
 
-    def join(self, exit_, carrier):
-        word = self.dial(exit_.pk, carrier)
-        if word:
-            raise Failed(f"{self.name} cannot make a transport to {exit_.name} by {carrier}: {word}\n{self.program.tail()}")
+    def join(self, exit_, carrier, middle=None):
+        """A transport to the exit, or to the middle of a way of two hops."""
+        if bool(middle) != (self.min_hops > 1):
+            self.min_hops = 2 if middle else 1
+            self.stop()
+            self.start()
+            self.ready()
+        self.reach(middle or exit_, carrier)
 
-    def leave(self, exit_, carrier):
-        self.drop(self.transport(exit_.pk, carrier))
+    def leave(self, exit_, carrier, middle=None):
+        self.drop(self.transport((middle or exit_).pk, carrier))
 
     def carriers(self, exit_):
         """By which carriers it has a transport with that visor now."""
@@ -148,15 +171,35 @@ class GoClient(GoExit):
         wait_for(f"{self.name}: routes of the vpn-client gone", 20, lambda: not self.tunnelled(), every=0.1)
 
 
+def findable(visor):
+    """Waits until others can find it: by dmsg and at the address resolver."""
+    wait_for(f"{visor.name}: bound", 30, lambda: visor.pk in (reference.get(reference.ADDRESS_RESOLVER + "/transports") or ""))
+    wait_for(f"{visor.name}: its entry", 30, lambda: "delegated_servers" in (
+        reference.get(f"{reference.DMSG_DISCOVERY}/dmsg-discovery/entry/{visor.pk}") or ""))
+
+
 class OurExit(skygate.Gateway):
     kind = "our"
 
     def ready(self):
-        """Others can find it: by dmsg and at the address resolver."""
         super().ready()
-        wait_for(f"{self.name}: bound", 30, lambda: self.pk in (reference.get(reference.ADDRESS_RESOLVER + "/transports") or ""))
-        wait_for(f"{self.name}: its entry", 30, lambda: "delegated_servers" in (
-            reference.get(f"{reference.DMSG_DISCOVERY}/dmsg-discovery/entry/{self.pk}") or ""))
+        findable(self)
+
+
+class OurMiddle(skygate.Visor):
+    kind = "our"
+
+    def __init__(self, box, name, uid):
+        self.uid = uid
+        super().__init__(box, name)
+
+    def ready(self):
+        super().ready()
+        findable(self)
+
+    def reach(self, other, carrier):
+        self.ask("transport.add", pk=other.pk, address=carrier)
+        wait_for(f"{self.name}: transport to {other.name}", 20, lambda: self.transport(other.pk))
 
 
 class OurClient(skygate.Gateway):
@@ -172,22 +215,25 @@ class OurClient(skygate.Gateway):
         box.sysctl(net__ipv4__ip_forward=1)
         self.settings = ""
 
-    def join(self, exit_, carrier):
-        """Names the exit, to be reached by that carrier; the VPN stays closed until connect()."""
-        address = f"stcp://{exit_.box.address}:{STCP_PORT}" if carrier == "stcp" else carrier
-        self.configure(self.settings + skygate.peer_section("exit", exit_.pk, address)
-                       + skygate.client_section(["exit"], INET), PLUGINS)
+    def join(self, exit_, carrier, middle=None):
+        """Names the exit, to be reached by that carrier, or the middle of a way of two hops. Closed until connect()."""
+        near = middle or exit_
+        address = f"stcp://{near.box.address}:{STCP_PORT}" if carrier == "stcp" else carrier
+        peers = skygate.peer_section("near" if middle else "exit", near.pk, address)
+        peers += skygate.peer_section("exit", exit_.pk) if middle else ""
+        self.configure(self.settings + peers + skygate.client_section(["exit"], INET, min_hops=2 if middle else 1), PLUGINS)
         self.ask("config.reload")
         self.disconnect()
 
-    def leave(self, exit_, carrier):
+    def leave(self, exit_, carrier, middle=None):
         self.configure(self.settings, PLUGINS)
         self.ask("config.reload")
-        wait_for(f"{self.name}: the transport gone", 10, lambda: not self.carriers(exit_))
+        wait_for(f"{self.name}: the transport gone", 10, lambda: not self.carriers(middle or exit_))
 
     def carriers(self, exit_):
         """By which carriers it has a transport with that visor now: {carrier: bytes both ways}."""
-        return {t["carrier"]: t["rx_bytes"] + t["tx_bytes"] for t in self.ask("transport.list")["transports"] if t["pk"] == exit_.pk}
+        return {t["carrier"]: t["rx_bytes"] + t["tx_bytes"] for t in self.ask("transport.list")["transports"]
+                if t["pk"] == exit_.pk}
 
     def connected(self):
         return self.vpn()["state"] == "connected"
@@ -246,7 +292,7 @@ def percentile(values, p):
 
 
 def throughput(name, box, total, ends):
-    """Down and up through a tunnel, in Mbit/s, and the CPU seconds that each end's box used per GB. ends: {name: box}."""
+    """Down and up through a tunnel, in Mbit/s, hash compared, and the CPU seconds that each end's box used per GB."""
     rates = {}
     for word, how in (("down", web.download), ("up", web.upload)):
         before = {n: b.cpu() for n, b in ends.items()}

@@ -47,7 +47,7 @@ class Visor:
         # Confined, it may not look for leaks at its end: LeakSanitizer traces the threads of its own process.
         env = {"ASAN_OPTIONS": "detect_leaks=0", **os.environ}
         self.program = self.box.start(
-            "skygated", "setpriv", f"--reuid={UID}", f"--regid={UID}", "--clear-groups", product.program("skygated"),
+            "skygated", "setpriv", f"--reuid={self.uid}", f"--regid={self.uid}", "--clear-groups", product.program("skygated"),
             "--config", self.dir + "/skygate.conf", "--run", self.dir + "/run", "--state", self.dir + "/state", "--plugins",
             product.plugins(), log=self.log, cwd="/", env=env)
 

@@ -1,7 +1,12 @@
 #!/usr/bin/env python3
 """A VPN between ours and visors of the existing implementation, on a whole network of its directory services.
 
-    vpn.py [--courses WORD...]      go-go stcpr, ours-go stcpr, ...: client, exit, carrier
+    vpn.py [--sessions N] [--mb N] [--hold SECONDS] [--faster] [--courses WORD...]
+
+A course is CLIENT-EXIT:CARRIER or CLIENT-EXIT:CARRIER:MIDDLE, of "go" and "ours". Each is so many sessions, opened and closed
+again, none of which may fail; in the last one so many MiB go down and up, hash compared, and it is held for so long. What the
+Go visors beside ours warn of must be of a class that Go visors warn of among themselves. --faster: ours may not be the slower
+side.
 
 Needs root, redis-server, postgresql, iptables, nftables, and the binary in SKYWIRE_REFERENCE (see README.md).
 """
@@ -9,56 +14,150 @@ Needs root, redis-server, postgresql, iptables, nftables, and the binary in SKYW
 import argparse
 import os
 import sys
+import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../pylib"))
 
 import boxes
 import reference
 from boxes import Failed, need_programs, need_root
-from network import PACKAGES, Network, page, say, throughput
+from network import PACKAGES, Network, page, percentile, say, throughput
+from reference import warnings_in
 
 MB = 1 << 20
+COURSES = ["go-go:stcpr", "go-go:stcpr:go"]
+COURSES += [f"{ends}:{carrier}" for carrier in ("stcp", "stcpr", "dmsg") for ends in ("ours-go", "go-ours")]
+COURSES += [f"{ends}:stcpr:{middle}" for middle in ("go", "ours") for ends in ("ours-go", "go-ours")]
 
 
-def course(client, exit_, carrier, total):
-    """One session of the VPN and what it is worth."""
-    name = f"{client.kind} client, {exit_.kind} exit, {carrier}"
-    client.join(exit_, carrier)
-    took = client.connect()
-    seen, by = page(client.inside), client.carriers(exit_)
-    if carrier not in by:
-        raise Failed(f"{name}: the transports that are up: {by}")
-    if seen != exit_.box.outside:
-        raise Failed(f"{name}: the web server sees {seen}; the exit is {exit_.box.outside}")
-    say(f"{name}: up after {took:.1f} s, the web server sees the exit")
-    rates = throughput(name, client.inside, total, {"client": client.box, "exit": exit_.box})
+class Course:
+    def __init__(self, word):
+        ends, self.carrier, self.middle = (word.split(":") + [None])[:3]
+        self.client, self.exit = ends.split("-")
+        self.name = f"{word:18s}"
+
+
+class Team:
+    """Clients, exits and middles of both kinds. Go visors that meet only their like are others than those that meet ours."""
+
+    def __init__(self, net):
+        self.exits = {"go-go": net.go_exit("go-exit"), "ours-go": net.go_exit("go-exit-2"), "go-ours": net.our_exit("our-exit")}
+        self.exits["ours-ours"] = self.exits["go-ours"]
+        self.clients = {e: net.go_client("go-client-" + e, self.exits[e]) for e in ("go-go", "go-ours")}
+        self.clients["ours-go"] = self.clients["ours-ours"] = net.our_client("our-client")
+        self.middles = {(True, "go"): net.go_middle("go-middle"), (False, "go"): net.go_middle("go-middle-2"),
+                        (False, "ours"): net.our_middle("our-middle")}
+
+    def all(self):
+        return {*self.exits.values(), *self.clients.values(), *self.middles.values()}
+
+    def at(self, course):
+        ends = f"{course.client}-{course.exit}"
+        return (self.clients[ends], self.exits[ends],
+                self.middles[ends == "go-go", course.middle] if course.middle else None)
+
+    def start(self):
+        for v in self.all():
+            v.start()
+        for v in self.all():
+            v.ready()
+        for (_, kind), middle in self.middles.items():
+            for exit_ in {self.exits["go-ours"], self.exits["go-go" if middle.name == "go-middle" else "ours-go"]}:
+                middle.reach(exit_, "stcpr")
+
+
+def sessions(course, client, exit_, count):
+    took = []
+    for n in range(count):
+        if n:
+            client.disconnect()
+        try:
+            took.append(client.connect())
+            seen = page(client.inside)
+        except Failed as e:
+            raise Failed(f"{course.name}: session {n + 1} of {count}: {e}\n{exit_.program.tail(20)}") from None
+        if seen != exit_.box.outside:
+            raise Failed(f"{course.name}: session {n + 1}: the web server sees {seen}, not the exit {exit_.box.outside}")
+    say(f"{course.name} {count} of {count} sessions, up after p50 {percentile(took, 50):.1f} s, the slowest {max(took):.1f} s")
+
+
+def hold(course, client, seconds):
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        time.sleep(min(60, max(0.0, until - time.monotonic())))
+    if not page(client.inside, 5):
+        raise Failed(f"{course.name}: nothing comes through after {seconds:.0f} s without traffic\n{client.program.tail()}")
+    say(f"{course.name} alive after {seconds:.0f} s without traffic")
+
+
+def run(course, team, args):
+    """Its rates in Mbit/s."""
+    client, exit_, middle = team.at(course)
+    client.join(exit_, course.carrier, middle)
+    sessions(course, client, exit_, args.sessions)
+    by = client.carriers(middle or exit_)
+    if course.carrier not in by:
+        raise Failed(f"{course.name}: the transports that are up: {', '.join(by)}")
+    ends = {"client": client.box, "exit": exit_.box, **({"middle": middle.box} if middle else {})}
+    rates = throughput(course.name, client.inside, args.mb * MB, ends)
+    if args.hold:
+        hold(course, client, args.hold)
     client.disconnect()
-    client.leave(exit_, carrier)
+    client.leave(exit_, course.carrier, middle)
     return rates
+
+
+def compare_speed(rates):
+    """Ours at either end, beside Go at both, by the same carrier."""
+    for kind in ("stcpr", "stcpr:go"):
+        base = rates.get("go-go:" + kind)
+        for word, r in rates.items():
+            if base and not word.startswith("go-go") and word.endswith(":" + kind):
+                slower = [d for d in r if r[d] < base[d]]
+                say(f"{word}: {r['down'] / base['down']:.1f} × Go beside Go down, {r['up'] / base['up']:.1f} × up")
+                if slower:
+                    raise Failed(f"{word} is slower than Go beside Go: {' and '.join(slower)}")
+
+
+def compare_warnings(team):
+    """Warnings of the Go visors beside ours, against all that Go visors warn of among themselves."""
+    alone = [team.exits["go-go"], team.clients["go-go"], team.middles[True, "go"]]
+    beside = [team.exits["ours-go"], team.clients["go-ours"], team.middles[False, "go"]]
+    known, new = set(), {}
+    for v in alone:
+        known |= set(warnings_in(v.text()))
+    for v in beside:
+        for name, n in warnings_in(v.text()).items():
+            if name not in known:
+                new[name] = new.get(name, 0) + n
+    say(f"{len(known)} classes of warnings among Go visors, {len(new)} more beside ours")
+    for name, n in sorted(new.items()):
+        say(f"   {n} times: {name}")
+    if new:
+        raise Failed("Go visors warn of what they do not warn of among themselves")
 
 
 def scenario(args, binary, postgres):
     net = Network(binary, postgres)
     say("directory up")
-    exits = {"go": net.go_exit("go-exit"), "ours": net.our_exit("our-exit")}
-    clients = {("ours", e): net.our_client(f"our-client-of-{e}") for e in exits}
-    clients |= {("go", e): net.go_client(f"go-client-of-{e}", exits[e]) for e in exits}
-    visors = {*exits.values(), *clients.values()}
-    for v in visors:
-        v.start()
-    for v in visors:
-        v.ready()
+    team = Team(net)
+    team.start()
     say("visors up")
-    for word in args.courses:
-        ends, carrier = word.split(":")
-        client, exit_ = ends.split("-")
-        course(clients[client, exit_], exits[exit_], carrier, args.mb * MB)
+    rates = {word: run(Course(word), team, args) for word in args.courses}
+    if args.faster:
+        compare_speed(rates)
+    for v in team.all():
+        v.stop()
+    compare_warnings(team)
 
 
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("--courses", nargs="+", default=["go-go:stcpr", "ours-ours:stcp"])
+    p.add_argument("--courses", nargs="+", default=COURSES)
+    p.add_argument("--sessions", type=int, default=2)
     p.add_argument("--mb", type=int, default=8)
+    p.add_argument("--hold", type=float, default=0)
+    p.add_argument("--faster", action="store_true")
     args = p.parse_args()
     need_root()
     binary, postgres = reference.find()
