@@ -11,7 +11,6 @@ Needs root, redis-server, and the binary of the existing implementation in SKYWI
 
 import json
 import os
-import shutil
 import signal
 import sys
 import time
@@ -21,7 +20,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../
 import boxes
 import reference
 import skygate
-from boxes import SCRATCH, Failed, need_programs, need_root, wait_for
+from boxes import SCRATCH, Failed, keep_logs, need_programs, need_root, wait_for
 from reference import DMSG_DISCOVERY, box_on_bridge, bridge_up, get, new_keys
 
 T0 = time.monotonic()
@@ -251,15 +250,6 @@ def scenario(binary):
     for v in visors:
         if v.stop() != 0:
             raise Failed(f"{v.name} did not end well:\n{v.program.tail()}")
-
-
-def keep_logs():
-    where = os.environ.get("INTEROP_LOGS")
-    if where:
-        os.makedirs(where, exist_ok=True)
-        for name in os.listdir(SCRATCH):
-            if name.endswith(".log"):
-                shutil.copy(f"{SCRATCH}/{name}", where)
 
 
 def main():

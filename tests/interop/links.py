@@ -16,7 +16,6 @@ Needs root, redis-server, postgresql, and the binary of the existing implementat
 import argparse
 import json
 import os
-import shutil
 import sys
 import threading
 import time
@@ -26,7 +25,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../
 import boxes
 import reference
 import skygate
-from boxes import SCRATCH, Failed, need_programs, need_root, wait_for
+from boxes import Failed, keep_logs, need_programs, need_root, wait_for
 from reference import GoVisor, Services, box_on_bridge, bridge_up, get, new_keys, warnings_in
 
 T0 = time.monotonic()
@@ -316,15 +315,6 @@ def scenario(args, binary, postgres):
     for trio in (theirs, ours):
         trio.centre.stop()
     compare([ours.centre, go], [theirs.centre, theirs.callee, theirs.caller, *their_pair])
-
-
-def keep_logs():
-    where = os.environ.get("INTEROP_LOGS")
-    if where:
-        os.makedirs(where, exist_ok=True)
-        for name in os.listdir(SCRATCH):
-            if name.endswith(".log"):
-                shutil.copy(f"{SCRATCH}/{name}", where)
 
 
 def main():

@@ -19,7 +19,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../
 
 import boxes
 import reference
-from boxes import Failed, need_programs, need_root, wait_for
+from boxes import Failed, keep_logs, need_programs, need_root, wait_for
 from network import INET, PACKAGES, Line, Network, page, percentile, say
 from sglab.flows import Flows
 from sglab.lab import Failed as LabFailed
@@ -165,6 +165,8 @@ def main():
     except Failed as e:
         say(f"FAILED: {e}")
         sys.exit(1)
+    finally:
+        keep_logs()
     say("all as it should be")
 
 

@@ -20,7 +20,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../
 
 import boxes
 import reference
-from boxes import Failed, need_programs, need_root
+from boxes import Failed, keep_logs, need_programs, need_root
 from network import PACKAGES, Network, page, percentile, say, throughput
 from reference import warnings_in
 
@@ -168,6 +168,8 @@ def main():
     except Failed as e:
         say(f"FAILED: {e}")
         sys.exit(1)
+    finally:
+        keep_logs()
     say("all as it should be")
 
 

@@ -7,6 +7,7 @@ files and every process started live inside and vanish together with it, a kill 
 import contextlib
 import ctypes
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -63,6 +64,16 @@ def call(*argv, check=True, timeout=60, **more):
     if check and r.returncode != 0:
         raise Failed(f"{' '.join(map(str, argv))}: exit status {r.returncode}: {r.stdout.strip()[-600:]}")
     return r.stdout
+
+
+def keep_logs():
+    """Copies the logs of all programs to where INTEROP_LOGS says."""
+    where = os.environ.get("INTEROP_LOGS")
+    if where:
+        os.makedirs(where, exist_ok=True)
+        for name in os.listdir(SCRATCH):
+            if name.endswith(".log"):
+                shutil.copy(f"{SCRATCH}/{name}", where)
 
 
 def wait_for(what, seconds, test, every=0.05):
