@@ -17,10 +17,11 @@
 #include <netinet/in.h>
 #include <time.h>
 
-#define GOB_BASE   65 /* of the ids in what we send: any is as good */
-#define OUT_HIGH   (128 * 1024)
-#define IN_MAX     (SG_YAMUX_WINDOW + 65536)
-#define OBJECT_CAP (SG_DMSG_OBJECT_MAX + 64)
+#define GOB_BASE      65 /* of the ids in what we send: any is as good */
+#define OUT_HIGH      (128 * 1024)
+#define IN_MAX        (SG_YAMUX_WINDOW + 65536)
+#define OBJECT_CAP    (SG_DMSG_OBJECT_MAX + 64)
+#define OBJECT_IN_MAX 16384 /* offers of later versions make them longer, four times over */
 
 static int stream_send(struct sg_stream *pub, const struct iovec *iov, int n);
 static void stream_want(struct sg_stream *pub, bool read);
@@ -514,6 +515,8 @@ static int object_in(struct stream *st)
 		sg_yamux_send(st->y, (struct sg_view){st->in, 2});
 		return SG_ECLOSED;
 	}
+	if (len > OBJECT_IN_MAX)
+		return SG_ELONG;
 	if (st->in_len < 2 + len)
 		return 0;
 	err = dmsg_session_unseal(st->s, st->in + 2, len, &object);

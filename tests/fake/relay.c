@@ -1,6 +1,6 @@
 /* The relay: accept → XK as responder → yamux as server → first object names the other end → bytes both ways. */
 #include "fake/relay.h"
-#include "base/alloc.h"
+
 #include "base/common.h"
 #include "base/cursor.h"
 #include "base/err.h"
@@ -12,6 +12,7 @@
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 #define OBJECT_HEAD 10
@@ -67,7 +68,7 @@ static void half_free(struct half *h)
 	sg_list_remove(&h->node);
 	if (h->peer)
 		h->peer->peer = NULL;
-	sg_free(h);
+	free(h);
 }
 
 /* The halves of a session that goes; the other ends see a FIN. */
@@ -98,7 +99,7 @@ static void session_free(struct session *s)
 	sg_noise_fini(&s->noise);
 	aead(s->r)->free_key(s->tx);
 	aead(s->r)->free_key(s->rx);
-	sg_free(s);
+	free(s);
 }
 
 static void bury(void *arg)
@@ -203,7 +204,7 @@ static void join(struct half *h, struct sg_view gob)
 	if (sg_dmsg_request_decode(h->s->r->c, gob, &q) < 0 || !sg_pk_equal(&q.src.pk, &h->s->noise.rs))
 		return;
 	to = session_of(h->s->r, &q.dst.pk);
-	other = to ? sg_calloc(1, sizeof(*other)) : NULL;
+	other = to ? calloc(1, sizeof(*other)) : NULL;
 	if (!other)
 		return;
 	sg_list_add_tail(&to->r->halves, &other->node);
@@ -248,7 +249,7 @@ static void object_in(struct half *h)
 
 static int on_stream(void *arg, struct sg_yamux_stream *y)
 {
-	struct half *h = sg_calloc(1, sizeof(*h));
+	struct half *h = calloc(1, sizeof(*h));
 
 	if (!h)
 		return -ENOMEM;
@@ -364,7 +365,7 @@ static void on_readable(void *arg, int fd, unsigned events)
 static void on_accept(void *arg, int fd, unsigned events)
 {
 	struct relay *r = arg;
-	struct session *s = sg_calloc(1, sizeof(*s));
+	struct session *s = calloc(1, sizeof(*s));
 	int size = 8 * 1024 * 1024;
 
 	(void)events;
@@ -381,7 +382,7 @@ static void on_accept(void *arg, int fd, unsigned events)
 
 struct relay *relay_new(struct sg_loop *loop, const struct sg_crypto *c)
 {
-	struct relay *r = sg_calloc(1, sizeof(*r));
+	struct relay *r = calloc(1, sizeof(*r));
 	struct sockaddr_in sin = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
 	socklen_t len = sizeof(sin);
 
@@ -395,7 +396,7 @@ struct relay *relay_new(struct sg_loop *loop, const struct sg_crypto *c)
 		listen(r->fd, 64) < 0 || getsockname(r->fd, (struct sockaddr *)&sin, &len) < 0 ||
 		sg_watch_new(loop, r->fd, on_accept, r, &r->watch) < 0) {
 		close(r->fd);
-		sg_free(r);
+		free(r);
 		return NULL;
 	}
 	snprintf(r->address, sizeof(r->address), "127.0.0.1:%u", ntohs(sin.sin_port));
@@ -414,7 +415,7 @@ void relay_free(struct relay *r)
 	relay_cut(r);
 	sg_watch_free(r->watch);
 	close(r->fd);
-	sg_free(r);
+	free(r);
 }
 
 const struct sg_pk *relay_pk(const struct relay *r)

@@ -4,6 +4,7 @@
  * sentence. Two visors, each a plugin under a host table whose links are the real ones; those of dmsg meet at a relay. What
  * only a carrier with sockets of its own can show is asked of those alone.
  */
+#include "base/alloc.h"
 #include "base/common.h"
 #include "base/err.h"
 #include "base/hex.h"
@@ -966,6 +967,87 @@ static void a_key_that_is_not_there_is_a_sentence(void **state)
 	assert_memory_equal(state_of(&visors[0], &visors[1]).why, "no stream by dmsg: ", 19);
 }
 
+/* ---- strangers on the port of transports ---- */
+
+#define CROWD   (getenv("SG_CROWD") ? atoi(getenv("SG_CROWD")) : 600)
+#define AT_ONCE 48 /* more than one key may have in handshake */
+
+struct guest {
+	struct sg_stream *st;
+	bool dialling;
+};
+
+static struct guest guests[AT_ONCE];
+static int came, gone;
+
+static void guest_data(void *arg, struct sg_view in)
+{
+	(void)arg;
+	(void)in;
+}
+
+static void guest_close(void *arg, int err, const char *why)
+{
+	(void)err;
+	(void)why;
+	((struct guest *)arg)->st = NULL;
+	gone++;
+}
+
+static const struct sg_stream_user guest_user = {
+	.size = sizeof(guest_user), .on_data = guest_data, .on_writable = on_writable, .on_close = guest_close};
+
+/* Says nothing, something that is no entry, or the beginning of one. */
+static void guest_comes(void *arg, struct sg_stream *st, int err, const char *why)
+{
+	static const char garbage[] = "\xff\x00 no JSON at all", half[] = "{\"entry\":{\"t_id\":\"";
+	const struct iovec say[] = {
+		{0}, {(void *)(uintptr_t)garbage, sizeof(garbage)}, {(void *)(uintptr_t)half, sizeof(half) - 1}};
+	struct guest *g = arg;
+
+	(void)why;
+	g->dialling = false;
+	if (err < 0) {
+		gone++;
+		return;
+	}
+	g->st = st;
+	st->user = &guest_user;
+	st->user_arg = g;
+	if (came % 3)
+		assert_int_equal(st->ops->send(st, &say[came % 3], 1), 0);
+}
+
+static void a_crowd_costs_no_link_and_no_memory(void **state)
+{
+	const struct sg_network_ops *net = sg_plugin_transport_dmsg.provides[0].ops;
+	size_t before, peak = 0;
+
+	(void)state;
+	link_up();
+	before = sg_alloc_live();
+	came = gone = 0;
+	while (gone < CROWD) {
+		for (int i = 0; i < AT_ONCE && came < CROWD; i++) {
+			if (guests[i].st || guests[i].dialling)
+				continue;
+			guests[i].dialling = true;
+			came++;
+			assert_int_equal(net->dial(visors[0].h->ctx, &visors[1].pk, 45, guest_comes, &guests[i]), 0);
+		}
+		sg_loop_step(visors[0].h->loop, 0);
+		sg_loop_step(visors[1].h->loop, 1);
+		visors[0].h->ms += 20;
+		visors[1].h->ms += 20;
+		peak = SG_MAX(peak, sg_alloc_live());
+	}
+	print_message("%d strangers, at most %zu KiB more at once\n", gone, (peak - before) / 1024);
+	assert_true(peak - before < 4 * 1024 * 1024);
+	assert_true(both_linked());
+	assert_int_equal(links_counters(visors[1].links)->down, 0);
+	assert_true(links_counters(visors[1].links)->handshake_failed > 0);
+}
+
 /* ---- by key, at the address that a resolver tells ---- */
 
 static void others_find_where_it_listens(void **state)
@@ -1094,6 +1176,7 @@ int main(void)
 		TEST(a_link_by_key_has_no_address),
 		TEST(its_network_takes_the_links_along),
 		TEST(a_key_that_is_not_there_is_a_sentence),
+		TEST(a_crowd_costs_no_link_and_no_memory),
 		TEST(a_link_on_demand),
 	};
 	const struct CMUnitTest resolved[] = {
