@@ -152,6 +152,21 @@ static bool next_block(struct leases *ls, const uint32_t *avoid, size_t n_avoid,
 	return false;
 }
 
+/* There is a free place, and nobody has the block. */
+static struct lease *fill(struct leases *ls, const struct sg_pk *pk, uint32_t block)
+{
+	struct lease *l = sg_container_of(ls->free.next, struct lease, idle);
+
+	sg_list_remove(&l->idle);
+	l->pk = *pk;
+	l->block = block;
+	l->holder = NULL;
+	sg_list_add_tail(key_bucket(ls, pk), &l->by_key);
+	sg_list_add_tail(block_bucket(ls, block), &l->by_block);
+	ls->n_leased++;
+	return l;
+}
+
 int lease_get(struct leases *ls, const struct sg_pk *pk, const uint32_t *avoid, size_t n_avoid, int64_t now_ms,
 	struct lease **out)
 {
@@ -174,16 +189,20 @@ int lease_get(struct leases *ls, const struct sg_pk *pk, const uint32_t *avoid, 
 			return SG_EFULL;
 		forget(ls, old);
 	}
-	l = sg_container_of(ls->free.next, struct lease, idle);
-	sg_list_remove(&l->idle);
-	l->pk = *pk;
-	l->block = block;
-	l->holder = NULL;
-	sg_list_add_tail(key_bucket(ls, pk), &l->by_key);
-	sg_list_add_tail(block_bucket(ls, block), &l->by_block);
-	ls->n_leased++;
-	*out = l;
+	*out = fill(ls, pk, block);
 	return 0;
+}
+
+struct lease *lease_restore(struct leases *ls, const struct sg_pk *pk, uint32_t block, int64_t now_ms)
+{
+	struct lease *l;
+
+	if ((block & (BLOCK - 1)) || !net_has(ls->pool, block) || is_busy(ls, block) || find_block(ls, block) ||
+		lease_of(ls, pk) || sg_list_empty(&ls->free))
+		return NULL;
+	l = fill(ls, pk, block);
+	lease_leave(ls, l, now_ms);
+	return l;
 }
 
 void lease_leave(struct leases *ls, struct lease *l, int64_t now_ms)

@@ -58,6 +58,11 @@ void leases_fini(struct leases *ls);
  */
 int lease_get(struct leases *ls, const struct sg_pk *pk, const uint32_t *avoid, size_t n_avoid, int64_t now_ms,
 	struct lease **out);
+/**
+ * lease_restore - as if the client of this key had just left @block. NULL when that is none of the pool, or taken, or the key has
+ * a lease, or there is no room.
+ */
+struct lease *lease_restore(struct leases *ls, const struct sg_pk *pk, uint32_t block, int64_t now_ms);
 /** lease_of - the lease of a key, held or kept, or NULL. */
 struct lease *lease_of(const struct leases *ls, const struct sg_pk *pk);
 /** lease_leave - the client is gone; its block is kept for a while. */

@@ -27,6 +27,7 @@ static void peer_free(struct peer *p, bool close)
 	if (p->lease) {
 		s->n_clients--;
 		lease_leave(&s->leases, p->lease, server_now_ms(s));
+		kept_left(s, p->lease);
 	} else {
 		s->n_pending--;
 	}
@@ -182,6 +183,7 @@ static int tun_take(struct server *s, const struct sg_tun *tun)
 	snprintf(s->tun_name, sizeof(s->tun_name), "%s", tun->name);
 	s->tun_why[0] = '\0';
 	s->tun_ms = server_now_ms(s);
+	kept_load(s);
 	tun_resume(s->tun);
 	announce(s);
 	log_info("server: %u addresses on %s, at most %zu clients%s", s->leases.usable, tun->name, s->conf.max_clients,
@@ -257,6 +259,7 @@ static int judge(struct peer *p, const struct sg_vpn_client_hello *h)
 		lease_get(&s->leases, &p->via.remote, h->ips, h->n_ips, server_now_ms(s), &p->lease) < 0)
 		return SG_VPN_NO_FREE_IPS;
 	p->lease->holder = p;
+	kept_held(s, p->lease);
 	s->n_pending--;
 	s->n_clients++;
 	s->v->count.clients++;
@@ -461,6 +464,7 @@ int server_reload(struct server *s, const struct sg_uci_section *section)
 bool server_stop(struct server *s)
 {
 	close_all(s);
+	kept_stop(s);
 	sg_timer_stop(&s->tun_retry);
 	return !s->tun_asked;
 }

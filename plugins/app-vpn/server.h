@@ -54,6 +54,15 @@ static inline int64_t server_now_ms(const struct server *s)
 	return sg_loop_now(s->v->loop).ns / SG_NS_PER_MS;
 }
 
+/* kept.c */
+
+/** kept_load - leases of before the start, once there is a TUN. */
+void kept_load(struct server *s);
+void kept_stop(struct server *s);
+/** kept_held, kept_left - a client came, or left: its lease outlives a restart. */
+void kept_held(struct server *s, const struct lease *l);
+void kept_left(struct server *s, const struct lease *l);
+
 /* settings.c */
 
 /** server_conf_read - 0, -ENOMEM, or SG_ECONF with a sentence. Free with server_conf_fini. */

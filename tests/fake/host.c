@@ -189,6 +189,28 @@ static int host_want_set(struct sg_inst *i, enum sg_want want)
 	return 0;
 }
 
+static int host_store_get(struct sg_inst *i, struct sg_view key, sg_store_fn *fn, void *arg)
+{
+	return store_get(&i->host->keys, key, fn, arg);
+}
+
+static int host_store_scan(
+	struct sg_inst *i, struct sg_view prefix, struct sg_view from, size_t limit, sg_store_fn *fn, void *arg)
+{
+	return store_scan(&i->host->keys, prefix, from, limit, fn, arg);
+}
+
+static int host_store_write(
+	struct sg_inst *i, const struct sg_store_change *changes, size_t n, unsigned flags, sg_done_fn *done, void *arg)
+{
+	return store_write(&i->host->keys, changes, n, flags, done, arg);
+}
+
+static void host_store_cancel(struct sg_inst *i, void *arg)
+{
+	store_cancel(&i->host->keys, false, arg);
+}
+
 static void host_stopped(struct sg_inst *i)
 {
 	assert_false(i->host->stopped);
@@ -205,6 +227,9 @@ struct fake_host *fake_host_new(const char *conf)
 	h->loop = sg_loop_new(&h->clock);
 	assert_non_null(h->loop);
 	h->inst.host = h;
+	h->store = store_new(h->loop, store_wall_s);
+	assert_non_null(h->store);
+	h->keys = (struct store_space){h->store, h, "plugin"};
 	h->tun_kernel[0] = h->tun_kernel[1] = -1;
 	h->tun.mtu = 1500;
 	snprintf(h->tun.name, sizeof(h->tun.name), "sky0");
@@ -230,6 +255,10 @@ struct fake_host *fake_host_new(const char *conf)
 		.path_set = host_path_set,
 		.want_set = host_want_set,
 		.offer = host_offer,
+		.store_get = host_store_get,
+		.store_scan = host_store_scan,
+		.store_write = host_store_write,
+		.store_cancel = host_store_cancel,
 		.stopped = host_stopped};
 	fake_conf(h, conf);
 	return h;
@@ -261,6 +290,7 @@ void fake_host_free(struct fake_host *h)
 		assert_int_equal(recv(h->tun_kernel[role], &byte, 1, 0), 0);
 		close(h->tun_kernel[role]);
 	}
+	store_free(h->store);
 	sg_loop_free(h->loop);
 	sg_uci_free(h->conf);
 	free(h);

@@ -6,6 +6,7 @@
 #define SG_FAKE_HOST_H
 
 #include "loop/loop.h"
+#include "store/store.h"
 #include "wire/uci.h"
 #include <skygate/plugin.h>
 
@@ -43,6 +44,8 @@ struct fake_host {
 	struct sg_host table;
 	struct sg_inst inst;
 	struct sg_uci *conf;
+	struct store *store; /* in memory; it outlives the plugin */
+	struct store_space keys;
 	struct sg_pk own;
 	struct fake_peer peers[FAKE_PEERS];
 	const struct sg_plugin *plugin;

@@ -192,9 +192,35 @@ static void random_comings_and_goings(void **state)
 	leases_fini(&ls);
 }
 
+/* What a store of before a restart says is looked at like a stranger's. */
+static void restored(void **state)
+{
+	struct net4 busy = {IP(172, 16, 5, 0), 24};
+	struct leases ls;
+	struct sg_pk a = key(1), b = key(2);
+
+	(void)state;
+	assert_int_equal(leases_init(&ls, usual, &busy, 1, 2), 0);
+	assert_null(lease_restore(&ls, &a, IP(172, 16, 0, 9), 0));
+	assert_null(lease_restore(&ls, &a, IP(10, 0, 0, 8), 0));
+	assert_null(lease_restore(&ls, &a, IP(172, 16, 5, 8), 0));
+	assert_non_null(lease_restore(&ls, &a, IP(172, 16, 9, 8), 0));
+	assert_null(lease_restore(&ls, &b, IP(172, 16, 9, 8), 0));
+	assert_null(lease_restore(&ls, &a, IP(172, 16, 9, 16), 0));
+	assert_int_equal(take(&ls, 1, 1000), IP(172, 16, 9, 8));
+	/* As long as if its client had just left. */
+	assert_non_null(lease_restore(&ls, &b, IP(172, 16, 9, 16), 1000));
+	take(&ls, 3, 1000 + SG_VPN_LEASE_KEEP_MS - 1);
+	assert_non_null(lease_of(&ls, &b));
+	take(&ls, 4, 1000 + SG_VPN_LEASE_KEEP_MS);
+	assert_null(lease_of(&ls, &b));
+	leases_fini(&ls);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(restored),
 		cmocka_unit_test(go_order_without_its_repeats),
 		cmocka_unit_test(a_key_gets_its_block_again_for_ten_minutes),
 		cmocka_unit_test(addresses_of_the_client_are_avoided_for_it_alone),

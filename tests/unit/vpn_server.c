@@ -605,6 +605,33 @@ static void no_tun_no_lease(void **state)
 	fake_stream_free(s);
 }
 
+/* With several clients it depended on who returned first after a restart of the exit's core. */
+static void leases_outlive_a_restart(void **state)
+{
+	struct fake_host *h = begin(SERVER);
+	struct fake_stream *s[3];
+	uint32_t had[3], again;
+
+	(void)state;
+	for (unsigned i = 0; i < 3; i++) {
+		s[i] = calls(h, i, HELLO);
+		had[i] = hello_of(s[i]).tun_ip;
+	}
+	fake_stop(h);
+	for (unsigned i = 0; i < 3; i++)
+		fake_stream_free(s[i]);
+	assert_int_equal(fake_start(h, &sg_plugin_app_vpn), 0);
+	fake_turn(h);
+	for (unsigned i = 3; i > 0; i--) {
+		s[i - 1] = calls(h, i - 1, HELLO);
+		again = hello_of(s[i - 1]).tun_ip;
+		assert_int_equal(again, had[i - 1]);
+	}
+	end(h);
+	for (unsigned i = 0; i < 3; i++)
+		fake_stream_free(s[i]);
+}
+
 static void a_pool_without_room(void **state)
 {
 	struct fake_host *h = fake_host_new(SERVER "\toption pool '10.0.0.0/28'\n");
@@ -682,6 +709,7 @@ int main(void)
 		cmocka_unit_test(probes_are_answered_and_goodbyes_heard),
 		cmocka_unit_test(it_says_goodbye_itself),
 		cmocka_unit_test(no_tun_no_lease),
+		cmocka_unit_test(leases_outlive_a_restart),
 		cmocka_unit_test(a_pool_without_room),
 		cmocka_unit_test(reload_applies_the_white_list_at_once),
 		cmocka_unit_test(bad_settings_and_a_taken_port),
