@@ -80,10 +80,15 @@ static void allow_paths(const struct landlock *l, const struct core *core)
 	static const char *const readable[] = {"/etc", "/usr", "/lib", "/lib64", "/proc/self", "/dev/urandom",
 		"/dev/random", "/run/systemd/resolve", "/run/resolvconf", "/run/NetworkManager", "/tmp/resolv.conf.d"};
 
+	const struct sg_uci_section *deployment = core->conf ? sg_uci_next(core->conf->doc, "deployment", NULL) : NULL;
+	const char *source = deployment ? sg_uci_get(deployment, "source", "") : "";
+
 	for (size_t i = 0; i < SG_ARRAY_LEN(readable); i++)
 		allow(l, readable[i], FS_READ);
 	allow_dir_of(l, "/etc/resolv.conf");
 	allow_dir_of(l, core->opt.config);
+	if (source[0] == '/')
+		allow_dir_of(l, source);
 	allow(l, core->opt.plugin_dir, FS_READ);
 	allow(l, "/dev/null", FS_READ | LANDLOCK_ACCESS_FS_WRITE_FILE);
 	allow(l, core->opt.run_dir, FS_WRITE);

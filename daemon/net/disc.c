@@ -67,11 +67,18 @@ int disc_server_parse(const struct sg_crypto *c, const char *text, struct sg_dis
 	return 0;
 }
 
-void disc_configure(struct sg_net *n, const struct sg_uci_section *s)
+static void key_of(const struct sg_net *n, const char *text, struct sg_pk *out)
 {
-	const struct sg_uci_option *servers = s ? sg_uci_option(s, "dmsg_server") : NULL;
-	const char *discovery = s ? sg_uci_get(s, "dmsg_discovery", "") : "";
 	struct sg_url url;
+
+	memset(out, 0, sizeof(*out));
+	if (sg_url_split(text, &url) == 0 && strcmp(url.scheme, "dmsg") == 0)
+		(void)sg_pk_parse(n->conf.crypto, url.host, strlen(url.host), out);
+}
+
+void disc_configure(struct sg_net *n, const struct sg_deployment *d)
+{
+	const char *discovery = d->urls[SG_DEPLOYED_DMSG_DISCOVERY];
 
 	if (strcmp(n->discovery, discovery) != 0) {
 		snprintf(n->discovery, sizeof(n->discovery), "%s", discovery);
@@ -79,18 +86,13 @@ void disc_configure(struct sg_net *n, const struct sg_uci_section *s)
 		n->own.why[0] = '\0';
 		own_soon(n);
 	}
-	memset(&n->discovery_pk, 0, sizeof(n->discovery_pk));
-	if (sg_url_split(n->discovery, &url) == 0 && strcmp(url.scheme, "dmsg") == 0)
-		(void)sg_pk_parse(n->conf.crypto, url.host, strlen(url.host), &n->discovery_pk);
-	n->n_servers = 0;
-	if (!servers)
-		return;
-	sg_list_for (it, &servers->values) {
-		const struct sg_uci_value *v = sg_container_of(it, struct sg_uci_value, node);
-
-		if (n->n_servers < NET_SERVERS_MAX &&
-			disc_server_parse(n->conf.crypto, v->text, &n->servers[n->n_servers]) == 0)
-			n->n_servers++;
+	for (size_t k = 0; k < SG_DEPLOYED; k++)
+		key_of(n, d->urls[k], &n->service_pks[k]);
+	n->discovery_pk = n->service_pks[SG_DEPLOYED_DMSG_DISCOVERY];
+	n->n_servers = SG_MIN(d->n_servers, (size_t)NET_SERVERS_MAX);
+	for (size_t i = 0; i < n->n_servers; i++) {
+		n->servers[i] = (struct sg_disc_entry){.pk = d->servers[i].pk, .is_server = true};
+		memcpy(n->servers[i].address, d->servers[i].address, sizeof(n->servers[i].address));
 	}
 }
 
@@ -115,7 +117,20 @@ static void query_done(struct query *q, int err, const struct sg_disc_entry *ent
 	fn(arg, err, entries, count, why);
 }
 
-/* What the configuration answers by itself: its servers, and the discovery as a client of all of them. */
+/*
+ * Services of today's networks are clients of every server and registered nowhere (spec), which one sees by the discovery
+ * that is reached over dmsg itself. Those of 2024 are looked up like everybody.
+ */
+static bool is_service(const struct sg_net *n, const struct sg_pk *pk)
+{
+	for (size_t k = 0; k < SG_DEPLOYED; k++) {
+		if (!sg_pk_is_null(&n->service_pks[k]) && sg_pk_equal(&n->service_pks[k], pk))
+			return !sg_pk_is_null(&n->discovery_pk);
+	}
+	return false;
+}
+
+/* What the configuration answers by itself: its servers, and services as clients of all of them. */
 static bool known(const struct sg_net *n, const struct sg_pk *pk, struct sg_disc_entry *out)
 {
 	for (size_t i = 0; i < n->n_servers; i++) {
@@ -124,7 +139,7 @@ static bool known(const struct sg_net *n, const struct sg_pk *pk, struct sg_disc
 			return true;
 		}
 	}
-	if (sg_pk_is_null(&n->discovery_pk) || !sg_pk_equal(&n->discovery_pk, pk))
+	if (!is_service(n, pk))
 		return false;
 	*out = (struct sg_disc_entry){.pk = *pk};
 	for (size_t i = 0; i < n->n_servers && out->n_servers < SG_ARRAY_LEN(out->servers); i++)

@@ -6,6 +6,7 @@
  *	http.c      one request     serve.c  what we answer   routefinder.c
  *	keep.c      what outlives a restart
  *	cache.c     last good answers                         transports.c  the transport discovery
+ *	deployment.c  where the services are
  *	address.c   which addresses are ours                  offers.c    the service discovery, the uptime tracker
  */
 #ifndef SG_NET_INTERNAL_H
@@ -16,6 +17,7 @@
 #include "net/net.h"
 #include "net/serve.h"
 #include "net/service.h"
+#include "wire/deployment.h"
 #include "wire/resolver.h"
 
 #define NET_SERVERS_MAX 64
@@ -23,6 +25,7 @@
 
 struct resolver;
 struct transports;
+struct deployment;
 struct offers;
 
 /* Our own entry in the dmsg discovery. */
@@ -49,6 +52,7 @@ struct sg_net {
 	bool public_ip_given;       /* by the configuration */
 	struct service *ar, *rf, *tpd, *sd, *ut;
 	struct offers *offers;
+	struct deployment *deployment;
 	struct transports *transports;
 	struct sg_list edges; /* struct net_edges_query */
 	struct cache *cache;
@@ -64,8 +68,9 @@ struct sg_net {
 	struct sg_pk setup_nodes[16];
 
 	/* The dmsg discovery. */
-	char discovery[NET_URL_MAX]; /* URL, "" when there is none */
-	struct sg_pk discovery_pk;   /* of a dmsg:// URL */
+	char discovery[NET_URL_MAX];           /* URL, "" when there is none */
+	struct sg_pk discovery_pk;             /* of a dmsg:// URL */
+	struct sg_pk service_pks[SG_DEPLOYED]; /* likewise of all services; null: none */
 	size_t n_servers;
 	struct sg_disc_entry servers[NET_SERVERS_MAX]; /* configured */
 	struct sg_list queries;
@@ -76,8 +81,8 @@ struct sg_net {
 
 void disc_init(struct sg_net *n);
 void disc_fini(struct sg_net *n);
-/** disc_configure - URL and servers are those of @s (may be NULL). */
-void disc_configure(struct sg_net *n, const struct sg_uci_section *s);
+/** disc_configure - URL, servers and services are those of @d from now on. */
+void disc_configure(struct sg_net *n, const struct sg_deployment *d);
 /** disc_server_parse - "KEY@HOST:PORT". 0 or SG_EMALF. */
 int disc_server_parse(const struct sg_crypto *c, const char *text, struct sg_disc_entry *out);
 
@@ -126,6 +131,23 @@ void offers_moved(struct offers *o);
 bool offers_leave(struct offers *o);
 /** offers_uptime - another uptime tracker. */
 void offers_uptime(struct offers *o);
+
+/* ---- deployment.c ---- */
+
+/** deployment_new - NULL when memory is out. */
+struct deployment *deployment_new(struct sg_net *n);
+void deployment_free(struct deployment *d);
+/** deployment_configure - @s may be NULL: no network. net_deployed follows, inside and whenever a source says more. */
+void deployment_configure(struct deployment *d, const struct sg_uci_section *s);
+/** deployment_kept - what an earlier process learned is in the cache now. */
+void deployment_kept(struct deployment *d);
+/** deployment_source_ok - a text that can be a source. */
+bool deployment_source_ok(const char *source);
+/** net_deployed - these services from now on. */
+void net_deployed(struct sg_net *n, const struct sg_deployment *d);
+/* The public network's description: public.json. */
+extern const uint8_t net_public_json[];
+extern const size_t net_public_json_len;
 
 /* ---- address.c ---- */
 

@@ -69,8 +69,10 @@ static void on_kept(void *arg, int err, const struct sg_store_pair *pairs, size_
 	for (size_t i = 0; i < count; i++)
 		take(n, &pairs[i]);
 	n->keep_loading = false;
-	if (!more)
+	if (!more) {
+		deployment_kept(n->deployment);
 		return;
+	}
 	memcpy(from, pairs[count - 1].key.p, pairs[count - 1].key.len);
 	from[pairs[count - 1].key.len] = 0;
 	(void)store_scan(n->conf.keys, (struct sg_view){NULL, 0}, (struct sg_view){from, pairs[count - 1].key.len + 1},

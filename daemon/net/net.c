@@ -11,7 +11,19 @@ SG_LOG_TOPIC("net");
 
 #define URL_HELP "http://HOST[:PORT] or dmsg://KEY:80"
 
-static const struct sg_option options[] = {{.section = "deployment", .help = "the network's services"},
+static const struct sg_option options[] = {
+	{.section = "deployment", .help = "the network's services; without this section the peers named here are all"},
+	{.section = "deployment",
+		.name = "source",
+		.type = SG_OPT_STRING,
+		.max = SG_DEPLOYMENT_URL - 1,
+		.help = "where its description comes from: public, a file, a URL; what is named here goes first"},
+	{.section = "deployment",
+		.name = "part",
+		.type = SG_OPT_ENUM,
+		.accepted = "prod test",
+		.def = "prod",
+		.help = "which part of a description that has several"},
 	{.section = "deployment",
 		.name = "dmsg_discovery",
 		.type = SG_OPT_STRING,
@@ -67,23 +79,27 @@ static void findf(sg_uci_report_fn *report, void *arg, const struct sg_uci *doc,
 	report(arg, line, text);
 }
 
-static const char *const urls[] = {"dmsg_discovery", "address_resolver", "transport_discovery", "route_finder",
-	"service_discovery", "uptime_tracker"};
-
 size_t net_check(const struct sg_crypto *c, const struct sg_uci *doc, sg_uci_report_fn *report, void *arg)
 {
 	const struct sg_uci_section *s = sg_uci_next(doc, "deployment", NULL);
 	const struct sg_uci_option *servers = s ? sg_uci_option(s, "dmsg_server") : NULL;
+	const struct sg_uci_option *source = s ? sg_uci_option(s, "source") : NULL;
 	struct sg_disc_entry e;
 	size_t found = 0;
 
-	for (size_t i = 0; s && i < SG_ARRAY_LEN(urls); i++) {
-		const struct sg_uci_option *o = sg_uci_option(s, urls[i]);
-		const char *url = sg_uci_get(s, urls[i], "");
+	if (source && !deployment_source_ok(sg_uci_get(s, "source", ""))) {
+		findf(report, arg, doc, source->line, "source", sg_uci_get(s, "source", ""),
+			"public, a file like /etc/skygate/net.json, http://HOST[:PORT][/PATH], dmsg://KEY:80");
+		found++;
+	}
+	for (size_t i = 0; s && i < SG_DEPLOYED; i++) {
+		const char *name = sg_deployed_name((enum sg_deployed)i);
+		const struct sg_uci_option *o = sg_uci_option(s, name);
+		const char *url = sg_uci_get(s, name, "");
 
 		if (!o || (http_url_ok(url) && strlen(url) < NET_URL_MAX))
 			continue;
-		findf(report, arg, doc, o->line, urls[i], url, "http://HOST[:PORT], dmsg://KEY:80");
+		findf(report, arg, doc, o->line, name, url, "http://HOST[:PORT], dmsg://KEY:80");
 		found++;
 	}
 	if (!servers)
@@ -99,51 +115,40 @@ size_t net_check(const struct sg_crypto *c, const struct sg_uci *doc, sg_uci_rep
 	return found;
 }
 
-static void read_setup_nodes(struct sg_net *n, const struct sg_uci_section *s)
-{
-	const struct sg_uci_option *o = s ? sg_uci_option(s, "setup_node") : NULL;
-
-	n->n_setup_nodes = 0;
-	if (!o)
-		return;
-	sg_list_for (it, &o->values) {
-		const char *text = sg_container_of(it, struct sg_uci_value, node)->text;
-
-		if (n->n_setup_nodes < SG_ARRAY_LEN(n->setup_nodes) &&
-			sg_pk_parse(n->conf.crypto, text, strlen(text), &n->setup_nodes[n->n_setup_nodes]) == 0)
-			n->n_setup_nodes++;
-	}
-}
-
 const struct sg_pk *net_setup_nodes(const struct sg_net *n, size_t *count)
 {
 	*count = n->n_setup_nodes;
 	return n->setup_nodes;
 }
 
+void net_deployed(struct sg_net *n, const struct sg_deployment *d)
+{
+	disc_configure(n, d);
+	if (service_set_url(n->ar, d->urls[SG_DEPLOYED_ADDRESS_RESOLVER]))
+		resolver_moved(n->resolver);
+	service_set_url(n->rf, d->urls[SG_DEPLOYED_ROUTE_FINDER]);
+	if (service_set_url(n->tpd, d->urls[SG_DEPLOYED_TRANSPORT_DISCOVERY]))
+		transports_moved(n->transports);
+	if (service_set_url(n->ut, d->urls[SG_DEPLOYED_UPTIME_TRACKER]))
+		offers_uptime(n->offers);
+	if (service_set_url(n->sd, d->urls[SG_DEPLOYED_SERVICE_DISCOVERY]))
+		offers_moved(n->offers);
+	n->n_setup_nodes = SG_MIN(d->n_setup_nodes, SG_ARRAY_LEN(n->setup_nodes));
+	memcpy(n->setup_nodes, d->setup_nodes, n->n_setup_nodes * sizeof(n->setup_nodes[0]));
+}
+
 void net_configure(struct sg_net *n, const struct sg_uci *doc)
 {
 	const struct sg_uci_section *s = sg_uci_next(doc, "deployment", NULL);
 	const char *ip = s ? sg_uci_get(s, "public_ip", "") : "";
-	bool moved;
 
-	disc_configure(n, s);
-	moved = service_set_url(n->ar, s ? sg_uci_get(s, "address_resolver", "") : "");
-	service_set_url(n->rf, s ? sg_uci_get(s, "route_finder", "") : "");
-	if (service_set_url(n->tpd, s ? sg_uci_get(s, "transport_discovery", "") : ""))
-		transports_moved(n->transports);
-	if (service_set_url(n->ut, s ? sg_uci_get(s, "uptime_tracker", "") : ""))
-		offers_uptime(n->offers);
-	read_setup_nodes(n, s);
 	n->public_ip_given = ip[0] != '\0';
 	if (ip[0] && strcmp(n->public_ip, ip) != 0) {
 		snprintf(n->public_ip, sizeof(n->public_ip), "%s", ip);
-		moved = true;
-	}
-	if (moved)
 		resolver_moved(n->resolver);
-	if (service_set_url(n->sd, s ? sg_uci_get(s, "service_discovery", "") : "") || moved)
 		offers_moved(n->offers);
+	}
+	deployment_configure(n->deployment, s);
 }
 
 /* ---- our address ---------------------------------------------------------------------------------------------------- */
@@ -233,8 +238,10 @@ struct sg_net *net_new(const struct sg_net_conf *conf)
 	n->offers = n->sd && n->ut ? offers_new(n) : NULL;
 	n->cache = cache_new();
 	n->transports = n->tpd ? transports_new(n) : NULL;
+	n->deployment = deployment_new(n);
 	n->resolver = n->ar ? resolver_new(n) : NULL;
-	if (!n->http || !n->serve || !n->resolver || !n->rf || !n->offers || !n->transports || !n->cache) {
+	if (!n->http || !n->serve || !n->resolver || !n->deployment || !n->rf || !n->offers || !n->transports ||
+		!n->cache) {
 		net_free(n);
 		return NULL;
 	}
@@ -249,6 +256,7 @@ void net_free(struct sg_net *n)
 	keep_stop(n);
 	disc_fini(n);
 	sg_timer_stop(&n->leave);
+	deployment_free(n->deployment);
 	routefinder_fini(n);
 	transports_free(n->transports);
 	offers_free(n->offers);

@@ -1,6 +1,7 @@
 /* Bodies of directory services and the headers of signed requests. */
 #include "base/common.h"
 #include "fuzz.h"
+#include "wire/deployment.h"
 #include "wire/httpauth.h"
 #include "wire/resolver.h"
 #include "wire/routefinder.h"
@@ -31,6 +32,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct sg_view in = {data, size};
 	struct sg_addr addrs[SG_VISOR_ADDRS_MAX];
 	static struct sg_paths paths;
+	static struct sg_deployment deployment;
 	struct sg_entry entries[4];
 	struct sg_offer offers[4];
 	char text[SG_OFFER_JSON_MAX];
@@ -55,6 +57,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		sg_routes_answer(c, in, &ends[0], &ends[1], &paths) == 0)
 		must(paths.n_forward <= SG_PATHS_MAX && paths.n_reverse <= SG_PATHS_MAX);
 	must(sg_entry_list_decode(c, in, entries, SG_ARRAY_LEN(entries)) <= (int)SG_ARRAY_LEN(entries));
+	if (sg_deployment_decode(c, in, "prod", &deployment) == 0)
+		must(deployment.n_servers <= SG_DEPLOYMENT_SERVERS_MAX);
 	n = sg_offer_list_decode(c, in, offers, SG_ARRAY_LEN(offers));
 	for (int i = 0; i < n; i++)
 		must(sg_offer_encode(&offers[i], text, sizeof(text)) > 0);

@@ -1,0 +1,291 @@
+/*
+ * Which network a visor belongs to: none unless it is told; the public one, one of a file, one of a service; and what the
+ * configuration names goes before all of them.
+ */
+#include "base/alloc.h"
+#include "base/common.h"
+#include "base/err.h"
+#include "base/hex.h"
+#include "fake/clock.h"
+#include "fake/web.h"
+#include "net/net.h"
+#include "wire/deployment.h"
+#include <jansson.h>
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+#define KEY "02e6645e1c408793ddeb5e9ec081ca3075ad2be30ca922cd537299e56337432a28"
+#define TWO "032664cf6c7d841ee6cc8513d5c797a3836a64ec7d88b88f118637f0921ca0b1d6"
+
+struct world {
+	struct fake_clock clock;
+	struct sg_loop *loop;
+	struct sg_crypto *c;
+	struct web web;
+	struct sg_net *net;
+	struct store *store;
+	struct store_space keys;
+	int status;
+	const char *body;
+	size_t asked, answers, n_servers;
+	int err;
+	struct sg_disc_entry entry;
+};
+
+static void serve(void *arg, struct web_request *r)
+{
+	struct world *w = arg;
+	char pk[SG_PK_TEXT];
+
+	if (strcmp(sg_pk_str(r->service, pk), TWO) != 0) {
+		r->status = 404;
+		return;
+	}
+	w->asked++;
+	assert_string_equal(r->target, "/");
+	r->status = w->status;
+	snprintf(r->out, sizeof(r->out), "%s", w->body);
+}
+
+static void run(struct world *w, int64_t ms)
+{
+	for (int64_t at = 0; at < ms; at += 100) {
+		fake_clock_add_ms(&w->clock, 100);
+		for (int i = 0; i < 12; i++)
+			sg_loop_step(w->loop, 0);
+	}
+}
+
+static int setup(void **state)
+{
+	struct world *w = calloc(1, sizeof(*w));
+	struct sg_net_conf conf = {0};
+
+	fake_clock_init(&w->clock);
+	w->loop = conf.loop = sg_loop_new(&w->clock.base);
+	w->c = sg_crypto_new(sg_random_system());
+	w->store = store_new(w->loop, store_wall_s);
+	w->keys = (struct store_space){w->store, w, "net"};
+	conf.keys = &w->keys;
+	conf.crypto = w->c;
+	sg_sk_generate(w->c, &conf.sk);
+	assert_int_equal(sg_pk_of(w->c, &conf.sk, &conf.pk), 0);
+	w->net = net_new(&conf);
+	w->status = 200;
+	web_init(&w->web, w->loop, serve, w);
+	net_network_set(w->net, "dmsg", &web_ops, &w->web);
+	*state = w;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct world *w = *state;
+
+	net_network_set(w->net, "dmsg", NULL, NULL);
+	net_free(w->net);
+	web_fini(&w->web);
+	store_free(w->store);
+	sg_crypto_free(w->c);
+	sg_loop_free(w->loop);
+	free(w);
+	return 0;
+}
+
+static void configure(struct world *w, const char *options)
+{
+	char text[1000];
+	struct sg_uci *doc;
+	int len = snprintf(text, sizeof(text), "config deployment\n%s", options);
+
+	assert_int_equal(sg_uci_parse(text, (size_t)len, "conf", NULL, NULL, &doc), 0);
+	assert_int_equal(net_check(w->c, doc, NULL, NULL), 0);
+	net_configure(w->net, doc);
+	sg_uci_free(doc);
+}
+
+static void on_servers(void *arg, int err, const struct sg_disc_entry *entries, size_t n, const char *why)
+{
+	struct world *w = arg;
+
+	(void)why;
+	w->answers++;
+	w->err = err;
+	w->n_servers = n;
+	if (n)
+		w->entry = entries[0];
+}
+
+static size_t servers(struct world *w)
+{
+	assert_int_equal(net_disc_servers(w->net, w, on_servers, w), 0);
+	run(w, 300);
+	return w->err < 0 ? 0 : w->n_servers;
+}
+
+static const char *url_of(struct world *w, const char *name)
+{
+	static char url[SG_DEPLOYMENT_URL];
+	json_t *list = net_services(w->net), *i;
+	size_t at;
+
+	url[0] = '\0';
+	json_array_foreach(list, at, i)
+	{
+		if (strcmp(json_string_value(json_object_get(i, "name")), name) == 0)
+			snprintf(url, sizeof(url), "%s", json_string_value(json_object_get(i, "url")));
+	}
+	json_decref(list);
+	return url;
+}
+
+static void none_unless_told(void **state)
+{
+	struct world *w = *state;
+
+	configure(w, "\tlist dmsg_server '" KEY "@192.0.2.1:8081'\n");
+	run(w, 600000);
+	assert_int_equal(w->web.requests, 0);
+	assert_int_equal(servers(w), 1);
+	assert_string_equal(url_of(w, "transport discovery"), "");
+}
+
+static void the_public_one(void **state)
+{
+	struct world *w = *state;
+	struct sg_pk pk;
+	size_t n, first = 0;
+
+	configure(w, "\toption source 'public'\n");
+	assert_int_equal(servers(w), 9);
+	assert_string_equal(url_of(w, "transport discovery"),
+		"dmsg://02b307aee5c8ce1666c63891f8af25ad2f0a47a243914c963942b3ba35b9d095ae:80");
+	assert_string_equal(url_of(w, "uptime tracker"), "");
+	net_setup_nodes(w->net, &n);
+	assert_int_equal(n, 2);
+	/* Its services are clients of every server, and never looked up. */
+	assert_int_equal(
+		sg_pk_parse(w->c, "039d89c5eedfda4a28b0c58b0b643eff949f08e4f68c8357278081d26f5a592d74", 66, &pk), 0);
+	assert_int_equal(net_disc_entry(w->net, w, &pk, on_servers, w), 0);
+	run(w, 300);
+	assert_int_equal(w->err, 0);
+	assert_int_equal(w->entry.n_servers, 9);
+	assert_int_equal(w->web.requests, 0);
+	/* Not everybody begins with the same server. */
+	assert_int_equal(servers(w), 9);
+	pk = w->entry.pk;
+	for (int i = 0; i < 40; i++) {
+		configure(w, "");
+		configure(w, "\toption source 'public'\n");
+		assert_int_equal(servers(w), 9);
+		first += !sg_pk_equal(&pk, &w->entry.pk);
+	}
+	assert_true(first > 0);
+	/* What is named goes first; the rest stays. */
+	configure(w, "\toption source 'public'\n\toption transport_discovery 'http://192.0.2.1:9091'\n"
+		     "\tlist dmsg_server '" KEY "@192.0.2.1:8081'\n");
+	assert_string_equal(url_of(w, "transport discovery"), "http://192.0.2.1:9091");
+	assert_int_equal(servers(w), 1);
+	assert_int_not_equal(strlen(url_of(w, "route finder")), 0);
+}
+
+static void one_of_a_file(void **state)
+{
+	struct world *w = *state;
+	char path[] = "/tmp/sg-deployment-XXXXXX", options[200];
+	int fd = mkstemp(path);
+	static const char text[] =
+		"{\"test\":{\"address_resolver\":\"http://192.0.2.9\",\"more\":1,\"route_setup_nodes\":[\"" KEY
+		"\",\"zz\",7]},"
+		"\"prod\":{\"dmsg_servers\":[{\"static\":\"" KEY "\",\"server\":{\"address\":\"192.0.2.1:1\"}},"
+		"{\"static\":\"" KEY "\",\"server\":{\"address\":\"192.0.2.1\"}},{\"static\":\"zz\"},3],"
+		"\"address_resolver\":\"http://192.0.2.1\",\"address_resolver_dmsg\":\"" TWO ":80\"}}";
+
+	assert_true(fd >= 0 && write(fd, text, sizeof(text) - 1) == (ssize_t)sizeof(text) - 1);
+	snprintf(options, sizeof(options), "\toption source '%s'\n", path);
+	configure(w, options);
+	assert_int_equal(servers(w), 1);
+	assert_string_equal(w->entry.address, "192.0.2.1:1");
+	assert_string_equal(url_of(w, "address resolver"), "dmsg://" TWO ":80");
+	snprintf(options, sizeof(options), "\toption source '%s'\n\toption part 'test'\n", path);
+	configure(w, options);
+	assert_string_equal(url_of(w, "address resolver"), "http://192.0.2.9");
+	/* Gone, or no JSON: what it said stays until the next start, and the rest of the configuration is in force. */
+	assert_int_equal(ftruncate(fd, 5), 0);
+	configure(w, options);
+	assert_string_equal(url_of(w, "address resolver"), "http://192.0.2.9");
+	unlink(path);
+	close(fd);
+}
+
+static void one_of_a_service(void **state)
+{
+	struct world *w = *state;
+
+	w->status = 503;
+	w->body = "{\"dmsg_servers\":[{\"static\":\"" KEY "\",\"server\":{\"address\":\"192.0.2.1:1\"}}],"
+		  "\"route_finder\":\"http://192.0.2.1:9092\"}";
+	configure(w, "\toption source 'dmsg://" TWO ":80'\n");
+	run(w, 60000);
+	assert_in_range(w->asked, 4, 8);
+	assert_string_equal(url_of(w, "route finder"), "");
+	w->status = 200;
+	run(w, 60000);
+	assert_string_equal(url_of(w, "route finder"), "http://192.0.2.1:9092");
+	assert_int_equal(servers(w), 1);
+	w->asked = 0;
+	run(w, 3600000);
+	assert_int_equal(w->asked, 0);
+	/* No source any more: nothing of it is left. */
+	configure(w, "");
+	assert_string_equal(url_of(w, "route finder"), "");
+	run(w, 100000);
+	assert_int_equal(w->asked, 0);
+}
+
+static int n_found;
+
+static void report(void *arg, unsigned line, const char *message)
+{
+	(void)line;
+	n_found++;
+	if (arg)
+		assert_non_null(strstr(message, arg));
+}
+
+static void bad_sources(void **state)
+{
+	static const char *const bad[] = {"publik", "https://192.0.2.1", "net.json", "dmsg://"};
+	struct world *w = *state;
+	char text[200];
+
+	for (size_t i = 0; i < SG_ARRAY_LEN(bad); i++) {
+		struct sg_uci *doc;
+		int len = snprintf(text, sizeof(text), "config deployment\n\toption source '%s'\n", bad[i]);
+
+		n_found = 0;
+		assert_int_equal(sg_uci_parse(text, (size_t)len, "conf", NULL, NULL, &doc), 0);
+		assert_int_equal(net_check(w->c, doc, report, (void *)(uintptr_t) "accepted: public"), 1);
+		assert_int_equal(n_found, 1);
+		sg_uci_free(doc);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(none_unless_told, setup, teardown),
+		cmocka_unit_test_setup_teardown(the_public_one, setup, teardown),
+		cmocka_unit_test_setup_teardown(one_of_a_file, setup, teardown),
+		cmocka_unit_test_setup_teardown(one_of_a_service, setup, teardown),
+		cmocka_unit_test_setup_teardown(bad_sources, setup, teardown),
+	};
+
+	json_set_alloc_funcs(sg_malloc, sg_free);
+	return cmocka_run_group_tests_name("deployment", tests, NULL, NULL);
+}
