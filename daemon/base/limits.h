@@ -44,24 +44,29 @@
 /* Rules and route groups. */
 #define SG_RULE_LIFE_MIN_MS   1000 /* what a rule asks for is kept within these (own) */
 #define SG_RULE_LIFE_MAX_MS   600000
-#define SG_RULES_MAX          16384         /* rules kept at once (own) */
-#define SG_RULES_SWEEP_MS     5000          /* between two looks for dead rules (spec) */
-#define SG_RULES_RESERVE_MAX  255           /* route ids of one question: its number is a byte (spec) */
-#define SG_GROUPS_MAX         1024          /* groups at once, unfinished ones included (own) */
-#define SG_GROUP_DIAL_MS      30000         /* what a setup node allows itself for one route (spec) */
-#define SG_GROUP_HANDSHAKE_MS 10000         /* until the other end's Handshake packet (spec, 2026) */
-#define SG_GROUP_RESEND_MS    1000          /* between two of our Handshake packets (spec, 2026) */
-#define SG_GROUP_NOISE_MS     5000          /* both Noise messages (spec) */
-#define SG_GROUP_CLOSE_MS     2000          /* until the other end's Close (spec) */
-#define SG_GROUP_PING_MS      3000          /* (spec) */
-#define SG_GROUP_KEEPALIVE_MS 15000         /* (spec) */
-#define SG_GROUP_DEAD_MS      15000         /* silence in spite of pings after which the other end is gone (own) */
-#define SG_RULE_LIFE_OWN_MS   600000        /* asked for in routes of ours (spec, 2026) */
-#define SG_GROUP_RECORD_MAX   4037          /* plaintext bytes of one record: fills a link frame (contracts) */
-#define SG_GROUP_RX_BYTES     (1024 * 1024) /* held for a slow reader of one group (own) */
-#define SG_SETUP_NODES_MAX    16            /* (own) */
-#define SG_SETUP_NODE_MS      5000          /* for one of them, or a neighbour, to set up a route (own) */
-#define SG_GROUP_PORT_FIRST   49152         /* of those that a dialler takes, to 65535 (spec) */
+#define SG_RULES_MAX          16384 /* rules kept at once (own) */
+#define SG_RULES_SWEEP_MS     5000  /* between two looks for dead rules (spec) */
+#define SG_RULES_RESERVE_MAX  255   /* route ids of one question: its number is a byte (spec) */
+#define SG_GROUPS_MAX         1024  /* groups at once, unfinished ones included (own) */
+#define SG_GROUPS_UNFINISHED  64    /* of one other end, with the handshake to come (own) */
+#define SG_GROUP_DIAL_MS      30000 /* what a setup node allows itself for one route (spec) */
+#define SG_GROUP_HANDSHAKE_MS 10000 /* until the other end's Handshake packet (spec, 2026) */
+#define SG_GROUP_RESEND_MS    1000  /* between two of our Handshake packets (spec, 2026) */
+#define SG_GROUP_NOISE_MS     5000  /* both Noise messages (spec) */
+#define SG_GROUP_CLOSE_MS     2000  /* until the other end's Close (spec) */
+#define SG_GROUP_PING_MS      3000  /* (spec) */
+#define SG_GROUP_KEEPALIVE_MS 15000 /* (spec) */
+#define SG_GROUP_DEAD_MS      15000 /* silence in spite of pings after which the other end is gone (own) */
+/*
+ * Asked for in routes of ours, which are used every 3 s by their pings. A visor of 2024 keeps a dead route for so long.
+ * (own; others ask for 30 s or 10 min)
+ */
+#define SG_RULE_LIFE_OWN_MS 120000
+#define SG_GROUP_RECORD_MAX 4037          /* plaintext bytes of one record: fills a link frame (contracts) */
+#define SG_GROUP_RX_BYTES   (1024 * 1024) /* held for a slow reader of one group (own) */
+#define SG_SETUP_NODES_MAX  16            /* (own) */
+#define SG_SETUP_NODE_MS    5000          /* for one of them, or a neighbour, to set up a route (own) */
+#define SG_GROUP_PORT_FIRST 49152         /* of those that a dialler takes, to 65535 (spec) */
 
 /* Links. */
 #define SG_LINKS_MAX      1024 /* live links, all carriers (own) */

@@ -184,6 +184,19 @@ static struct group *find_desc(const struct sg_route *r, const struct sg_route_d
 	return NULL;
 }
 
+/* Groups of one other end whose handshake is under way. */
+static size_t unfinished_of(const struct sg_route *r, const struct sg_pk *pk)
+{
+	size_t n = 0;
+
+	sg_list_for (it, &r->groups) {
+		const struct group *g = sg_container_of(it, struct group, node);
+
+		n += (g->state == GROUP_GREETING || g->state == GROUP_NOISE) && sg_pk_equal(&g->desc.src, pk);
+	}
+	return n;
+}
+
 static int check(struct sg_route *r, const struct sg_edge_rules *e, char *why, size_t cap)
 {
 	const char *said = NULL;
@@ -196,7 +209,8 @@ static int check(struct sg_route *r, const struct sg_edge_rules *e, char *why, s
 		said = "this visor is no end of that route";
 	} else if (sg_pk_check(links_crypto(r->links), &e->desc.src) < 0) {
 		said = "the key of the other end is not a key";
-	} else if (r->stopping || r->n_groups >= SG_GROUPS_MAX) {
+	} else if (r->stopping || r->n_groups >= SG_GROUPS_MAX ||
+		   unfinished_of(r, &e->desc.src) >= SG_GROUPS_UNFINISHED) {
 		err = SG_EFULL;
 		said = "this visor has as many route groups as it may";
 	} else {
@@ -424,9 +438,11 @@ static void opened(struct group *g)
 		offer(g);
 		return;
 	}
-	g->r->count.groups_out++;
-	g->dial = NULL;
-	group_dial_end(d, g, 0, "");
+	if (d) {
+		g->r->count.groups_out++;
+		g->dial = NULL;
+		group_dial_end(d, g, 0, "");
+	}
 	if (g->state == GROUP_OPEN && !g->pub.user)
 		group_end(g, true, SG_ESTATE, "");
 }
@@ -530,6 +546,18 @@ void groups_line_down(struct line *line, const char *why)
 		} else {
 			it = it->next;
 		}
+	}
+}
+
+void groups_farewell(struct sg_route *r)
+{
+	static const uint8_t requested = 0;
+
+	sg_list_for (it, &r->groups) {
+		struct group *g = sg_container_of(it, struct group, node);
+
+		if (g->state != GROUP_CLOSING)
+			(void)group_say(g, SG_PACKET_CLOSE, &requested, sizeof(requested));
 	}
 }
 

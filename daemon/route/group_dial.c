@@ -87,6 +87,10 @@ int group_dial(
 	return 0;
 }
 
+/*
+ * A group that nobody waits for any more still finishes its handshake, and is closed then: a visor of 2024 that got a
+ * Handshake packet and no Noise message takes no route groups from anybody until it is started anew.
+ */
 void group_dial_cancel(struct sg_route *r, const void *arg)
 {
 	sg_list_for_safe (it, &r->group_dials) {
@@ -94,10 +98,8 @@ void group_dial_cancel(struct sg_route *r, const void *arg)
 
 		if (d->arg != arg)
 			continue;
-		if (d->group) {
-			d->group->dial = NULL;
-			group_end(d->group, true, -ECANCELED, "");
-		}
+		if (d->group)
+			d->group->dial = NULL; /* as above */
 		end_free(d);
 	}
 }
@@ -146,9 +148,9 @@ static void timeout(void *arg)
 	struct group_dial *d = arg;
 
 	if (d->group)
-		group_end(d->group, true, -ETIMEDOUT, "the route was not open in time");
-	else
-		group_dial_end(d, NULL, -ETIMEDOUT, "no route was set up in time");
+		d->group->dial = NULL;
+	group_dial_end(
+		d, NULL, -ETIMEDOUT, d->group ? "the route was not open in time" : "no route was set up in time");
 }
 
 void route_set_setup(struct sg_route *r, const struct sg_route_setup *ops, void *arg)

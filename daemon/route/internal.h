@@ -167,6 +167,8 @@ int rule_keep(struct sg_route *r, const struct sg_rule *rule, struct rule **out,
 
 /* ---- route/group*.c ---- */
 void groups_start(struct sg_route *r);
+/* Closes go out while there are links. */
+void groups_farewell(struct sg_route *r);
 /* Ends all groups and group dials. */
 void groups_stop(struct sg_route *r);
 /* Ends those whose reverse rule is dead. */

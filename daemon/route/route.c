@@ -147,6 +147,7 @@ void route_free(struct sg_route *r)
 	if (!r)
 		return;
 	r->stopping = true; /* whoever dials anew in an on_close is refused */
+	groups_farewell(r);
 	links_set_user(r->links, NULL, NULL);
 	while (!sg_list_empty(&r->lines))
 		line_free(sg_container_of(r->lines.next, struct line, node), "we are stopping");

@@ -611,9 +611,52 @@ static void dials_are_cancelled_wherever_they_are(void **state)
 	dial(c, a);
 	world_settle(&c->w);
 	group_dial_cancel(c->w.node[0].route, a);
-	world_pass(&c->w, 3000);
+	world_pass(&c->w, 13000);
 	assert_false(a->dialed);
 	assert_int_equal(rules_at(c, 0).n[0] + rules_at(c, 0).n[1], 0);
+	chain_free(c);
+}
+
+/* Story: a visor of 2024 that got a Handshake packet and then no Noise message takes no groups any more. */
+static void a_handshake_that_was_begun_is_finished(void **state)
+{
+	struct chain *c = chain_new(3);
+	struct end *a = &ends[0], *b = &ends[1];
+
+	(void)state;
+	assert_int_equal(route_listen(c->w.node[2].route, PORT, &accepting, b), 0);
+	c->s.late = true;
+	dial(c, a);
+	world_settle(&c->w);
+	group_dial_cancel(c->w.node[0].route, a);
+	setup_release(&c->s);
+	world_pass(&c->w, 1100);
+	assert_false(a->dialed);
+	assert_int_equal(world_counter(&c->w, 2, "route.groups_in"), 1);
+	assert_int_equal(world_counter(&c->w, 2, "route.groups_failed"), 0);
+	assert_int_equal(b->closed, 1);
+	assert_int_equal(rules_in_all(c), 0);
+	chain_free(c);
+}
+
+static void handshakes_of_one_other_end_are_limited(void **state)
+{
+	struct chain *c = chain_new(2);
+	struct sg_route_desc desc = {.src = c->w.node[0].pk, .dst = c->w.node[1].pk, .dst_port = PORT};
+	struct sg_edge_rules mine;
+	char why[128];
+	int err = 0;
+
+	(void)state;
+	c->s.want.keep_alive_ns = 30000000000;
+	for (desc.src_port = 1; desc.src_port < 1000 && err == 0; desc.src_port++) {
+		assert_int_equal(setup_rules(&c->s, &desc, &mine), 0);
+		err = route_accept_edge(c->w.node[1].route, &c->s.far_end, why, sizeof(why));
+	}
+	assert_int_equal(err, SG_EFULL);
+	assert_int_equal(rules_at(c, 1).n[SG_RULE_REVERSE], SG_GROUPS_UNFINISHED);
+	world_pass(&c->w, 13000);
+	assert_int_equal(route_accept_edge(c->w.node[1].route, &c->s.far_end, why, sizeof(why)), 0);
 	chain_free(c);
 }
 
@@ -661,8 +704,9 @@ static void the_end_of_a_visor_ends_everything(void **state)
 	assert_int_equal(d->err, -ECANCELED);
 	assert_int_equal(c->s.cancelled, 1);
 	world_settle(&c->w);
+	/* It heard of it, for the links end behind the closes. */
 	assert_int_equal(b->closed, 1);
-	assert_int_equal(b->err, -ENETDOWN);
+	assert_int_equal(b->err, SG_ECLOSED);
 	chain_free(c);
 }
 
@@ -684,6 +728,8 @@ int main(void)
 		cmocka_unit_test(a_lost_greeting_is_repeated),
 		cmocka_unit_test(dials_that_fail_say_why),
 		cmocka_unit_test(dials_are_cancelled_wherever_they_are),
+		cmocka_unit_test(a_handshake_that_was_begun_is_finished),
+		cmocka_unit_test(handshakes_of_one_other_end_are_limited),
 		cmocka_unit_test(a_route_from_a_restarted_dialler_replaces_the_old_one),
 		cmocka_unit_test(the_end_of_a_visor_ends_everything),
 	};
