@@ -1,4 +1,5 @@
 #include "fake/world.h"
+#include "fake/pipe.h"
 #include "base/common.h"
 #include "base/err.h"
 #include "base/hex.h"
@@ -58,21 +59,58 @@ static void connect_now(void *arg)
 	links_dial_done(dial, fd[0], "");
 }
 
+static void connect_secured(void *arg)
+{
+	struct fake_node *n = arg, *to = NULL;
+	struct sg_dial *dial = n->dial;
+	struct sg_stream *end[2];
+
+	for (size_t i = 0; i < WORLD_NODES; i++) {
+		if (sg_pk_equal(&n->w->node[i].pk, &n->dial_pk))
+			to = &n->w->node[i];
+	}
+	n->dial = NULL;
+	if (!to || to->refuses || !to->links) {
+		links_dial_done(dial, -ECONNREFUSED, "no dmsg server has a session with it");
+		return;
+	}
+	pipe_new(n->w->loop, (const struct sg_pk *const[]){&n->pk, &to->pk}, end);
+	links_accepted_stream(to->links, "dmsg", end[1]);
+	links_dial_done_stream(dial, end[0]);
+}
+
+static void connect_any(void *arg)
+{
+	struct fake_node *n = arg;
+
+	if (n->w->secured)
+		connect_secured(n);
+	else
+		connect_now(n);
+}
+
+static bool host_is_secured(void *arg, const char *carrier)
+{
+	(void)arg;
+	return strcmp(carrier, "dmsg") == 0;
+}
+
 static int host_dial(
 	void *arg, const char *carrier, const struct sg_pk *pk, const struct sg_addr *to, struct sg_dial *dial)
 {
 	struct fake_node *n = arg;
 
-	(void)pk;
-	if (strcmp(carrier, "stcp") != 0)
+	if (strcmp(carrier, n->w->secured ? "dmsg" : "stcp") != 0)
 		return -ENOTSUP;
 	n->dials++;
 	if (n->dial) { /* one waits at a time */
 		sg_defer_stop(&n->dial_defer);
-		connect_now(n);
+		connect_any(n);
 	}
 	n->dial = dial;
-	n->dial_to = *to;
+	n->dial_pk = *pk;
+	if (to)
+		n->dial_to = *to;
 	if (!n->holds)
 		sg_defer_start(n->w->loop, &n->dial_defer);
 	return 0;
@@ -119,6 +157,7 @@ static void host_set_foreign(void *arg, const struct sg_pk *pk, bool foreign)
 static const struct sg_links_host host = {
 	.dial = host_dial,
 	.dial_cancel = host_dial_cancel,
+	.is_secured = host_is_secured,
 	.up = host_up,
 	.down = host_down,
 	.is_foreign = host_is_foreign,
@@ -164,7 +203,7 @@ void world_new(struct fake_world *w)
 		n->index = i;
 		n->outside_fd = -1;
 		snprintf(n->url, sizeof(n->url), "stcp://192.0.2.%zu:7777", i + 1);
-		sg_defer_init(&n->dial_defer, connect_now, n);
+		sg_defer_init(&n->dial_defer, connect_any, n);
 		sg_sk_generate(w->crypto, &n->sk);
 		if (sg_pk_of(w->crypto, &n->sk, &n->pk) < 0)
 			sg_bug("world: no key");
@@ -212,7 +251,7 @@ void world_free(struct fake_world *w)
 
 int world_peer(struct fake_world *w, size_t from, size_t to, bool silent)
 {
-	const char *address = w->node[to].url;
+	const char *address = w->secured ? "dmsg" : w->node[to].url;
 	char name[16];
 	struct sg_peer_conf conf = {
 		.name = name, .pk = w->node[to].pk, .addresses = &address, .n_addresses = silent ? 0 : 1};

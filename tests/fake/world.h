@@ -1,6 +1,7 @@
 /*
  * A few visors in one process: link managers and routes on one loop with a fake clock, whose carrier makes socket pairs
- * instead of connections. Node i is stcp://192.0.2.<i + 1>:7777; node 0 has the smallest key and is edge 0 toward all.
+ * instead of connections. Node i is stcp://192.0.2.<i + 1>:7777; node 0 has the smallest key and is edge 0 toward all. In a
+ * secured world they find each other by key instead, over streams, as by dmsg.
  */
 #ifndef SG_TESTS_FAKE_WORLD_H
 #define SG_TESTS_FAKE_WORLD_H
@@ -27,6 +28,7 @@ struct fake_node {
 	int outside_fd; /* calls to this node end here instead (the test plays it); -1 */
 	struct sg_dial *dial;
 	struct sg_addr dial_to;
+	struct sg_pk dial_pk;
 	struct sg_defer dial_defer;
 	unsigned dials, cancels, ups, downs;
 	char down_why[160];
@@ -38,6 +40,7 @@ struct fake_world {
 	struct sg_loop *loop;
 	struct sg_crypto *crypto; /* of all worlds of the process */
 	int64_t quiet_ms;         /* of nodes that are booted from now on */
+	bool secured;
 	struct fake_node node[WORLD_NODES];
 };
 

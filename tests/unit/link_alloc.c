@@ -162,7 +162,7 @@ static void quiet(void *arg, enum sg_log_level level, const char *topic, const c
 	(void)line;
 }
 
-static bool fails_at(size_t nth)
+static bool fails_at(size_t nth, bool secured)
 {
 	struct fake_world *w = calloc(1, sizeof(*w));
 	struct echo e = {0};
@@ -171,6 +171,7 @@ static bool fails_at(size_t nth)
 
 	before = sg_alloc_live();
 	world_new(w);
+	w->secured = secured;
 	widen(w->loop);
 	fake_alloc_fail_at(nth);
 	go_through(w, &e);
@@ -186,7 +187,6 @@ static bool fails_at(size_t nth)
 static void memory_runs_out_at_the_nth_allocation(void **state)
 {
 	static struct fake_world first;
-	size_t n = 1;
 
 	(void)state;
 	sg_log_set_sink(quiet, NULL);
@@ -194,12 +194,17 @@ static void memory_runs_out_at_the_nth_allocation(void **state)
 	/* What is kept for ever is there afterwards. */
 	world_new(&first);
 	world_free(&first);
-	fails_at(0);
-	while (fails_at(n))
-		n++;
+	fails_at(0, false);
+	for (int secured = 0; secured < 2; secured++) {
+		size_t n = 1;
+
+		while (fails_at(n, secured))
+			n++;
+		print_message(
+			"%zu allocations failed%s\n", n - 1, secured ? ", over streams that are secured already" : "");
+		assert_true(n - 1 > 30);
+	}
 	sg_log_set_sink(NULL, NULL);
-	print_message("%zu allocations failed\n", n - 1);
-	assert_true(n - 1 > 30);
 }
 
 int main(void)
