@@ -31,6 +31,7 @@
 #define SG_VSTREAM_OPEN_MS        5000    /* SYN to answer (spec) */
 #define SG_DIRECT_HEAD_MS         250     /* before a group sets out beside a direct dial (contracts) */
 #define SG_LINK_HEAD_MS           1000    /* before one does without a link (own) */
+#define SG_LINK_KEPT_HEAD_MS      2500    /* the same when the link is of a peer that is dialled anyway (own) */
 #define SG_DIRECT_SILENT_MS       1800000 /* a visor that did not answer a direct dial has no head start (contracts) */
 #define SG_DIRECT_SILENT_MAX      64      /* such visors remembered (own) */
 #define SG_ROUTE_DIAL_MS          5000    /* waiting for a link to dial through (own) */

@@ -228,6 +228,46 @@ static int show_routes(const json_t *result)
 	return EXIT_DONE;
 }
 
+/* A path on one line: its transports and whom they lead to. */
+static void show_path(const json_t *path)
+{
+	const json_t *hops = json_object_get(path, "hops"), *h;
+	char key[TERM_TEXT], rtt[TERM_TEXT];
+	size_t n, count = json_array_size(hops);
+
+	printf("%zu hop%s%s", count, count == 1 ? " " : "s", get_bool(path, "usable") ? "  " : " -");
+	json_array_foreach(hops, n, h)
+	{
+		int64_t rtt_us = get_int(h, "rtt_us");
+
+		printf(" %.8s%s%s", get_str(h, "id"), *get_str(h, "carrier") ? " " : "", get_str(h, "carrier"));
+		if (rtt_us >= 0)
+			printf(" %s", term_duration((rtt_us + 500) / 1000, rtt));
+		printf(" → %s", term_key(get_str(h, "to"), key));
+	}
+	putchar('\n');
+}
+
+static int show_paths(const json_t *result)
+{
+	const json_t *list = json_object_get(result, "paths"), *i;
+	bool all = true;
+	size_t n;
+
+	json_array_foreach(list, n, i)
+	{
+		show_path(i);
+		all = all && get_bool(i, "usable");
+	}
+	if (!json_array_size(list))
+		puts("no way there is known");
+	if (!all)
+		puts("-  begins with no transport that is up here, or with one that another goes before");
+	if (*get_str(result, "note"))
+		printf("  %s\n", get_str(result, "note"));
+	return json_array_size(list) ? EXIT_DONE : EXIT_FAILED;
+}
+
 static int show_counters(const json_t *result)
 {
 	static const char *const heads[] = {"COUNTER", "VALUE", "MEANING"};
@@ -400,6 +440,7 @@ static const struct {
 	{"exit.use", show_vpn},
 	{"stream.list", show_streams},
 	{"route.list", show_routes},
+	{"route.find", show_paths},
 	{"counter.list", show_counters},
 	{"plugin.list", show_plugins},
 	{"log.follow", show_log},

@@ -60,6 +60,7 @@ struct call {
 	json_t *id;            /* NULL: a notification */
 	const struct sg_method_row *row;
 	uint64_t note;
+	struct sg_pk pk;
 };
 
 static void client_free(struct client *c)
@@ -277,6 +278,11 @@ struct core *call_core(const struct call *call)
 uint64_t *call_note(struct call *call)
 {
 	return &call->note;
+}
+
+struct sg_pk *call_pk(struct call *call)
+{
+	return &call->pk;
 }
 
 const char *call_method(const struct call *call)

@@ -17,6 +17,7 @@ const struct method core_methods[] = {
 	{"exit.list", method_exit_list},
 	{"stream.list", method_stream_list},
 	{"route.list", method_route_list},
+	{"route.find", method_route_find},
 	{"counter.list", method_counter_list},
 	{"plugin.list", method_plugin_list},
 	{"log.follow", method_log_follow},

@@ -50,6 +50,7 @@ struct question {
 	void *arg;
 	struct sg_timer begin;
 	enum step step;
+	bool linked; /* its own transport was tried */
 	struct setup_call *call;
 	struct net_routes_query *query;
 	struct sg_paths *paths; /* NULL before the route finder answered */
@@ -190,6 +191,9 @@ bool path_ok(struct sg_links *links, const struct sg_pk *own, const struct sg_pa
 {
 	const struct sg_link *l = path->n ? links_by_id(links, &path->hops[0].tp) : NULL;
 
+	/* Of several transports to one visor the best is used: another may be about to go. */
+	if (path->n == 1 && l != links_find(links, &path->hops[0].to))
+		return false;
 	return path->n && path->n >= min && sg_pk_equal(&path->hops[0].from, own) && l &&
 	       sg_pk_equal(link_remote(l), &path->hops[0].to);
 }
@@ -279,6 +283,11 @@ static void advance(struct question *q)
 	struct sg_link *l = own_link(q);
 	const struct sg_path *path;
 
+	/* One that came up meanwhile is better than what anybody knows. */
+	if (l && !q->linked) {
+		q->linked = true;
+		q->step = STEP_NEIGHBOUR;
+	}
 	if (q->step == STEP_NEIGHBOUR) {
 		q->step = STEP_LINK;
 		/* A visor of 2024 logs a warning for each such call. */
@@ -296,11 +305,13 @@ static void advance(struct question *q)
 			return;
 		}
 	}
-	if (q->step == STEP_FINDER) {
+	if (q->step == STEP_FINDER && !q->paths) {
 		q->step = STEP_PATHS;
 		ask_finder(q);
 		return;
 	}
+	if (q->step == STEP_FINDER)
+		q->step = STEP_PATHS;
 	if (q->step == STEP_PATHS && q->paths) {
 		path = next_path(q);
 		if (path) {

@@ -295,7 +295,8 @@ static void begin(void *arg)
 		return; /* until it is there, or the time is up */
 	d->kept = links_peer_state(d->r->links, &d->pk, &st) == 0;
 	if (d->kept) {
-		(void)sg_timer_start(&d->head, SG_LINK_HEAD_MS);
+		/* Another transport made beside the one that is on its way would be closed again, maybe under a route. */
+		(void)sg_timer_start(&d->head, SG_LINK_KEPT_HEAD_MS);
 		return;
 	}
 	d->wanting = links_want(d->r->links, &d->pk, on_wanted, d) == 0;

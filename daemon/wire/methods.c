@@ -47,6 +47,12 @@ static const struct sg_param exit_list[] = {
 	{0},
 };
 
+static const struct sg_param route_find[] = {
+	{"pk", SG_PARAM_STRING, true, "KEY", "the other visor's key"},
+	{"min_hops", SG_PARAM_UINT, false, "HOPS", "only paths over at least so many transports"},
+	{0},
+};
+
 static const struct sg_param exit_use[] = {
 	{"pk", SG_PARAM_STRING, true, "KEY", "the exit's public key"},
 	{0},
@@ -75,6 +81,7 @@ static const struct sg_method_row table[] = {
 		"send traffic through this exit until the next start"},
 	{"stream.list", SG_ROLE_VIEWER, "stream", "ls", NULL, page, "open streams"},
 	{"route.list", SG_ROLE_VIEWER, "route", "ls", NULL, page, "routes that end here or pass through"},
+	{"route.find", SG_ROLE_VIEWER, "route", "find", NULL, route_find, "the ways to a visor that are known"},
 	{"counter.list", SG_ROLE_VIEWER, "counter", "ls", NULL, NULL,
 		"what was counted since the start, drops by reason"},
 	{"plugin.list", SG_ROLE_VIEWER, "plugin", "ls", NULL, NULL, "plugins and what they provide"},

@@ -1,0 +1,93 @@
+/* route.find: the ways to a visor, by its own transport and by the route finder. */
+#include "base/common.h"
+#include "base/err.h"
+#include "base/hex.h"
+#include "core/core.h"
+#include "net/path.h"
+#include "wire/jsonrpc.h"
+#include "wire/tpid.h"
+
+#define HOPS_MAX 16
+
+static json_t *hop_json(struct core *core, const struct sg_hop *hop)
+{
+	const struct sg_link *l = links_by_id(core->links, &hop->tp);
+	char id[SG_TPID_TEXT];
+
+	/* Round trips are known of our own transports only. */
+	return json_pack("{s:s, s:o, s:o, s:s, s:I}", "id", sg_tpid_str(&hop->tp, id), "from", core_pk(&hop->from),
+		"to", core_pk(&hop->to), "carrier", l ? link_carrier(l) : "", "rtt_us",
+		(json_int_t)(l ? link_rtt_us(l) : -1));
+}
+
+static void add_path(struct core *core, json_t *list, const struct sg_path *path, unsigned min)
+{
+	json_t *hops = json_array();
+
+	for (size_t i = 0; hops && i < path->n; i++)
+		json_array_append_new(hops, hop_json(core, &path->hops[i]));
+	json_array_append_new(
+		list, json_pack("{s:b, s:o}", "usable", path_ok(core->links, &core->pk, path, min), "hops", hops));
+}
+
+/* Its own transport to the visor, which is used without asking anybody. */
+static bool add_link(struct core *core, json_t *list, const struct sg_pk *pk, unsigned min)
+{
+	const struct sg_link *l = min > 1 ? NULL : links_find(core->links, pk);
+	struct sg_path path = {.n = 1};
+
+	if (!l)
+		return false;
+	path.hops[0] = (struct sg_hop){*link_id(l), core->pk, *pk};
+	add_path(core, list, &path, min);
+	return true;
+}
+
+static bool is_listed(const json_t *list, const struct sg_path *path)
+{
+	const json_t *first = json_array_get(json_object_get(json_array_get(list, 0), "hops"), 0);
+	const char *id = json_string_value(json_object_get(first, "id"));
+	char text[SG_TPID_TEXT];
+
+	return path->n == 1 && id && strcmp(sg_tpid_str(&path->hops[0].tp, text), id) == 0;
+}
+
+static void on_routes(void *arg, int err, const struct sg_paths *paths, const char *why)
+{
+	struct call *call = arg;
+	struct core *core = call_core(call);
+	unsigned min = (unsigned)*call_note(call);
+	const struct sg_pk *pk = call_pk(call);
+	json_t *list = json_array();
+	bool linked = add_link(core, list, pk, min);
+
+	for (size_t i = 0; err == 0 && i < paths->n_forward; i++) {
+		if (!linked || !is_listed(list, &paths->forward[i]))
+			add_path(core, list, &paths->forward[i], min);
+	}
+	call_done(call,
+		json_pack("{s:o, s:o, s:o}", "pk", core_pk(pk), "paths", list, "note", core_text(err < 0 ? why : "")));
+}
+
+void method_route_find(struct core *core, struct call *call, json_t *params)
+{
+	const char *text = json_string_value(json_object_get(params, "pk"));
+	uint64_t min = (uint64_t)json_integer_value(json_object_get(params, "min_hops"));
+	struct net_routes_ask ask = {.src = core->pk, .max_hops = HOPS_MAX};
+	int err;
+
+	if (sg_pk_parse(core->crypto, text, strlen(text), &ask.dst) < 0) {
+		call_fail(call, SG_RPC_PARAMS, "'%.70s' is not a public key\n  accepted: 66 hexadecimal digits", text);
+		return;
+	}
+	if (min > HOPS_MAX) {
+		call_fail(call, SG_RPC_PARAMS, "at most %d hops", HOPS_MAX);
+		return;
+	}
+	ask.min_hops = (uint16_t)min;
+	*call_note(call) = min;
+	*call_pk(call) = ask.dst;
+	err = net_routes(core->net, &ask, on_routes, call, NULL);
+	if (err < 0)
+		call_fail(call, SG_RPC_FAILED, "%s", sg_strerror(err));
+}
