@@ -52,6 +52,7 @@
 #define SG_GROUPS_UNFINISHED  64    /* of one other end, with the handshake to come (own) */
 #define SG_GROUP_DIAL_MS      30000 /* what a setup node allows itself for one route (spec) */
 #define SG_GROUP_HANDSHAKE_MS 10000 /* until the other end's Handshake packet (spec, 2026) */
+#define SG_GROUP_GREET_MS     40    /* until our second Handshake packet; then doubled (own) */
 #define SG_GROUP_RESEND_MS    1000  /* between two of our Handshake packets (spec, 2026) */
 #define SG_GROUP_NOISE_MS     5000  /* both Noise messages (spec) */
 #define SG_GROUP_CLOSE_MS     2000  /* until the other end's Close (spec) */

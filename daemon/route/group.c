@@ -11,10 +11,10 @@
 
 #define NOISE_PREFIX    2
 #define ENCRYPTED       1
-#define GREETINGS_MAX   (SG_GROUP_HANDSHAKE_MS / SG_GROUP_RESEND_MS)
 #define TICKS_KEEPALIVE (SG_GROUP_KEEPALIVE_MS / SG_GROUP_PING_MS)
 
 static void greeting_timeout(void *arg);
+static int64_t greeting_pause(const struct group *g);
 static void noise_timeout(void *arg);
 static void close_timeout(void *arg);
 static void tick(void *arg);
@@ -259,7 +259,7 @@ static int begin(struct group *g, const struct sg_edge_rules *e, char *why, size
 	}
 	snprintf(g->carrier, sizeof(g->carrier), "%s", link_carrier(line->link));
 	g->noise = sg_malloc(sizeof(*g->noise));
-	err = g->noise && sg_timer_start(&g->timer, SG_GROUP_RESEND_MS) == 0 ? 0 : -ENOMEM;
+	err = g->noise && sg_timer_start(&g->timer, greeting_pause(g)) == 0 ? 0 : -ENOMEM;
 	if (err == 0)
 		err = sg_noise_kk_init(
 			g->noise, links_crypto(r->links), g->dialled, links_own_sk(r->links), &g->desc.src);
@@ -313,11 +313,22 @@ int route_accept_edge(struct sg_route *r, const struct sg_edge_rules *rules, cha
 
 /* ---- Handshake packets ---- */
 
+/*
+ * Doubled up to a second: the other end may know its rules only milliseconds after whoever set up the route was told so, and
+ * drops the first packet then.
+ */
+static int64_t greeting_pause(const struct group *g)
+{
+	return SG_MIN((int64_t)SG_GROUP_GREET_MS << SG_MIN(g->greetings, 8U), SG_GROUP_RESEND_MS);
+}
+
 static void greeting_timeout(void *arg)
 {
 	struct group *g = arg;
 
-	if (++g->greetings >= GREETINGS_MAX || sg_timer_start(&g->timer, SG_GROUP_RESEND_MS) < 0)
+	g->greeted_ms += greeting_pause(g);
+	g->greetings++;
+	if (g->greeted_ms >= SG_GROUP_HANDSHAKE_MS || sg_timer_start(&g->timer, greeting_pause(g)) < 0)
 		group_end(g, true, -ETIMEDOUT, "the route is there, but its other end does not answer");
 	else if (g->dialled)
 		(void)greet(g);

@@ -39,7 +39,8 @@ struct group {
 	/* Handshake. */
 	struct sg_noise *noise;
 	struct sg_timer timer; /* its next step; later: until the answer to our Close */
-	unsigned greetings;    /* Handshake packets sent, or seconds waited for one */
+	unsigned greetings;    /* Handshake packets sent, or pauses waited for one */
+	int64_t greeted_ms;    /* the sum of those pauses */
 	/* Data. */
 	struct sg_frame_key tx, rx;
 	struct turn wait, touched;

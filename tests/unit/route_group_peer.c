@@ -287,10 +287,19 @@ static void a_dialler_repeats_its_greeting(void **state)
 	struct peer *p = peer_new(false);
 
 	(void)state;
-	for (int i = 0; i < 4; i++) {
-		hear(p, SG_PACKET_HANDSHAKE);
+	/* 40, 80 … 640 ms, then every second. */
+	hear(p, SG_PACKET_HANDSHAKE);
+	for (int ms = SG_GROUP_GREET_MS; ms < SG_GROUP_RESEND_MS; ms *= 2) {
+		world_pass(&p->w, ms - 10);
 		hear_nothing(p);
-		world_pass(&p->w, 1000);
+		world_pass(&p->w, 10);
+		hear(p, SG_PACKET_HANDSHAKE);
+	}
+	for (int i = 0; i < 3; i++) {
+		hear_nothing(p);
+		world_pass(&p->w, SG_GROUP_RESEND_MS);
+		if (i < 2)
+			hear(p, SG_PACKET_HANDSHAKE);
 	}
 	open_group(p, "\1", 1, 0, 2048);
 	world_pass(&p->w, 2000);
