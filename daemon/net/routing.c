@@ -58,6 +58,7 @@ void routing_configure(struct routing *r, const struct sg_uci *doc)
 
 	setup_nodes_set(r->setup, nodes, n);
 	await_setup_nodes(r->await, nodes, n);
+	route_allow_plain(r->route, visor && sg_uci_bool(visor, "allow_plaintext", false));
 	route_set_min_hops(r->route, visor ? (unsigned)sg_uci_uint(visor, "min_hops", 0) : 0);
 }
 

@@ -1,13 +1,15 @@
 /*
  * The life of a route group: handshake, pings, end. Both ends send a Handshake packet; the dialler repeats its own each
  * second, for today's visors answer every one and a lost one would cost the dial. Then Noise KK between the visors' keys,
- * which nobody on the way can do without or replay. An end that wants no encryption is refused.
+ * which nobody on the way can do without or replay. An end that wants no encryption is refused unless the owner allows it.
  */
 #include "route/group.h"
 #include "base/alloc.h"
 #include "base/cursor.h"
 
 #include <time.h>
+
+SG_LOG_TOPIC("route");
 
 #define NOISE_PREFIX    2
 #define ENCRYPTED       1
@@ -367,17 +369,36 @@ static void noise_start(struct group *g)
 		group_end(g, true, err, sg_strerror(err));
 }
 
+static void opened(struct group *g);
+
+static void plain_start(struct group *g)
+{
+	char key[SG_PK_SHORT];
+
+	log_warn("%s: a route without encryption between its ends", sg_pk_short(&g->desc.src, key));
+	noise_free(g);
+	g->plain = true;
+	opened(g);
+}
+
 void group_greeted(struct group *g, uint8_t flag)
 {
-	if (g->state == GROUP_GREETING && flag == 0) {
+	if (g->state == GROUP_GREETING && flag == 0 && !g->r->allow_plain) {
 		group_end(g, true, SG_EREFUSED, "the other end wants no encryption");
 		return;
 	}
 	/* The dialler repeats its own until it has ours, which may have been lost. */
 	if (!g->dialled && g->state != GROUP_CLOSING)
 		(void)greet(g);
-	if (g->state == GROUP_GREETING)
+	if (g->state == GROUP_GREETING && flag == 0)
+		plain_start(g);
+	else if (g->state == GROUP_GREETING)
 		noise_start(g);
+}
+
+void route_allow_plain(struct sg_route *r, bool allow)
+{
+	r->allow_plain = allow;
 }
 
 /* ---- Noise ---- */

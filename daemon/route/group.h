@@ -46,6 +46,7 @@ struct group {
 	struct turn wait, touched;
 	uint8_t *part; /* of a frame that came in pieces; NULL: none */
 	size_t part_len, part_cap;
+	bool plain; /* no encryption between the ends: the owner has allowed it */
 	bool want;
 	struct sg_list rxq; /* of struct record */
 	size_t rxq_len;

@@ -200,6 +200,11 @@ static void on_data(struct group *g, struct line *line, struct sg_view data)
 			group_drop(g, ROUTE_DROP_GROUP);
 		return;
 	}
+	if (g->plain) {
+		if (data.len)
+			deliver(g, line, data);
+		return;
+	}
 	do {
 		ret = next_frame(g, &data, &frame);
 		if (ret > 0 && g->state == GROUP_NOISE)

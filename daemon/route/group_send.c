@@ -47,7 +47,7 @@ static int stream_send(struct sg_stream *st, const struct iovec *iov, int n)
 
 	for (int i = 0; i < n; i++)
 		total += iov[i].iov_len;
-	if (total > SG_GROUP_RECORD_MAX)
+	if (total > (g->plain ? SG_PACKET_PAYLOAD_MAX : SG_GROUP_RECORD_MAX))
 		return SG_ELONG;
 	line = g->state == GROUP_OPEN && g->forward ? rule_line(g->r, g->forward) : NULL;
 	if (!line)
@@ -59,12 +59,16 @@ static int stream_send(struct sg_stream *st, const struct iovec *iov, int n)
 		turn_take(&line->waiting, &g->wait);
 	if (ret < 0)
 		return ret;
-	gather(g->r->slot + SG_FRAME_HEAD, iov, n);
-	frame.iov_len = sg_frame_seal(&g->tx, g->r->slot, total);
-	link_put(line->link, SG_PACKET_DATA, g->forward->r.next_id, &frame, 1);
+	if (g->plain) {
+		link_put(line->link, SG_PACKET_DATA, g->forward->r.next_id, iov, n);
+	} else {
+		gather(g->r->slot + SG_FRAME_HEAD, iov, n);
+		frame.iov_len = sg_frame_seal(&g->tx, g->r->slot, total);
+		link_put(line->link, SG_PACKET_DATA, g->forward->r.next_id, &frame, 1);
+	}
 	g->tx_bytes += total;
 	g->sent_at = sg_loop_now(g->r->loop);
-	went(g, frame.iov_len);
+	went(g, total);
 	return 0;
 }
 

@@ -132,6 +132,7 @@ struct sg_route {
 	struct sg_pk own;
 	struct sg_list lines, listeners, dials, groups, group_dials;
 	bool stopping;
+	bool allow_plain;  /* groups without encryption between their ends */
 	unsigned min_hops; /* of dials that do not ask for more */
 	struct silent silent[SG_DIRECT_SILENT_MAX];
 	size_t silent_at;

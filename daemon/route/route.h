@@ -42,6 +42,8 @@ int route_dial(struct sg_route *r, const struct sg_pk *pk, uint16_t port, sg_dia
 /** route_dial_hops - the same over at least @min_hops; above 1 never direct. */
 int route_dial_hops(
 	struct sg_route *r, const struct sg_pk *pk, uint16_t port, unsigned min_hops, sg_dialed_fn *done, void *arg);
+/** route_allow_plain - whether route groups may do without encryption between their ends. Not at first. */
+void route_allow_plain(struct sg_route *r, bool allow);
 /** route_set_min_hops - what every dial asks for at least. */
 void route_set_min_hops(struct sg_route *r, unsigned n);
 /** route_dial_cancel - all dials with this @arg; their call-backs do not follow. */

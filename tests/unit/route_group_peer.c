@@ -307,14 +307,19 @@ static void a_dialler_repeats_its_greeting(void **state)
 	peer_free(p);
 }
 
+static void hear_greeting_if(struct peer *p, bool it)
+{
+	if (it)
+		hear(p, SG_PACKET_HANDSHAKE);
+}
+
 static void plaintext_is_refused(void **state)
 {
 	(void)state;
 	for (int dials = 0; dials < 2; dials++) {
 		struct peer *p = peer_new(dials);
 
-		if (!dials)
-			hear(p, SG_PACKET_HANDSHAKE);
+		hear_greeting_if(p, !dials);
 		say(p, SG_PACKET_DATA, "plain", 5);
 		assert_int_equal(world_counter(&p->w, 0, "route.drop.group"), 1);
 		hear_nothing(p);
@@ -326,6 +331,32 @@ static void plaintext_is_refused(void **state)
 		if (!dials)
 			assert_string_equal(p->app.why, "the other end wants no encryption");
 		assert_int_equal(world_counter(&p->w, 0, "route.groups_failed"), 1);
+		peer_free(p);
+	}
+}
+
+static void plaintext_is_spoken_where_it_is_allowed(void **state)
+{
+	(void)state;
+	for (int dials = 0; dials < 2; dials++) {
+		struct peer *p = peer_new(dials);
+		static uint8_t big[60000];
+
+		route_allow_plain(p->w.node[0].route, true);
+		hear_greeting_if(p, !dials);
+		say(p, SG_PACKET_HANDSHAKE, "\0", 1);
+		hear_greeting_if(p, dials);
+		assert_int_equal(p->app.opened, 1);
+		say(p, SG_PACKET_DATA, "plain", 5);
+		say(p, SG_PACKET_DATA, NULL, 0);
+		say(p, SG_PACKET_DATA, big, sizeof(big));
+		assert_int_equal(p->app.records, 2);
+		assert_int_equal(p->app.lens[0], 5);
+		assert_int_equal(p->app.lens[1], sizeof(big));
+		assert_int_equal(p->app.st->ops->send(p->app.st, &(struct iovec){big, sizeof(big)}, 1), 0);
+		world_settle(&p->w);
+		hear(p, SG_PACKET_DATA);
+		assert_int_equal(p->got.payload.len, sizeof(big));
 		peer_free(p);
 	}
 }
@@ -538,6 +569,7 @@ int main(void)
 		cmocka_unit_test(every_greeting_is_answered_by_the_listener),
 		cmocka_unit_test(a_dialler_repeats_its_greeting),
 		cmocka_unit_test(plaintext_is_refused),
+		cmocka_unit_test(plaintext_is_spoken_where_it_is_allowed),
 		cmocka_unit_test(another_key_is_refused),
 		cmocka_unit_test(half_a_handshake_ends_in_time),
 		cmocka_unit_test(a_dial_that_is_turned_away_says_why),
