@@ -283,7 +283,7 @@ const struct section dmsg_sections[] = {
 	{"stream_objects", NULL, dmsg_stream_objects, NULL},
 	{"stream_object_negative", NULL, dmsg_stream_object_negative, NULL},
 	{"entries", is_dmsg_entries, dmsg_entries, NULL},
-	{"dmsghttp_plaintext", NULL, NULL, NO_CODE},
+	{"dmsghttp_plaintext", NULL, services_dmsghttp, NULL},
 	{"discovery_http", NULL, NULL, NO_CODE},
 	{"session_transcript", NULL, NULL, NO_CODE},
 	{"dmsgpty_rpc", NULL, NULL, NO_CODE},

@@ -299,7 +299,7 @@ const struct section routing_sections[] = {
 	{"gob_primitives", is_list, routing_gob_primitives, NULL},
 	{"rpc", NULL, routing_rpc, NULL},
 	{"gob_acceptance", NULL, routing_gob_acceptance, NULL},
-	{"route_finder", NULL, NULL, NO_CODE},
+	{"route_finder", NULL, services_route_finder, NULL},
 	{"route_group_noise", NULL, routing_group_noise, NULL},
 	{"traces", NULL, NULL, RECORDING},
 	{0},

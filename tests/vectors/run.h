@@ -102,6 +102,16 @@ struct sg_stcp_f2;
 struct sg_stcp_f3;
 void answer_f2(const struct sg_stcp_f2 *f2, struct sg_stcp_f3 *f3);
 
+/* services.c */
+void services_httpauth(struct run *r, const struct value *v);
+void services_http_auth(struct run *r, const struct value *v);
+void services_examples(struct run *r, const struct value *v);
+void services_resolver(struct run *r, const struct value *v);
+void services_discovery(struct run *r, const struct value *v);
+void services_registration(struct run *r, const struct value *v);
+void services_route_finder(struct run *r, const struct value *v);
+void services_dmsghttp(struct run *r, const struct value *v);
+
 extern const struct section dmsg_sections[], transports_sections[], routing_sections[], apps_sections[];
 
 #define NO_CODE   "no code for it yet"
