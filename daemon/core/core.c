@@ -17,6 +17,8 @@
 
 SG_LOG_TOPIC("core");
 
+#define TRAFFIC_MS 60000 /* between two looks at what the links carried */
+
 static int SG_PRINTF(1, 2) say(const char *fmt, ...)
 {
 	va_list ap;
@@ -173,6 +175,22 @@ static void start_stores(struct core *core)
 			core->store_why[0] ? "" : "; list plugin 'storage-sqlite' would keep it");
 }
 
+static bool count_traffic(void *arg, const struct sg_link_info *i)
+{
+	struct core *core = arg;
+
+	net_traffic(core->net, &i->id, i->rx_payload, i->tx_payload, false);
+	return true;
+}
+
+static void on_traffic(void *arg)
+{
+	struct core *core = arg;
+
+	links_each(core->links, count_traffic, core);
+	sg_timer_start(&core->traffic, TRAFFIC_MS);
+}
+
 static int make_loop(struct core *core)
 {
 	struct sg_links_conf links = {.crypto = core->crypto,
@@ -201,6 +219,9 @@ static int make_loop(struct core *core)
 	sg_wipe(&links.sk, sizeof(links.sk));
 	core->route = core->links ? route_new(core->links) : NULL;
 	core->net = core->route ? make_net(core) : NULL;
+	sg_timer_init(&core->traffic, core->loop, on_traffic, core);
+	if (core->net)
+		on_traffic(core);
 	core->routing = core->net ? routing_new(core->net, core->links, core->route) : NULL;
 	if (!core->routing)
 		return say("memory is out");
@@ -321,10 +342,13 @@ void core_stop(struct core *core, int status)
 	log_info("stopping");
 	reload_free(core);
 	/* While the plugins still carry it: services are told that we go. */
-	if (core->net)
+	if (core->net) {
+		links_each(core->links, count_traffic, core);
+		sg_timer_stop(&core->traffic);
 		net_leave(core->net, on_left, core);
-	else
+	} else {
 		stop_next(core);
+	}
 }
 
 static void tell_leaks(const struct core *core)

@@ -294,6 +294,7 @@ struct core {
 	struct sg_links *links;
 	struct sg_route *route;
 	struct sg_net *net;
+	struct sg_timer traffic; /* until the links' counters are looked at again */
 	struct routing *routing;
 	struct visors *visors;
 	struct sg_identity identity;

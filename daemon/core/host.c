@@ -176,6 +176,8 @@ static void on_link_down(void *arg, const struct sg_link_info *info, const char 
 	struct net_transport t = transport_of(info);
 
 	(void)why;
+	if (core->net)
+		net_traffic(core->net, &info->id, info->rx_payload, info->tx_payload, true);
 	if (core->net && !links_by_id(core->links, &info->id))
 		net_transport_down(core->net, &t);
 }

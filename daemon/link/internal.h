@@ -128,7 +128,7 @@ struct sg_link {
 	uint8_t ping_token[8];
 	bool ping_open; /* sent at ping_at, not answered */
 	int64_t rtt_us;
-	uint64_t rx_bytes, tx_bytes, rx_packets, tx_packets;
+	uint64_t rx_bytes, tx_bytes, rx_packets, tx_packets, rx_payload, tx_payload;
 	struct sg_defer end; /* an error met while sending ends the link from the loop, not below its user's feet */
 	char end_why[160];
 	unsigned busy; /* calls of ours on the stack that still need the memory */

@@ -342,6 +342,8 @@ void link_get_info(const struct sg_link *l, struct sg_link_info *out)
 		.tx_bytes = l->tx_bytes,
 		.rx_packets = l->rx_packets,
 		.tx_packets = l->tx_packets,
+		.rx_payload = l->rx_payload,
+		.tx_payload = l->tx_payload,
 		.tx_waiting = tx_waiting(l),
 	};
 	snprintf(out->carrier, sizeof(out->carrier), "%s", l->carrier);

@@ -42,7 +42,8 @@ struct sg_link_info {
 	int64_t rtt_us;              /* of the last transport ping; -1: none answered yet */
 	uint64_t rx_bytes, tx_bytes; /* on the wire, without TCP */
 	uint64_t rx_packets, tx_packets;
-	size_t tx_waiting; /* bytes in user space */
+	uint64_t rx_payload, tx_payload; /* bytes behind the heads of packets: what the transport log counts */
+	size_t tx_waiting;               /* bytes in user space */
 };
 
 /* What the manager asks of its owner (core). */

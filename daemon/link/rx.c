@@ -69,6 +69,7 @@ static void deliver(struct sg_link *l)
 			break;
 		plain->head += (size_t)used;
 		l->rx_packets++;
+		l->rx_payload += (size_t)used - SG_PACKET_HEAD;
 		l->ls->count.rx_packets++;
 		link_packet(l, &p);
 	}

@@ -5,6 +5,7 @@
  *	service.c   requests to one service, signed or not    resolver.c  the address resolver
  *	http.c      one request     serve.c  what we answer   routefinder.c
  *	keep.c      what outlives a restart
+ *	tplog.c     the transport log
  *	cache.c     last good answers                         transports.c  the transport discovery
  *	deployment.c  where the services are
  *	address.c   which addresses are ours                  offers.c    the service discovery, the uptime tracker
@@ -47,6 +48,7 @@ struct sg_net {
 	struct sg_net_conf conf;
 	struct sg_http_client *http;
 	struct sg_serve *serve;
+	struct tplog *log;
 	struct service_env env;
 	char public_ip[SG_IP_TEXT]; /* "" when unknown */
 	bool public_ip_given;       /* by the configuration */

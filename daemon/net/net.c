@@ -193,6 +193,7 @@ void net_leave(struct sg_net *n, void (*done)(void *arg), void *arg)
 	n->leaving = sg_loop_now(n->conf.loop);
 	n->left = done;
 	n->left_arg = arg;
+	tplog_flush(n->log);
 	sg_timer_start(&n->leave, 0);
 }
 
@@ -223,7 +224,8 @@ struct sg_net *net_new(const struct sg_net_conf *conf)
 	look_for_public_ip(n);
 	sg_timer_init(&n->leave, conf->loop, on_leave, n);
 	n->http = http_client_new(conf->loop, conf->crypto);
-	n->serve = serve_new(conf->loop, &n->conf.pk);
+	n->log = tplog_new(conf->loop, conf->keys->store, store_wall_s);
+	n->serve = n->log ? serve_new(conf->loop, &n->conf.pk, n->log) : NULL;
 	n->env = (struct service_env){.loop = conf->loop,
 		.crypto = conf->crypto,
 		.pk = &n->conf.pk,
@@ -249,6 +251,11 @@ struct sg_net *net_new(const struct sg_net_conf *conf)
 	return n;
 }
 
+void net_traffic(struct sg_net *n, const struct sg_tpid *id, uint64_t recv, uint64_t sent, bool ended)
+{
+	tplog_count(n->log, id, recv, sent, ended);
+}
+
 void net_free(struct sg_net *n)
 {
 	if (!n)
@@ -268,6 +275,7 @@ void net_free(struct sg_net *n)
 	service_free(n->tpd);
 	cache_free(n->cache);
 	serve_free(n->serve);
+	tplog_free(n->log);
 	http_client_free(n->http);
 	sg_wipe(&n->conf.sk, sizeof(n->conf.sk));
 	sg_free(n);

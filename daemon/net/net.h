@@ -84,6 +84,8 @@ struct net_transport {
 };
 void net_transport_up(struct sg_net *n, const struct net_transport *t);
 void net_transport_down(struct sg_net *n, const struct net_transport *t);
+/** net_traffic - bytes of payload on a connection of that transport since it is up; @ended: it is not any more. */
+void net_traffic(struct sg_net *n, const struct sg_tpid *id, uint64_t recv, uint64_t sent, bool ended);
 /* The transports of a visor. Borrowed for the call; their ids fit their edges, more nobody can tell. */
 struct net_edges_query;
 typedef void net_edges_fn(void *arg, int err, const struct sg_entry *entries, size_t n, const char *why);

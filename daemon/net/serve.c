@@ -17,6 +17,7 @@
 struct sg_serve {
 	struct sg_loop *loop;
 	const struct sg_pk *own;
+	struct tplog *log;
 	time_t started;
 	const struct sg_network_ops *ops;
 	void *ctx;
@@ -30,7 +31,8 @@ struct client {
 	struct sg_stream *stream;
 	struct sg_timer limit;
 	struct sg_http *in;
-	char *out; /* until the stream takes it */
+	bool asked; /* the log is */
+	char *out;  /* until the stream takes it */
 	size_t out_len;
 };
 
@@ -39,6 +41,8 @@ static void client_free(struct client *c, bool close)
 	sg_list_remove(&c->node);
 	c->s->n_clients--;
 	sg_timer_stop(&c->limit);
+	if (c->asked)
+		tplog_cancel(c->s->log, c);
 	if (close)
 		c->stream->ops->close(c->stream);
 	sg_http_free(c->in);
@@ -68,19 +72,59 @@ static char *health(const struct sg_serve *s)
 	return text;
 }
 
-static char *answer(const struct client *c, size_t *len)
+static const struct sg_http_header text[] = {
+	{"Content-Type", "text/plain; charset=utf-8"}, {"Connection", "close"}, {0}};
+
+static char *not_found(size_t *len)
+{
+	return sg_http_response(404, text, (struct sg_view){(const uint8_t *)"404 page not found\n", 19}, len);
+}
+
+static void push(struct client *c);
+
+static void on_csv(void *arg, const char *csv, size_t len)
+{
+	static const struct sg_http_header headers[] = {
+		{"Content-Type", "text/csv; charset=utf-8"}, {"Connection", "close"}, {0}};
+	struct client *c = arg;
+
+	c->asked = false;
+	c->out = csv ? sg_http_response(200, headers, (struct sg_view){(const uint8_t *)csv, len}, &c->out_len)
+		     : not_found(&c->out_len);
+	if (c->out)
+		push(c);
+	else
+		client_free(c, true);
+}
+
+/* "/2026-11-21.csv", also under /transport_logs. */
+static bool ask_log(struct client *c, const char *target)
+{
+	static const char folder[] = "/transport_logs";
+	size_t skip = strncmp(target, folder, sizeof(folder) - 1) == 0 ? sizeof(folder) - 1 : 0, len;
+	char date[16];
+
+	target += skip;
+	len = strcspn(target, "?");
+	if (target[0] != '/' || len <= 5 || len - 5 >= sizeof(date) || memcmp(target + len - 4, ".csv", 4) != 0)
+		return false;
+	snprintf(date, sizeof(date), "%.*s", (int)(len - 5), target + 1);
+	c->asked = tplog_csv(c->s->log, date, on_csv, c) == 0;
+	return c->asked;
+}
+
+/* NULL with c->asked: later. */
+static char *answer(struct client *c, size_t *len)
 {
 	static const struct sg_http_header json[] = {
 		{"Content-Type", "application/json"}, {"Connection", "close"}, {0}};
-	static const struct sg_http_header text[] = {
-		{"Content-Type", "text/plain; charset=utf-8"}, {"Connection", "close"}, {0}};
 	const char *target = sg_http_target(c->in);
 	char *body, *out;
 
 	if (strcmp(sg_http_method(c->in), "GET") != 0)
 		return sg_http_response(405, text, (struct sg_view){NULL, 0}, len);
 	if (strncmp(target, "/health", 7) != 0 || (target[7] != '\0' && target[7] != '?'))
-		return sg_http_response(404, text, (struct sg_view){(const uint8_t *)"404 page not found\n", 19}, len);
+		return ask_log(c, target) ? NULL : not_found(len);
 	body = health(c->s);
 	if (!body)
 		return NULL;
@@ -104,7 +148,7 @@ static void on_data(void *arg, struct sg_view in)
 	size_t used;
 	int ret;
 
-	if (c->out)
+	if (c->out || c->asked)
 		return;
 	ret = sg_http_feed(c->in, in, &used, &why);
 	if (ret == 0)
@@ -114,7 +158,7 @@ static void on_data(void *arg, struct sg_view in)
 				   (struct sg_view){NULL, 0}, &c->out_len);
 	if (c->out)
 		push(c);
-	else
+	else if (!c->asked)
 		client_free(c, true);
 }
 
@@ -161,7 +205,7 @@ static int on_stream(void *arg, struct sg_stream *stream)
 
 static const struct sg_listener_ops listener = {.size = sizeof(listener), .on_stream = on_stream};
 
-struct sg_serve *serve_new(struct sg_loop *loop, const struct sg_pk *own)
+struct sg_serve *serve_new(struct sg_loop *loop, const struct sg_pk *own, struct tplog *log)
 {
 	struct sg_serve *s = sg_calloc(1, sizeof(*s));
 
@@ -169,6 +213,7 @@ struct sg_serve *serve_new(struct sg_loop *loop, const struct sg_pk *own)
 		return NULL;
 	s->loop = loop;
 	s->own = own;
+	s->log = log;
 	s->started = time(NULL);
 	sg_list_init(&s->clients);
 	return s;
