@@ -11,6 +11,7 @@ Any number of visors, of either kind, may stand at each of the three places.
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -35,7 +36,7 @@ T0 = time.monotonic()
 
 
 def say(*words):
-    print(f"{time.monotonic() - T0:7.1f} s ", *words, flush=True)
+    print(f"{time.monotonic() - T0:6.1f} s ", *words, flush=True)
 
 
 class Network:
@@ -109,6 +110,7 @@ class GoExit(GoVisor):
 
     def __init__(self, net, name, last, apps, table=None, default=True):
         super().__init__(net.binary, name, last, new_keys(net.binary), table, net.services.setup_nodes(), apps, default)
+        self.stcpr_port = STCPR_PORT
 
     def ready(self):
         super().ready()
@@ -284,6 +286,26 @@ def move(box, how, total, connections=1, timeout=120):
     if failures:
         raise Failed(f"{len(failures)} of {connections} transfers of {total >> 20} MiB broke: {failures[0]}")
     return time.monotonic() - t0
+
+
+class Busy:
+    """A download that goes on until its end: whatever is closed meanwhile is closed under load."""
+
+    def __init__(self, box):
+        self.sock = connect(box)
+        self.thread = threading.Thread(target=self._run, daemon=True)
+        self.thread.start()
+
+    def _run(self):
+        try:
+            web.download(self.sock, 1 << 40)
+        except OSError:
+            pass  # its way was closed, or it is the end
+
+    def end(self):
+        self.sock.shutdown(socket.SHUT_RDWR)
+        self.thread.join()
+        self.sock.close()
 
 
 def percentile(values, p):

@@ -21,7 +21,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../
 import boxes
 import reference
 from boxes import Failed, keep_logs, need_programs, need_root
-from network import PACKAGES, Network, page, percentile, say, throughput
+from network import PACKAGES, Busy, Network, page, percentile, say, throughput
 from reference import warnings_in
 
 MB = 1 << 20
@@ -70,7 +70,7 @@ def sessions(course, client, exit_, count):
     took = []
     for n in range(count):
         if n:
-            client.disconnect()
+            close_under_load(client)
         try:
             took.append(client.connect())
             seen = page(client.inside)
@@ -79,6 +79,14 @@ def sessions(course, client, exit_, count):
         if seen != exit_.box.outside:
             raise Failed(f"{course.name}: session {n + 1}: the web server sees {seen}, not the exit {exit_.box.outside}")
     say(f"{course.name} {count} of {count} sessions, up after p50 {percentile(took, 50):.1f} s, the slowest {max(took):.1f} s")
+
+
+def close_under_load(client):
+    """Both ends have packets on the way then; what Go visors say to that, they say among themselves too."""
+    busy = Busy(client.inside)
+    time.sleep(0.3)
+    client.disconnect()
+    busy.end()
 
 
 def hold(course, client, seconds):
@@ -122,12 +130,13 @@ def compare_speed(rates):
 def compare_warnings(team):
     """Warnings of the Go visors beside ours, against all that Go visors warn of among themselves."""
     alone = [team.exits["go-go"], team.clients["go-go"], team.middles[True, "go"]]
-    beside = [team.exits["ours-go"], team.clients["go-ours"], team.middles[False, "go"]]
+    said = [v.text() for v in (team.exits["ours-go"], team.clients["go-ours"], team.middles[False, "go"])]
     known, new = set(), {}
     for v in alone:
+        v.stop()
         known |= set(warnings_in(v.text()))
-    for v in beside:
-        for name, n in warnings_in(v.text()).items():
+    for text in said:
+        for name, n in warnings_in(text).items():
             if name not in known:
                 new[name] = new.get(name, 0) + n
     say(f"{len(known)} classes of warnings among Go visors, {len(new)} more beside ours")
@@ -146,8 +155,6 @@ def scenario(args, binary, postgres):
     rates = {word: run(Course(word), team, args) for word in args.courses}
     if args.faster:
         compare_speed(rates)
-    for v in team.all():
-        v.stop()
     compare_warnings(team)
 
 

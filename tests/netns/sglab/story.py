@@ -3,14 +3,16 @@ import argparse
 import contextlib
 import os
 import signal
+import subprocess
 import sys
 import time
 
 from . import home, web
 from .home import Home
-from .lab import Failed, end_on_signals, wait_for, why_not
+from .lab import Failed, end_on_signals, find, wait_for, why_not
+from .scenario import SKIP
 from .skygate import Pair
-from .watch import Judge, Prober, make_leaky, no_leak
+from .watch import Judge, Prober, build_dir, make_leaky, no_leak
 
 MEMORY = 32 << 20
 _start = time.monotonic()
@@ -83,6 +85,22 @@ def show_memory(pair, cgroup):
                 return
 
 
+def second_act():
+    """On a network of the existing implementation, in namespaces of its own, where its program is here."""
+    binary = os.environ.get("SKYWIRE_REFERENCE") or find("skywire")
+    if not binary:
+        say("a second act has an exit of the existing implementation: put its program skywire into PATH, or its path into "
+            "SKYWIRE_REFERENCE")
+        return
+    say(f"second act, with {binary}")
+    act = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../interop/act.py")
+    done = subprocess.run([sys.executable, act], env={**os.environ, "SKYWIRE_REFERENCE": binary, "SG_BUILD": build_dir()})
+    if done.returncode == SKIP:
+        say("so the second act was left out")
+    elif done.returncode:
+        raise Failed("the second act went wrong, see above")
+
+
 def tell(once, suffix=""):
     with Home(suffix) as world:
         server = web.Web(world.web)
@@ -100,6 +118,7 @@ def tell(once, suffix=""):
         show_line(world, judge)
         show_kill(world, judge, pair)
         show_memory(pair, cgroup)
+        second_act()
         say("everything above was measured. The dashboard in a browser comes later; the command line is here now")
         if not once:
             print(f"Try:    ip netns exec {world.lan.full} curl http://{home.WEB4}/\n"
