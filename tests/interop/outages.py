@@ -26,6 +26,7 @@ from sglab.lab import Failed as LabFailed
 
 FLOWS = 5
 CONTINUE_S = 20  # a trial that takes longer has failed, whatever the percentiles say
+STEADY_S = 11    # a transport that breaks again before is not dialled at once: that would be a busy loop
 AWAY_S = 5       # how long a service stays away
 BACKOFF_S = 70   # the longest back-off of ours, and the time to come up
 CPU_SHARE = 0.3  # of one core, while the LAN's few connections talk
@@ -64,7 +65,7 @@ def transports_killed(w, count):
     took = []
     w.line.begin(50)
     for n in range(count):
-        time.sleep(random.uniform(0.3, 1.5))
+        time.sleep(STEADY_S + random.uniform(0, 1))
         killed = time.monotonic()
         if "ESTAB" not in w.client.box.run("ss", "-Ktn", *to):
             raise Failed(f"trial {n + 1}: there was no connection to kill")
@@ -162,7 +163,7 @@ def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--exit", choices=("go", "ours"), default="ours")
     p.add_argument("--carrier", choices=("stcp", "stcpr", "dmsg"), default="stcpr")
-    p.add_argument("--kills", type=int, default=5)
+    p.add_argument("--kills", type=int, default=3)
     p.add_argument("--no-services", dest="services", action="store_false")
     args = p.parse_args()
     need_root()
