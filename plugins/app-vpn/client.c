@@ -112,7 +112,7 @@ static void on_tun(void *arg, int err, const struct sg_tun *tun, const char *why
 
 	c->tun_asked = false;
 	if (err == 0)
-		err = tun_open(c->v->loop, tun, c->queue, &session_tun_user, c, &c->tun);
+		err = tun_open(c->v->loop, tun, c->queue, &c->v->count.drop_kernel, &session_tun_user, c, &c->tun);
 	if (err == 0)
 		c->info = *tun;
 	if (c->v->stopping) {

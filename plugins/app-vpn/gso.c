@@ -61,11 +61,34 @@ static void ip_finish(uint8_t *p, size_t len, size_t ip_hlen, unsigned index)
 	csum_put(p + 10, csum_end(csum_add(0, p, ip_hlen)));
 }
 
+/* Of what TCP and UDP count besides themselves. */
+static uint64_t pseudo_sum(const uint8_t *p, size_t len, size_t ip_hlen)
+{
+	uint64_t sum = (uint64_t)htons(p[p[0] >> 4 == 6 ? 6 : 9]) + htons((uint16_t)(len - ip_hlen));
+
+	return p[0] >> 4 == 6 ? csum_add(sum, p + 8, 32) : csum_add(sum, p + 12, 8);
+}
+
+bool gso_csum_ok(struct sg_view packet, size_t ip_hlen)
+{
+	uint64_t sum = pseudo_sum(packet.p, packet.len, ip_hlen);
+
+	if (packet.p[0] >> 4 == 4 && csum_end(csum_add(0, packet.p, ip_hlen)) != 0)
+		return false;
+	return csum_end(csum_add(sum, packet.p + ip_hlen, packet.len - ip_hlen)) == 0;
+}
+
+void gso_finish_super(const struct sg_vpn_record *r, uint8_t *packet)
+{
+	ip_finish(packet, r->len, r->csum_start, 0);
+	csum_put(packet + r->csum_start + r->csum_offset,
+		(uint16_t)~csum_end(pseudo_sum(packet, r->len, r->csum_start)));
+}
+
 static void tcp_finish(uint8_t *p, size_t len, size_t ip_hlen)
 {
-	uint64_t sum = (uint64_t)htons(IPPROTO_TCP) + htons((uint16_t)(len - ip_hlen));
+	uint64_t sum = pseudo_sum(p, len, ip_hlen);
 
-	sum = p[0] >> 4 == 6 ? csum_add(sum, p + 8, 32) : csum_add(sum, p + 12, 8);
 	sg_put_u16(p + ip_hlen + 16, 0);
 	csum_put(p + ip_hlen + 16, csum_end(csum_add(sum, p + ip_hlen, len - ip_hlen)));
 }

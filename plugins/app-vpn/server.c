@@ -67,7 +67,7 @@ static void packet_in(struct peer *p, const struct sg_vpn_record *r, struct sg_v
 	p->up_bytes += packet.len;
 	count->down_packets++;
 	count->down_bytes += packet.len;
-	count->drop_kernel += tun_write(p->s->tun, r, packet) < 0;
+	tun_write(p->s->tun, r, packet);
 }
 
 static int on_record(void *arg, const struct sg_vpn_record *r, struct sg_view body)
@@ -168,7 +168,7 @@ static const struct tun_user tun_user = {
 static int tun_take(struct server *s, const struct sg_tun *tun)
 {
 	struct net4 busy[SG_ARRAY_LEN(s->leases.busy)];
-	int err = tun_open(s->v->loop, tun, s->queue, &tun_user, s, &s->tun);
+	int err = tun_open(s->v->loop, tun, s->queue, &s->v->count.drop_kernel, &tun_user, s, &s->tun);
 
 	if (err < 0)
 		return err;

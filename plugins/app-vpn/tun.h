@@ -20,16 +20,19 @@ struct tun_user {
 
 /**
  * tun_open - takes the descriptor of @info, on an error too; reads into @queue, which is kept, from tun_resume on. 0,
- * -ENOMEM or a negative errno. Free with tun_close.
+ * -ENOMEM or a negative errno. @dropped, kept, counts packets that the kernel refused. Free with tun_close.
  */
-int tun_open(struct sg_loop *loop, const struct sg_tun *info, struct fairq *queue, const struct tun_user *user,
-	void *arg, struct tun **out);
+int tun_open(struct sg_loop *loop, const struct sg_tun *info, struct fairq *queue, uint64_t *dropped,
+	const struct tun_user *user, void *arg, struct tun **out);
 /** tun_close - accepts NULL. */
 void tun_close(struct tun *t);
 void tun_pause(struct tun *t);
 void tun_resume(struct tun *t);
-/** tun_write - one packet whose record passed sg_vpn_record_check. 0 or a negative errno: the kernel dropped it. */
-int tun_write(struct tun *t, const struct sg_vpn_record *r, struct sg_view packet);
+/**
+ * tun_write - one packet whose record passed sg_vpn_record_check. Single ones wait for others of their flow, but not
+ * over this round of events.
+ */
+void tun_write(struct tun *t, const struct sg_vpn_record *r, struct sg_view packet);
 /** tun_scratch - twice SG_VPN_PACKET_MAX bytes for whoever cuts packets on this loop. */
 uint8_t *tun_scratch(struct tun *t);
 /** tun_odd - packets of the kernel that no record describes; they were dropped. */
