@@ -49,6 +49,10 @@ json_t *client_next(struct client *c);
 int show(const char *method, const json_t *result);
 int show_status(const json_t *result);
 int show_vpn(const json_t *result);
+int show_visor(const json_t *result);
+int show_dmsg(const json_t *result);
+/** show_missing - of visor.status: what of the network should be there and is not. */
+void show_missing(const json_t *status);
 /** status_rates - what flows, from visor.status and a vpn.status of a moment later; nothing when it cannot be said. */
 void status_rates(json_t *status, const json_t *later);
 void show_log_line(const json_t *notification);

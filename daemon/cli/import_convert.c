@@ -395,6 +395,11 @@ static void take_stcpr_port(struct work *w)
 	addf(&w->im->conf, "\nconfig carrier 'stcpr'\n");
 	option(w, "list", "listen", address);
 	taken(w, "stcpr, listening at", address);
+	if (json_is_true(json_object_get(w->root, "is_public"))) {
+		option(w, "option", "public", "1");
+		taken(w, "public visor", "by stcpr");
+	}
+	json_object_del(w->root, "is_public");
 	json_object_del(transport, "stcpr_port");
 }
 
@@ -528,6 +533,34 @@ static const char *log_level(const char *theirs)
 	return NULL;
 }
 
+static void take_min_hops(struct work *w)
+{
+	json_t *routing = json_object_get(w->root, "routing"), *value = json_object_get(routing, "min_hops");
+	json_int_t n = json_integer_value(value);
+	char text[24];
+
+	if (!json_is_integer(value) || n < 0 || n > 16)
+		return;
+	snprintf(text, sizeof(text), "%d", (int)n);
+	if (n)
+		option(w, "option", "min_hops", text);
+	taken(w, "min_hops", text);
+	json_object_del(routing, "min_hops");
+}
+
+static void take_autoconnect(struct work *w)
+{
+	json_t *transport = json_object_get(w->root, "transport");
+	const json_t *value = json_object_get(transport, "public_autoconnect");
+
+	if (!json_is_boolean(value))
+		return;
+	if (!json_is_true(value))
+		option(w, "option", "automatic_transports", "0");
+	taken(w, "public autoconnect", json_is_true(value) ? "on" : "off");
+	json_object_del(transport, "public_autoconnect");
+}
+
 static void write_visor(struct work *w, const char *identity)
 {
 	static const char *const plugins[] = {"transport-tcp", "transport-dmsg", "app-vpn", "storage-sqlite"};
@@ -544,6 +577,12 @@ static void write_visor(struct work *w, const char *identity)
 	for (size_t i = 0; i < SG_ARRAY_LEN(plugins); i++)
 		option(w, "list", "plugin", plugins[i]);
 	taken(w, "identity", hex);
+	if (json_is_false(json_object_get(w->root, "is_public"))) {
+		taken(w, "public visor", "no");
+		json_object_del(w->root, "is_public");
+	}
+	take_min_hops(w);
+	take_autoconnect(w);
 	if (!level)
 		return;
 	option(w, "option", "log_level", level);
@@ -564,7 +603,7 @@ static const struct {
 	{"dmsgpty", "no terminal is offered over the network"},
 	{"hypervisor", "this visor manages no others yet"},
 	{"hypervisors", "not a key"},
-	{"is_public", "this visor does not offer itself as a public one yet"},
+	{"is_public", "a public visor wants  option public  where stcpr listens, at a fixed port"},
 	{"launcher.apps", "skygate has no such app yet"},
 	{"launcher.apps.vpn-client", "without --srv KEY there is no exit to name"},
 	{"launcher.apps.vpn-client.args", "the tunnel's own settings decide this"},
@@ -576,7 +615,7 @@ static const struct {
 	{"local_path", "what is kept lies in the state directory"},
 	{"log_level", "error, warn, info or debug"},
 	{"persistent_transports", "not dmsg or stcpr, and stcp without an address in pk_table"},
-	{"routing.min_hops", "the number of hops cannot be asked for yet"},
+	{"routing.min_hops", "0 to 16"},
 	{"routing.route_finder_timeout", "time-outs are fixed"},
 	{"routing.route_finder", "not a URL that can be asked: http://HOST[:PORT] or dmsg://KEY:80"},
 	{"routing.route_setup_nodes", "not a key"},
@@ -588,7 +627,7 @@ static const struct {
 	{"transport.address_resolver", "not a URL that can be asked: http://HOST[:PORT] or dmsg://KEY:80"},
 	{"transport.discovery", "not a URL that can be asked: http://HOST[:PORT] or dmsg://KEY:80"},
 	{"transport.log_store", "the transport log is kept in the store"},
-	{"transport.public_autoconnect", "decided by  option  in this configuration, not taken from there"},
+	{"transport.public_autoconnect", "true or false"},
 	{"transport.stcpr_port", "no fixed port: without  list listen  this visor dials by stcpr and is not dialled"},
 	{"transport.sudph_port", "sudph is not there yet"},
 	{"transport.transport_setup", "nobody makes transports of this visor from outside"},

@@ -105,7 +105,8 @@ static const struct sg_method_row *find_row(const struct args *a, size_t *used)
 			*used = 2;
 			return m;
 		}
-		if (!m->verb)
+		/* skygate dmsg  is  skygate dmsg status */
+		if (!m->verb || (!bare && a->n_words == 1 && strcmp(m->verb, "status") == 0))
 			bare = m;
 	}
 	*used = 1;

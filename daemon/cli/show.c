@@ -434,6 +434,8 @@ static const struct {
 	{"transport.list", show_transports},
 	{"transport.add", show_added},
 	{"transport.rm", show_removed},
+	{"visor.show", show_visor},
+	{"dmsg.status", show_dmsg},
 	{"store.status", show_store},
 	{"service.list", show_services},
 	{"exit.list", show_exits},

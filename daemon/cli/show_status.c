@@ -303,6 +303,7 @@ int show_status(const json_t *result)
 		(long long)links, links == 1 ? "" : "s",
 		term_bytes((uint64_t)get_int(json_object_get(result, "memory"), "resident"), memory),
 		get_str(result, "version"), term_duration(get_int(result, "uptime_ms"), up));
+	show_missing(result);
 	show_store(json_object_get(result, "store"));
 	if (*get_str(sandbox, "why")) {
 		label("sandbox");

@@ -8,6 +8,7 @@
 
 const struct method core_methods[] = {
 	{"visor.status", method_visor_status},
+	{"visor.show", method_visor_show},
 	{"config.check", method_config_check},
 	{"config.reload", method_config_reload},
 	{"transport.list", method_transport_list},

@@ -159,10 +159,11 @@ static json_t *lan_devices(const struct conf *conf)
 	return list;
 }
 
-static json_t *vpn_status(const struct core *core)
+/* What a plugin says of itself; null when it does not run. */
+static json_t *plugin_status(const struct core *core, const char *method)
 {
 	struct plugin *p;
-	const struct sg_method *m = find_answer(core, "vpn.status", &p);
+	const struct sg_method *m = find_answer(core, method, &p);
 	json_t *params, *result = NULL;
 	char why[CORE_WHY_MAX] = "";
 
@@ -209,14 +210,15 @@ static void answer(struct core *core, struct call *call, json_t *kernel)
 
 	links_each(core->links, count_link, &links);
 	route_each_stream(core->route, count_stream, &streams);
-	call_done(call, json_pack("{s:o, s:s, s:I, s:s, s:I, s:I, s:{s:I, s:I}, s:o, s:o, s:o, s:o, s:o, s:o}", "pk",
-				core_pk(&core->pk), "version", SG_VERSION, "uptime_ms",
-				(json_int_t)sg_mono_ms_since(sg_loop_now(core->loop), core->started), "config",
-				core->opt.config, "transports", links, "streams", streams, "memory", "heap",
-				(json_int_t)sg_alloc_live(), "resident", (json_int_t)resident_bytes(), "interfaces",
-				lan_devices(core->conf), "vpn", vpn_status(core), "kernel", kernel, "sandbox",
-				sandbox_status(&core->sandbox), "services", net_status(core->net), "store",
-				store_status(core)));
+	call_done(call,
+		json_pack("{s:o, s:s, s:I, s:s, s:I, s:I, s:{s:I, s:I}, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "pk",
+			core_pk(&core->pk), "version", SG_VERSION, "uptime_ms",
+			(json_int_t)sg_mono_ms_since(sg_loop_now(core->loop), core->started), "config",
+			core->opt.config, "transports", links, "streams", streams, "memory", "heap",
+			(json_int_t)sg_alloc_live(), "resident", (json_int_t)resident_bytes(), "interfaces",
+			lan_devices(core->conf), "vpn", plugin_status(core, "vpn.status"), "kernel", kernel, "sandbox",
+			sandbox_status(&core->sandbox), "services", net_status(core->net), "store", store_status(core),
+			"dmsg", plugin_status(core, "dmsg.status"), "directory", net_services(core->net)));
 }
 
 struct wait {
@@ -256,4 +258,50 @@ void method_visor_status(struct core *core, struct call *call, json_t *params)
 		sg_free(w);
 		call_fail(call, SG_RPC_FAILED, "skygate-netd cannot be asked: %s", sg_strerror(err));
 	}
+}
+
+/* ---- visor.show ---------------------------------------------------------------------------------------------------- */
+
+static bool count_carrier(void *arg, const struct sg_link_info *i)
+{
+	json_t *by_type = arg, *old = json_object_get(by_type, i->carrier);
+
+	json_object_set_new(by_type, i->carrier, json_integer(json_integer_value(old) + 1));
+	return true;
+}
+
+static json_t *transports_by_type(const struct core *core)
+{
+	json_t *by_type = json_object();
+
+	if (by_type)
+		links_each(core->links, count_carrier, by_type);
+	return by_type;
+}
+
+/* Ours are always there; those of plugins while they run. */
+static json_t *networks(const struct core *core)
+{
+	json_t *list = json_pack("[s, s]", "direct", "skynet");
+
+	sg_list_for (it, &core->plugins) {
+		const struct plugin *p = sg_container_of(it, struct plugin, node);
+
+		for (const struct sg_provide *v = p->desc->provides; list && v->kind != SG_PROVIDE_END; v++) {
+			if (v->kind == SG_NETWORK && p->inst.state == INST_RUNNING)
+				json_array_append_new(list, json_string(v->name));
+		}
+	}
+	return list;
+}
+
+void method_visor_show(struct core *core, struct call *call, json_t *params)
+{
+	(void)params;
+	call_done(call,
+		json_pack("{s:o, s:s, s:I, s:s, s:o, s:o, s:o, s:o, s:o}", "pk", core_pk(&core->pk), "version",
+			SG_VERSION, "uptime_ms", (json_int_t)sg_mono_ms_since(sg_loop_now(core->loop), core->started),
+			"config", core->opt.config, "networks", networks(core), "dmsg",
+			plugin_status(core, "dmsg.status"), "transports", transports_by_type(core), "services",
+			net_services(core->net), "store", store_status(core)));
 }

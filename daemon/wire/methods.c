@@ -61,6 +61,8 @@ static const struct sg_param exit_use[] = {
 static const struct sg_method_row table[] = {
 	{"visor.status", SG_ROLE_VIEWER, "status", NULL, NULL, NULL,
 		"what this visor does, and whether traffic is safe"},
+	{"visor.show", SG_ROLE_VIEWER, "visor", NULL, NULL, NULL,
+		"who this visor is, its networks, services and transports"},
 	{"vpn.start", SG_ROLE_ADMIN, "vpn", "start", "app-vpn", NULL, "send traffic through the exit"},
 	{"vpn.stop", SG_ROLE_ADMIN, "vpn", "stop", "app-vpn", vpn_stop,
 		"end the tunnel; the kill switch keeps blocking"},

@@ -160,7 +160,7 @@ static void test_pages(void **state)
 
 	(void)state;
 	for (int i = 0; i < 7; i++) {
-		char key[8];
+		char key[16];
 
 		snprintf(key, sizeof(key), "k%d", i);
 		put_now(key, "v");
@@ -173,7 +173,7 @@ static void test_pages(void **state)
 	assert_false(a.more);
 	/* Bounded in bytes, never empty. */
 	for (int i = 0; i < 4; i++) {
-		char key[8];
+		char key[16];
 		struct sg_store_change c = {.value = {big, sizeof(big)}};
 
 		snprintf(key, sizeof(key), "n%d", i);

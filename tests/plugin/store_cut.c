@@ -309,7 +309,7 @@ static void wait_for(struct back *b, const struct answer *a)
 static int batch_write(struct back *b, int batch, bool durable)
 {
 	struct sg_store_change c[KEYS];
-	char keys[KEYS][8], value[3000];
+	char keys[KEYS][16], value[3000];
 	struct answer a = {0};
 	int err;
 

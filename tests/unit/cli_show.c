@@ -1,6 +1,6 @@
 /*
  * What people see, by input beside expected output: tests/data/cli/METHOD-CASE.json is the result of METHOD, and
- * .expect what is shown of it (both streams).
+ * .expect what is shown of it (both streams). To write what is expected anew after a change: SG_WRITE_EXPECTED=1.
  */
 #include "base/common.h"
 #include "cli/cli.h"
@@ -38,6 +38,15 @@ static void shown(const char *method, const json_t *result, char *out, size_t ca
 	fclose(tmp);
 }
 
+static void write_text(const char *path, const char *text)
+{
+	FILE *f = fopen(path, "wb");
+
+	assert_non_null(f);
+	fputs(text, f);
+	fclose(f);
+}
+
 static void read_text(const char *path, char *out, size_t cap)
 {
 	FILE *f = fopen(path, "rb");
@@ -73,6 +82,8 @@ static void test_files(void **state)
 		shown(method, result, got, sizeof(got));
 		json_decref(result);
 		snprintf(path, sizeof(path), DATA "%.*s.expect", (int)(dot - e->d_name), e->d_name);
+		if (getenv("SG_WRITE_EXPECTED"))
+			write_text(path, got);
 		read_text(path, want, sizeof(want));
 		if (strcmp(got, want) != 0)
 			print_error("%s\n", e->d_name);
