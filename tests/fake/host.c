@@ -175,6 +175,12 @@ static int host_path_set(struct sg_inst *i, bool up)
 	return 0;
 }
 
+static void host_seen_at(struct sg_inst *i, const struct sg_addr *addr)
+{
+	(void)i;
+	(void)addr;
+}
+
 static int host_offer(struct sg_inst *i, const char *type, uint16_t port)
 {
 	assert_string_equal(type, "vpn");
@@ -255,6 +261,7 @@ struct fake_host *fake_host_new(const char *conf)
 		.path_set = host_path_set,
 		.want_set = host_want_set,
 		.offer = host_offer,
+		.seen_at = host_seen_at,
 		.store_get = host_store_get,
 		.store_scan = host_store_scan,
 		.store_write = host_store_write,

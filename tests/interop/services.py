@@ -4,12 +4,16 @@ service discovery.
 
     one (an exit) ── stcpr, found at the address resolver ── two        everything over http, signed where it has to be
 
+With --dmsg ours reaches them over dmsg, where they see a key in place of an address; but not the service discovery, which
+would look the address that we tell up on the Internet.
+
 What is shown: ours binds, registers, resolves, lists and is listed; a service that is killed stops nothing, is not asked in a
 loop, and finds everything right again one back-off after it is back; who ends in order leaves nothing behind.
 
 Needs root, redis-server, PostgreSQL, and the binary of the existing implementation in SKYWIRE_REFERENCE (see README.md).
 """
 
+import argparse
 import json
 import os
 import signal
@@ -25,7 +29,7 @@ import skygate
 from boxes import Failed, need_programs, need_root, wait_for
 from dmsg import Ours, keep_logs, quiet, say
 from reference import (ADDRESS_RESOLVER, DMSG_DISCOVERY, ROUTE_FINDER, SERVICE_DISCOVERY, TRANSPORT_DISCOVERY, Services,
-                       box_on_bridge, bridge_up, get, no_names)
+                       box_on_bridge, bridge_up, get, new_keys, no_names)
 
 NAMES = Services.BASIC + ("route-finder", "service-discovery")
 WEB = ("transport-discovery", "address-resolver", "route-finder", "service-discovery")
@@ -56,16 +60,32 @@ def routes(a, b):
         return False
 
 
+class Keyed(Services):
+    """Those that answer on dmsg too, by keys of their own."""
+
+    def __init__(self, binary, postgres):
+        self.dmsg_keys = {n: new_keys(binary) for n in WEB[:3]}
+        super().__init__(binary, postgres, NAMES)
+
+    def command(self, name):
+        argv, database = super().command(name)
+        return (argv + ["--sk", self.dmsg_keys[name][1]] if name in self.dmsg_keys else argv), database
+
+    def urls(self, dmsg):
+        """As options of our configuration."""
+        http = {"transport_discovery": TRANSPORT_DISCOVERY, "address_resolver": ADDRESS_RESOLVER, "route_finder": ROUTE_FINDER}
+        over = {n.replace("-", "_"): f"dmsg://{keys[0]}:80" for n, keys in self.dmsg_keys.items()}
+        return {"dmsg_discovery": DMSG_DISCOVERY, "service_discovery": SERVICE_DISCOVERY, **(over if dmsg else http)}
+
+
 class Exit(Ours, skygate.Gateway):
     def __init__(self, box, name):
         skygate.Gateway.__init__(self, box, name, UID)
 
 
-def visor(kind, name, last, more):
+def visor(kind, name, last, urls, more):
     v = kind(box_on_bridge(name, last), name)
-    v.settings = "config carrier 'stcpr'\n\tlist listen '0.0.0.0:7778'\n\n" + skygate.deployment_section(
-        dmsg_discovery=DMSG_DISCOVERY, transport_discovery=TRANSPORT_DISCOVERY, address_resolver=ADDRESS_RESOLVER,
-        route_finder=ROUTE_FINDER, service_discovery=SERVICE_DISCOVERY)
+    v.settings = "config carrier 'stcpr'\n\tlist listen '0.0.0.0:7778'\n\n" + skygate.deployment_section(**urls)
     v.configure(v.settings + more, ["transport-dmsg", "app-vpn"])
     return v
 
@@ -125,15 +145,16 @@ def ended_in_order(one, two):
     say("ended in order: not bound, not listed, no transport left")
 
 
-def scenario(binary, postgres):
+def scenario(binary, postgres, dmsg):
     no_names()
     bridge_up()
-    services = Services(binary, postgres, NAMES)
+    services = Keyed(binary, postgres)
+    urls = services.urls(dmsg)
     say("services up")
-    one = visor(Exit, "one", 11, skygate.SERVER_SECTION.replace("inet0", "up0"))
+    one = visor(Exit, "one", 11, urls, skygate.SERVER_SECTION.replace("inet0", "up0"))
     one.start()
     one.ready()
-    two = visor(Ours, "two", 12, "")
+    two = visor(Ours, "two", 12, urls, "")
     two.start()
     two.ready()
     wait_for("the exit bound", 20, lambda: one.pk in bound(), every=0.2)
@@ -152,12 +173,15 @@ def scenario(binary, postgres):
 
 
 def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--dmsg", action="store_true")
+    options = parser.parse_args()
     need_root()
     binary, postgres = reference.find()
     need_programs(reference.PACKAGES)
     boxes.enter()
     try:
-        scenario(binary, postgres)
+        scenario(binary, postgres, options.dmsg)
     except Failed as e:
         say(f"FAILED: {e}")
         sys.exit(1)

@@ -34,6 +34,7 @@ struct sg_inst {
 	void *ctx;
 	size_t n_own; /* delegated servers as last told */
 	struct sg_pk own[8];
+	char seen_at[SG_ADDR_TEXT];
 	bool stopped;
 };
 
@@ -138,6 +139,11 @@ static void host_disc_cancel(struct sg_inst *i, void *arg)
 	}
 }
 
+static void host_seen_at(struct sg_inst *i, const struct sg_addr *addr)
+{
+	sg_addr_str(addr, i->seen_at);
+}
+
 static void host_disc_update(struct sg_inst *i, const struct sg_pk *servers, size_t n)
 {
 	i->n_own = n;
@@ -157,6 +163,7 @@ static const struct sg_host host = {.size = sizeof(host),
 	.disc_servers = host_disc_servers,
 	.disc_cancel = host_disc_cancel,
 	.disc_update = host_disc_update,
+	.seen_at = host_seen_at,
 	.stopped = host_stopped};
 
 /* Until it holds, at most some seconds: these are real sockets. */
@@ -526,11 +533,25 @@ static void no_route_to_a_server(void **state)
 	}
 }
 
+/* Asked on each session, without a stream to anybody. */
+static void the_server_says_where_it_sees_us(void **state)
+{
+	struct world *w = *state;
+
+	for (int i = 0; i < VISORS; i++)
+		until(w, strcmp(w->visor[i].seen_at, "198.51.100.7:0") == 0);
+	assert_int_equal(relay_streams(w->relay), 0);
+	w->visor[0].seen_at[0] = '\0';
+	relay_cut(w->relay);
+	until(w, strcmp(w->visor[0].seen_at, "198.51.100.7:0") == 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(echo_of_every_size, setup, teardown),
 		cmocka_unit_test_setup_teardown(refusals, setup, teardown),
+		cmocka_unit_test_setup_teardown(the_server_says_where_it_sees_us, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_dial_given_up, setup, teardown),
 		cmocka_unit_test_setup_teardown(the_server_dies, setup, teardown),
 		cmocka_unit_test_setup_teardown(one_end_does_not_read, setup, teardown),
