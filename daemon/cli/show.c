@@ -229,13 +229,13 @@ static int show_routes(const json_t *result)
 }
 
 /* A path on one line: its transports and whom they lead to. */
-static void show_path(const json_t *path)
+static void show_path(const json_t *path, bool usable)
 {
 	const json_t *hops = json_object_get(path, "hops"), *h;
 	char key[TERM_TEXT], rtt[TERM_TEXT];
 	size_t n, count = json_array_size(hops);
 
-	printf("%zu hop%s%s", count, count == 1 ? " " : "s", get_bool(path, "usable") ? "  " : " -");
+	printf("%zu hop%s%s", count, count == 1 ? " " : "s", usable ? "  " : " -");
 	json_array_foreach(hops, n, h)
 	{
 		int64_t rtt_us = get_int(h, "rtt_us");
@@ -256,7 +256,7 @@ static int show_paths(const json_t *result)
 
 	json_array_foreach(list, n, i)
 	{
-		show_path(i);
+		show_path(i, get_bool(i, "usable"));
 		all = all && get_bool(i, "usable");
 	}
 	if (!json_array_size(list))
@@ -266,6 +266,25 @@ static int show_paths(const json_t *result)
 	if (*get_str(result, "note"))
 		printf("  %s\n", get_str(result, "note"));
 	return json_array_size(list) ? EXIT_DONE : EXIT_FAILED;
+}
+
+static int show_ping(const json_t *result)
+{
+	const json_t *list = json_object_get(result, "rtt_us"), *i;
+	size_t n, answered = 0;
+
+	show_path(result, true);
+	json_array_foreach(list, n, i)
+	{
+		int64_t us = json_integer_value(i);
+
+		if (us < 0)
+			printf("%zu: no answer\n", n + 1);
+		else
+			printf("%zu: %lld.%03lld ms\n", n + 1, (long long)us / 1000, (long long)us % 1000);
+		answered += us >= 0;
+	}
+	return answered ? EXIT_DONE : EXIT_FAILED;
 }
 
 static int show_counters(const json_t *result)
@@ -443,6 +462,7 @@ static const struct {
 	{"stream.list", show_streams},
 	{"route.list", show_routes},
 	{"route.find", show_paths},
+	{"visor.ping", show_ping},
 	{"counter.list", show_counters},
 	{"plugin.list", show_plugins},
 	{"log.follow", show_log},

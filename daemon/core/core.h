@@ -252,7 +252,7 @@ uint64_t *call_note(struct call *call);
 /** call_pk - the same for a key. */
 struct sg_pk *call_pk(struct call *call);
 
-method_fn method_service_list, method_exit_list, method_route_find;
+method_fn method_service_list, method_exit_list, method_route_find, method_visor_ping;
 method_fn method_visor_status, method_visor_show, method_config_check, method_config_reload, method_transport_list,
 	method_transport_add, method_transport_rm, method_stream_list, method_route_list, method_counter_list,
 	method_plugin_list, method_log_follow, method_log_level, method_plugin_call;

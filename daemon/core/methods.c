@@ -19,6 +19,7 @@ const struct method core_methods[] = {
 	{"stream.list", method_stream_list},
 	{"route.list", method_route_list},
 	{"route.find", method_route_find},
+	{"visor.ping", method_visor_ping},
 	{"counter.list", method_counter_list},
 	{"plugin.list", method_plugin_list},
 	{"log.follow", method_log_follow},

@@ -1,4 +1,4 @@
-/* route.find: the ways to a visor, by its own transport and by the route finder. */
+/* route.find: the ways to a visor, by its own transport and by the route finder. visor.ping: how far it is, and by which way. */
 #include "base/common.h"
 #include "base/err.h"
 #include "base/hex.h"
@@ -20,14 +20,19 @@ static json_t *hop_json(struct core *core, const struct sg_hop *hop)
 		(json_int_t)(l ? link_rtt_us(l) : -1));
 }
 
-static void add_path(struct core *core, json_t *list, const struct sg_path *path, unsigned min)
+static json_t *hops_json(struct core *core, const struct sg_path *path)
 {
 	json_t *hops = json_array();
 
 	for (size_t i = 0; hops && i < path->n; i++)
 		json_array_append_new(hops, hop_json(core, &path->hops[i]));
-	json_array_append_new(
-		list, json_pack("{s:b, s:o}", "usable", path_ok(core->links, &core->pk, path, min), "hops", hops));
+	return hops;
+}
+
+static void add_path(struct core *core, json_t *list, const struct sg_path *path, unsigned min)
+{
+	json_array_append_new(list, json_pack("{s:b, s:o}", "usable", path_ok(core->links, &core->pk, path, min),
+					    "hops", hops_json(core, path)));
 }
 
 /* Its own transport to the visor, which is used without asking anybody. */
@@ -69,25 +74,68 @@ static void on_routes(void *arg, int err, const struct sg_paths *paths, const ch
 		json_pack("{s:o, s:o, s:o}", "pk", core_pk(pk), "paths", list, "note", core_text(err < 0 ? why : "")));
 }
 
-void method_route_find(struct core *core, struct call *call, json_t *params)
+/* Whom and over how many hops: noted with the call. False: it was refused. */
+static bool read_params(struct core *core, struct call *call, json_t *params)
 {
 	const char *text = json_string_value(json_object_get(params, "pk"));
 	uint64_t min = (uint64_t)json_integer_value(json_object_get(params, "min_hops"));
-	struct net_routes_ask ask = {.src = core->pk, .max_hops = HOPS_MAX};
-	int err;
 
-	if (sg_pk_parse(core->crypto, text, strlen(text), &ask.dst) < 0) {
+	*call_note(call) = min;
+	if (sg_pk_parse(core->crypto, text, strlen(text), call_pk(call)) < 0) {
 		call_fail(call, SG_RPC_PARAMS, "'%.70s' is not a public key\n  accepted: 66 hexadecimal digits", text);
-		return;
+		return false;
 	}
 	if (min > HOPS_MAX) {
 		call_fail(call, SG_RPC_PARAMS, "at most %d hops", HOPS_MAX);
+		return false;
+	}
+	return true;
+}
+
+void method_route_find(struct core *core, struct call *call, json_t *params)
+{
+	struct net_routes_ask ask = {.src = core->pk, .max_hops = HOPS_MAX};
+	int err;
+
+	if (!read_params(core, call, params))
+		return;
+	ask.dst = *call_pk(call);
+	ask.min_hops = (uint16_t)*call_note(call);
+	err = net_routes(core->net, &ask, on_routes, call, NULL);
+	if (err < 0)
+		call_fail(call, SG_RPC_FAILED, "%s", sg_strerror(err));
+}
+
+static void on_ping(void *arg, const struct ping_result *result, int err, const char *why)
+{
+	struct call *call = arg;
+	struct core *core = call_core(call);
+	struct sg_path path = {0};
+	json_t *rtts = result ? json_array() : NULL;
+
+	(void)err;
+	if (!result) {
+		call_fail(call, SG_RPC_FAILED, "%s", why);
 		return;
 	}
-	ask.min_hops = (uint16_t)min;
-	*call_note(call) = min;
-	*call_pk(call) = ask.dst;
-	err = net_routes(core->net, &ask, on_routes, call, NULL);
+	for (size_t i = 0; i < result->n; i++)
+		json_array_append_new(rtts, json_integer((json_int_t)result->rtt_us[i]));
+	routing_last(core->routing, call_pk(call), &path);
+	call_done(call, json_pack("{s:o, s:o, s:o}", "pk", core_pk(call_pk(call)), "rtt_us", rtts, "hops",
+				hops_json(core, &path)));
+}
+
+void method_visor_ping(struct core *core, struct call *call, json_t *params)
+{
+	int err;
+
+	if (!read_params(core, call, params))
+		return;
+	if (sg_pk_equal(call_pk(call), &core->pk)) {
+		call_fail(call, SG_RPC_PARAMS, "that is the key of this visor");
+		return;
+	}
+	err = routing_ping(core->routing, call_pk(call), (unsigned)*call_note(call), on_ping, call);
 	if (err < 0)
 		call_fail(call, SG_RPC_FAILED, "%s", sg_strerror(err));
 }

@@ -18,6 +18,7 @@
 #define UNSUPPORTED_MAX 64
 #define UNSUPPORTED_MS  (30 * 60 * 1000) /* a neighbour that takes no routes (spec, 2026) */
 #define SUSPECTS_MAX    32
+#define MADE_MAX        8
 #define SUSPECT_MS      30000 /* a transport of a path that failed, or was asked for anew so soon (own) */
 
 /* A visor that takes no routes from neighbours. */
@@ -38,6 +39,8 @@ struct path {
 	size_t unsupported_at;
 	struct suspect suspects[SUSPECTS_MAX];
 	size_t suspects_at;
+	struct sg_path made[MADE_MAX]; /* the last routes */
+	size_t made_at;
 };
 
 enum step { STEP_NEIGHBOUR, STEP_LINK, STEP_FINDER, STEP_PATHS, STEP_BACK };
@@ -147,6 +150,10 @@ static void on_set_up(void *arg, const struct sg_edge_rules *rules, int err, con
 	/* Asked for anew within seconds, this path has failed: others come first then. */
 	suspect(q->p, &q->route);
 	if (rules) {
+		struct sg_path *made = &q->p->made[q->p->made_at++ % MADE_MAX];
+
+		made->n = q->route.n_forward;
+		memcpy(made->hops, q->route.forward, made->n * sizeof(*made->hops));
 		ended(q, rules);
 		return;
 	}
@@ -155,6 +162,20 @@ static void on_set_up(void *arg, const struct sg_edge_rules *rules, int err, con
 	else
 		note(q, err, why);
 	advance(q);
+}
+
+bool path_last(const struct path *p, const struct sg_pk *dst, struct sg_path *out)
+{
+	for (size_t i = 0; i < MADE_MAX; i++) {
+		/* From the newest. */
+		const struct sg_path *made = &p->made[(p->made_at + MADE_MAX - 1 - i) % MADE_MAX];
+
+		if (made->n && sg_pk_equal(&made->hops[made->n - 1].to, dst)) {
+			*out = *made;
+			return true;
+		}
+	}
+	return false;
 }
 
 static void set_up(struct question *q, bool direct)

@@ -26,6 +26,9 @@ void path_free(struct path *p);
 /** path_ops - for route_set_setup, with the path as its argument. */
 extern const struct sg_route_setup path_ops;
 
+/** path_last - the way that the last route to a visor took. False: there was none lately. */
+bool path_last(const struct path *p, const struct sg_pk *dst, struct sg_path *out);
+
 /** path_ok - one of the route finder's leads from @own over a transport that is up here and has at least @min hops. */
 bool path_ok(struct sg_links *links, const struct sg_pk *own, const struct sg_path *path, unsigned min);
 

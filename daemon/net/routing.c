@@ -11,6 +11,7 @@ struct routing {
 	struct await *await;
 	struct setup_client *setup;
 	struct path *path;
+	struct pings *pings;
 };
 
 struct routing *routing_new(struct sg_net *net, struct sg_links *links, struct sg_route *route)
@@ -30,7 +31,8 @@ struct routing *routing_new(struct sg_net *net, struct sg_links *links, struct s
 				     .setup = r->setup,
 				     .net = net})
 			   : NULL;
-	if (!r->await || !r->path) {
+	r->pings = pings_new(net->conf.loop, links, route);
+	if (!r->await || !r->path || !r->pings) {
 		routing_free(r);
 		return NULL;
 	}
@@ -42,6 +44,7 @@ void routing_free(struct routing *r)
 {
 	if (!r)
 		return;
+	pings_free(r->pings);
 	if (r->path)
 		route_set_setup(r->route, NULL, NULL);
 	path_free(r->path);
@@ -60,6 +63,16 @@ void routing_configure(struct routing *r, const struct sg_uci *doc)
 	await_setup_nodes(r->await, nodes, n);
 	route_allow_plain(r->route, visor && sg_uci_bool(visor, "allow_plaintext", false));
 	route_set_min_hops(r->route, visor ? (unsigned)sg_uci_uint(visor, "min_hops", 0) : 0);
+}
+
+int routing_ping(struct routing *r, const struct sg_pk *pk, unsigned min_hops, ping_fn *fn, void *arg)
+{
+	return ping_start(r->pings, pk, min_hops, fn, arg);
+}
+
+bool routing_last(const struct routing *r, const struct sg_pk *dst, struct sg_path *out)
+{
+	return path_last(r->path, dst, out);
 }
 
 void routing_network(struct routing *r, const char *name, const struct sg_network_ops *ops, void *ctx)

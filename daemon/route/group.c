@@ -517,6 +517,20 @@ static void ping(struct group *g, struct sg_mono now)
 	(void)group_say(g, SG_PACKET_PING, payload, sizeof(payload));
 }
 
+void group_ping(struct sg_stream *stream)
+{
+	struct group *g = group_of(stream);
+
+	g->rtt_us = -1;
+	if (group_is_open(g))
+		ping(g, sg_loop_now(g->r->loop));
+}
+
+int64_t group_rtt_us(const struct sg_stream *stream)
+{
+	return sg_container_of(stream, const struct group, pub)->rtt_us;
+}
+
 static void tick(void *arg)
 {
 	struct group *g = arg;

@@ -94,6 +94,10 @@ void route_set_setup(struct sg_route *r, const struct sg_route_setup *ops, void 
  */
 int group_dial(
 	struct sg_route *r, const struct sg_pk *pk, uint16_t port, unsigned min_hops, sg_dialed_fn *done, void *arg);
+/** group_ping - asks the other end of a group's stream for an answer, now. Nothing when it is not open. */
+void group_ping(struct sg_stream *stream);
+/** group_rtt_us - how long the answer to the last ping took; -1: none came yet. */
+int64_t group_rtt_us(const struct sg_stream *stream);
 /** group_dial_cancel - all group dials with this @arg; their call-backs do not follow. */
 void group_dial_cancel(struct sg_route *r, const void *arg);
 

@@ -84,6 +84,7 @@ static const struct sg_method_row table[] = {
 	{"stream.list", SG_ROLE_VIEWER, "stream", "ls", NULL, page, "open streams"},
 	{"route.list", SG_ROLE_VIEWER, "route", "ls", NULL, page, "routes that end here or pass through"},
 	{"route.find", SG_ROLE_VIEWER, "route", "find", NULL, route_find, "the ways to a visor that are known"},
+	{"visor.ping", SG_ROLE_ADMIN, "ping", NULL, NULL, route_find, "how far a visor is, over a route"},
 	{"counter.list", SG_ROLE_VIEWER, "counter", "ls", NULL, NULL,
 		"what was counted since the start, drops by reason"},
 	{"plugin.list", SG_ROLE_VIEWER, "plugin", "ls", NULL, NULL, "plugins and what they provide"},

@@ -509,6 +509,41 @@ static void what_setup_nodes_say_is_told(void **state)
 	assert_int_equal(m->node[3].asked, 1);
 }
 
+static void on_ping(void *arg, const struct ping_result *result, int err, const char *why)
+{
+	struct end *e = arg;
+
+	assert_false(e->dialed);
+	e->dialed = true;
+	e->err = err;
+	e->bytes = result ? result->answered : 0;
+	snprintf(e->why, sizeof(e->why), "%s", why);
+}
+
+static void a_visor_is_pinged_over_a_route(void **state)
+{
+	struct mesh *m = *state;
+	struct sg_path path;
+	struct end e = {0};
+
+	assert_int_equal(routing_ping(m->node[0].routing, &m->node[1].visor->pk, 0, on_ping, &e), 0);
+	world_pass(&m->w, 2000);
+	assert_true(e.dialed);
+	assert_int_equal(e.err, 0);
+	assert_int_equal(e.bytes, PING_TIMES);
+	assert_true(routing_last(m->node[0].routing, &m->node[1].visor->pk, &path));
+	assert_int_equal(path.n, 1);
+	assert_false(routing_last(m->node[0].routing, &m->node[2].visor->pk, &path));
+
+	/* One that no route leads to. */
+	memset(&e, 0, sizeof(e));
+	assert_int_equal(routing_ping(m->node[0].routing, &m->node[3].visor->pk, 0, on_ping, &e), 0);
+	world_pass(&m->w, 31000);
+	assert_true(e.dialed);
+	assert_int_equal(e.bytes, 0);
+	assert_string_not_equal(e.why, "");
+}
+
 /* ---- port 136 -------------------------------------------------------------------------------------------------------------- */
 
 /* A caller that the test plays. */
@@ -766,6 +801,7 @@ int main(void)
 		TEST(a_neighbour_that_takes_no_routes_is_remembered),
 		TEST(a_setup_node_that_is_silent_is_followed_by_the_next),
 		TEST(what_setup_nodes_say_is_told),
+		TEST(a_visor_is_pinged_over_a_route),
 		TEST(a_neighbour_installs_its_own_route_once),
 		TEST(a_caller_has_a_minute),
 		TEST(strangers_and_crowds_are_turned_away),
