@@ -192,6 +192,7 @@ void method_transport_rm(struct core *core, struct call *call, json_t *params)
 	const char *carrier = json_string_value(json_object_get(params, "carrier"));
 	struct match m = {
 		.prefix = json_string_value(json_object_get(params, "pk")), .carrier = carrier ? carrier : ""};
+	size_t closed;
 	int err;
 
 	m.len = strlen(m.prefix);
@@ -217,13 +218,13 @@ void method_transport_rm(struct core *core, struct call *call, json_t *params)
 			s->name, core->opt.config, s->line);
 		return;
 	}
+	closed = links_close(core->links, &m.pk, m.carrier, "closed by the owner");
 	err = peers_remove(core, &m.pk, m.carrier);
 	if (err < 0 && err != -ENOENT) {
 		call_fail(call, SG_RPC_FAILED, "%s", sg_strerror(err));
 		return;
 	}
-	/* What is closed here has nobody left who would dial it again. */
-	if (links_close(core->links, &m.pk, m.carrier, "closed by the owner") == 0 && err < 0) {
+	if (!closed && err < 0) {
 		call_fail(call, SG_RPC_PARAMS,
 			"there is no %s transport to that visor\n  see them:  skygate transport ls", m.carrier);
 		return;

@@ -45,7 +45,10 @@ class Ours(skygate.Visor):
     def join(self, name="", other=None, dials=True):
         """The network, and the other end if there is one; dials: and how to reach it."""
         found = "" if self.carrier == "stcp" else skygate.deployment_section(
-            dmsg_discovery=reference.DMSG_DISCOVERY, address_resolver=reference.ADDRESS_RESOLVER)
+            dmsg_discovery=reference.DMSG_DISCOVERY, address_resolver=reference.ADDRESS_RESOLVER,
+            transport_discovery=reference.TRANSPORT_DISCOVERY)
+        if self.carrier == "stcpr":
+            found += "config carrier 'stcpr'\n\tlist listen '0.0.0.0:7778'\n\n"
         peer = skygate.peer_section(name, other.pk, self.address_of(other) if dials else None) if other else ""
         self.configure(found + peer, ["transport-dmsg"] if found else [])
 
