@@ -161,7 +161,11 @@ static void on_set_up(void *arg, const struct sg_edge_rules *rules, int err, con
 		remember_unsupported(q->p, &q->want.desc.dst);
 	else
 		note(q, err, why);
-	advance(q);
+	/* No node said anything: none would to another path, and whoever dials had better hear that soon. */
+	if (q->step > STEP_LINK && err == -ETIMEDOUT)
+		ended(q, NULL);
+	else
+		advance(q);
 }
 
 bool path_last(const struct path *p, const struct sg_pk *dst, struct sg_path *out)

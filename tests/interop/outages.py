@@ -12,6 +12,7 @@ Needs root, redis-server, postgresql, iptables, nftables, and the binary in SKYW
 import argparse
 import os
 import random
+import signal
 import sys
 import time
 
@@ -20,7 +21,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../
 import boxes
 import reference
 from boxes import Failed, keep_logs, need_programs, need_root, wait_for
-from network import INET, PACKAGES, Line, Network, page, percentile, say
+from network import PACKAGES, Line, Network, page, percentile, say
 from sglab.flows import Flows
 from sglab.lab import Failed as LabFailed
 
@@ -29,6 +30,7 @@ CONTINUE_S = 20  # a trial that takes longer has failed, whatever the percentile
 STEADY_S = 11    # a transport that breaks again before is not dialled at once: that would be a busy loop
 AWAY_S = 5       # how long a service stays away
 BACKOFF_S = 70   # the longest back-off of ours, and the time to come up
+SETUP_S = 5      # for one setup node; a Go visor waits 20 and gives up
 CPU_SHARE = 0.3  # of one core, while the LAN's few connections talk
 LINES = 40       # in the log of ours, for one outage
 
@@ -151,11 +153,34 @@ def services(w):
         say("   ", new_session(w, " ".join(name)))
 
 
+def setup_stopped(w):
+    """Setup nodes that take a call and then say nothing, where the exit needs a route: a sentence, and the next one tried."""
+    nodes = [n for n in w.net.services.names if n.startswith("setup-node")]
+    programs = [w.net.services.programs[n] for n in nodes]
+    w.client.disconnect()
+    programs[0].process.send_signal(signal.SIGSTOP)
+    took = w.client.connect()
+    if took > SETUP_S + 2:
+        raise Failed(f"one setup node stopped: a session after {took:.1f} s\n{w.client.program.tail()}")
+    w.client.disconnect()
+    programs[1].process.send_signal(signal.SIGSTOP)
+    w.client.ask("vpn.start")
+    said = wait_for("a sentence about the setup nodes", 2 * SETUP_S + 2, lambda: "setup node" in w.client.vpn()["reason"])
+    say(f"a setup node stopped: a session after {took:.1f} s by the next one; both: after {said:.1f} s "
+        f"“{w.client.vpn()['reason']}”")
+    for program in programs:
+        program.process.send_signal(signal.SIGCONT)
+    back = wait_for("a session when they go on", BACKOFF_S, w.client.connected)
+    say(f"    they go on: connected after {back:.1f} s")
+
+
 def scenario(args, binary, postgres):
     w = World(args, binary, postgres)
     transports_killed(w, args.kills)
     if args.services:
         services(w)
+    if args.services and w.exit.kind == "Go":
+        setup_stopped(w)
     w.line.close()
 
 

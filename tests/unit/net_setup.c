@@ -486,6 +486,24 @@ static void a_setup_node_that_is_silent_is_followed_by_the_next(void **state)
 	assert_int_equal(m->node[2].asked, 1);
 }
 
+/* Found beside Go setup nodes that were stopped: the same silent nodes were asked for each path, 30 s without a word. */
+static void setup_nodes_that_are_all_silent_end_the_dial(void **state)
+{
+	struct mesh *m = *state;
+	struct end a;
+
+	routing_network(m->node[1].routing, "dmsg", NULL, NULL);
+	m->node[2].dead = m->node[3].dead = true;
+	dial(m, &a, 2 * SG_SETUP_NODE_MS - 500);
+	assert_false(a.dialed);
+	world_pass(&m->w, 1000);
+	assert_true(a.dialed);
+	assert_int_equal(a.err, -ETIMEDOUT);
+	assert_non_null(strstr(a.why, "no answer for"));
+	assert_int_equal(m->node[2].asked, 1);
+	assert_int_equal(m->node[3].asked, 1);
+}
+
 static void what_setup_nodes_say_is_told(void **state)
 {
 	struct mesh *m = *state;
@@ -800,6 +818,7 @@ int main(void)
 		TEST(neighbours_give_one_another_rules),
 		TEST(a_neighbour_that_takes_no_routes_is_remembered),
 		TEST(a_setup_node_that_is_silent_is_followed_by_the_next),
+		TEST(setup_nodes_that_are_all_silent_end_the_dial),
 		TEST(what_setup_nodes_say_is_told),
 		TEST(a_visor_is_pinged_over_a_route),
 		TEST(a_neighbour_installs_its_own_route_once),
