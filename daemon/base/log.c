@@ -16,9 +16,6 @@
 #define LINE_MAX_LEN   1024
 #define LIMIT_EVERY_NS (1 * SG_NS_PER_S)
 
-/* A level set before the topic's first line: topics register lazily. */
-#define PRESET_MAX 32
-
 static struct {
 	pthread_mutex_t lock;
 	sg_log_sink *sink;
@@ -26,11 +23,6 @@ static struct {
 	int level;
 	bool hide_addresses;
 	struct sg_log_topic *topics;
-	size_t n_presets;
-	struct {
-		char name[24];
-		int level;
-	} presets[PRESET_MAX];
 } state = {.lock = PTHREAD_MUTEX_INITIALIZER, .level = SG_LOG_INFO};
 
 static const char *const level_names[] = {"error", "warn", "info", "debug"};
@@ -64,24 +56,15 @@ int sg_log_set_level(const char *topic, const char *level)
 	if (value < 0)
 		return SG_EMALF;
 	pthread_mutex_lock(&state.lock);
-	if (!topic) {
+	if (topic)
+		ret = -ENOENT;
+	else
 		state.level = value;
-	} else {
-		size_t i = 0;
-
-		for (struct sg_log_topic *t = state.topics; t; t = t->next) {
-			if (strcmp(t->name, topic) == 0)
-				t->level = value;
-		}
-		while (i < state.n_presets && strcmp(state.presets[i].name, topic) != 0)
-			i++;
-		if (i == PRESET_MAX || strlen(topic) >= sizeof(state.presets[0].name)) {
-			ret = SG_EFULL;
-		} else {
-			snprintf(state.presets[i].name, sizeof(state.presets[i].name), "%s", topic);
-			state.presets[i].level = value;
-			if (i == state.n_presets)
-				state.n_presets++;
+	/* Several files may have one topic. */
+	for (struct sg_log_topic *t = state.topics; t && topic; t = t->next) {
+		if (strcmp(t->name, topic) == 0) {
+			t->level = value;
+			ret = 0;
 		}
 	}
 	pthread_mutex_unlock(&state.lock);
@@ -98,25 +81,44 @@ const char *sg_log_addr(const char *text)
 	return state.hide_addresses ? "hidden" : text;
 }
 
-static void topic_register(struct sg_log_topic *t)
+void sg_log_topic_add(struct sg_log_topic *t)
 {
 	pthread_mutex_lock(&state.lock);
-	if (!t->known) {
-		for (size_t i = 0; i < state.n_presets; i++) {
-			if (strcmp(state.presets[i].name, t->name) == 0)
-				t->level = state.presets[i].level;
-		}
-		t->next = state.topics;
-		state.topics = t;
-		__atomic_store_n(&t->known, true, __ATOMIC_RELEASE);
+	/* A plugin that comes later has its lines as the files that are here already. */
+	for (const struct sg_log_topic *other = state.topics; other; other = other->next) {
+		if (strcmp(other->name, t->name) == 0)
+			t->level = other->level;
 	}
+	t->next = state.topics;
+	state.topics = t;
 	pthread_mutex_unlock(&state.lock);
+}
+
+static bool is_first(const struct sg_log_topic *t)
+{
+	for (const struct sg_log_topic *other = t->next; other; other = other->next) {
+		if (strcmp(other->name, t->name) == 0)
+			return false;
+	}
+	return true;
+}
+
+void sg_log_each_topic(void (*fn)(void *arg, const char *name), void *arg)
+{
+	const struct sg_log_topic *first;
+
+	/* The list only grows, in front: its tail can be walked without the lock. */
+	pthread_mutex_lock(&state.lock);
+	first = state.topics;
+	pthread_mutex_unlock(&state.lock);
+	for (const struct sg_log_topic *t = first; t; t = t->next) {
+		if (is_first(t))
+			fn(arg, t->name);
+	}
 }
 
 bool sg_log_on(struct sg_log_topic *t, enum sg_log_level level)
 {
-	if (!__atomic_load_n(&t->known, __ATOMIC_ACQUIRE))
-		topic_register(t);
 	return (int)level <= (t->level >= 0 ? t->level : state.level);
 }
 

@@ -13,12 +13,11 @@
 
 enum sg_log_level { SG_LOG_ERROR, SG_LOG_WARN, SG_LOG_INFO, SG_LOG_DEBUG };
 
-/* One per .c file; the level -1 means: as the default. Registered at its first line. */
+/* One per .c file, registered before main() or when its plugin is loaded; the level -1 means: as the default. */
 struct sg_log_topic {
 	const char *name;
 	int level;
 	struct sg_log_topic *next;
-	bool known;
 };
 
 /* One line per second; the next line that passes says how many did not. */
@@ -30,14 +29,27 @@ struct sg_log_limit {
 /* Receives each line, without a newline at its end. */
 typedef void sg_log_sink(void *arg, enum sg_log_level level, const char *topic, const char *line);
 
-#define SG_LOG_TOPIC(topic_name) static struct sg_log_topic sg_log_topic_ = {topic_name, -1, NULL, false}
+#define SG_LOG_TOPIC(topic_name)                                                                                       \
+	static struct sg_log_topic sg_log_topic_ = {topic_name, -1, NULL};                                             \
+	__attribute__((constructor)) static void sg_log_topic_register_(void)                                          \
+	{                                                                                                              \
+		sg_log_topic_add(&sg_log_topic_);                                                                      \
+	}                                                                                                              \
+	struct sg_log_topic
 
 SG_BEGIN_DECLS
 
 /** sg_log_set_sink - NULL: standard error. @arg is kept. Set once, at start. */
 void sg_log_set_sink(sg_log_sink *sink, void *arg);
-/** sg_log_set_level - of one topic, or of all that have none of their own when @topic is NULL. SG_EMALF: no such level. */
+/**
+ * sg_log_set_level - of one topic, or of all that have none of their own when @topic is NULL. SG_EMALF: no such level,
+ * -ENOENT: no such topic.
+ */
 int sg_log_set_level(const char *topic, const char *level);
+/** sg_log_topic_add - @t is kept for ever. Called by SG_LOG_TOPIC. */
+void sg_log_topic_add(struct sg_log_topic *t);
+/** sg_log_each_topic - every name once. */
+void sg_log_each_topic(void (*fn)(void *arg, const char *name), void *arg);
 /** sg_log_hide_addresses - addresses passed through sg_log_addr() are then printed as "hidden". */
 void sg_log_hide_addresses(bool hide);
 /** sg_log_addr - the text of an address for a log line: as given, or "hidden". */

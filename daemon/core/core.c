@@ -56,15 +56,6 @@ static int load_conf(struct core *core)
 	return err < 0;
 }
 
-int core_check(struct core *core)
-{
-	int status = load_conf(core);
-
-	if (status == 0)
-		printf("%s: valid\n", core->opt.config);
-	return status;
-}
-
 void core_apply_log(const struct core *core)
 {
 	sg_log_set_level(NULL, sg_uci_get(core->conf->visor, "log_level", "info"));
@@ -118,6 +109,17 @@ static int read_identity(struct core *core)
 			   "status  there",
 			core->opt.config, s->line, s->name);
 	return 0;
+}
+
+int core_check(struct core *core)
+{
+	int status = load_conf(core);
+
+	if (status == 0)
+		status = read_identity(core);
+	if (status == 0)
+		printf("%s: valid\n", core->opt.config);
+	return status;
 }
 
 static void on_reload_done(void *arg, int err, const struct findings *f, const char *why)

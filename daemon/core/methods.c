@@ -3,6 +3,7 @@
 #include "base/common.h"
 #include "base/err.h"
 #include "base/hex.h"
+#include "base/suggest.h"
 #include "core/core.h"
 #include "wire/jsonrpc.h"
 
@@ -74,6 +75,29 @@ void method_log_follow(struct core *core, struct call *call, json_t *params)
 	call_done(call, lines ? json_pack("{s:o}", "lines", lines) : NULL);
 }
 
+struct topics {
+	struct sg_text text;
+	struct sg_suggest near;
+};
+
+static void add_topic(void *arg, const char *name)
+{
+	struct topics *t = arg;
+
+	sg_text_addf(&t->text, "%s%s", t->text.len ? ", " : "", name);
+	sg_suggest_try(&t->near, name);
+}
+
+static void refuse_topic(struct call *call, const char *topic)
+{
+	char list[400];
+	struct topics t = {sg_text(list, sizeof(list)), sg_suggest(topic)};
+
+	sg_log_each_topic(add_topic, &t);
+	call_fail(call, SG_RPC_PARAMS, "'%.40s' is no topic of the log\n  accepted: %s%s%s%s", topic, list,
+		t.near.best ? "        did you mean '" : "", t.near.best ? t.near.best : "", t.near.best ? "'?" : "");
+}
+
 void method_log_level(struct core *core, struct call *call, json_t *params)
 {
 	const char *level = json_string_value(json_object_get(params, "level"));
@@ -84,7 +108,7 @@ void method_log_level(struct core *core, struct call *call, json_t *params)
 	if (err == SG_EMALF)
 		call_fail(call, SG_RPC_PARAMS, "'%.20s' is not a level\n  accepted: error, warn, info, debug", level);
 	else if (err < 0)
-		call_fail(call, SG_RPC_FAILED, "topic '%.40s': %s", topic, sg_strerror(err));
+		refuse_topic(call, topic);
 	else
 		call_done(call, json_pack("{s:s, s:s?}", "level", level, "topic", topic));
 }

@@ -356,6 +356,12 @@ int sg_uci_load(const char *path, sg_uci_report_fn *report, void *arg, struct sg
 	*out = NULL;
 	if (fd < 0) {
 		err = -errno;
+		if (err == -ENOENT)
+			return file_finding(report, arg, err,
+				"%s: no such file: there is no configuration yet\n"
+				"  fill in the example that comes with Skygate, or name another one:  --config FILE\n"
+				"  of a Go visor:  skygate import skywire-config.json",
+				path);
 		return file_finding(report, arg, err, "%s: cannot be read: %s", path, strerror(errno));
 	}
 	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode)) {
