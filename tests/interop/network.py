@@ -168,6 +168,10 @@ class GoClient(GoExit):
             raise Failed(f"{e}\n{self.program.tail(20)}") from None
         return time.monotonic() - t0
 
+    def sessions(self):
+        """How many it has had so far."""
+        return self.program.text().count("Got server hello")
+
     def disconnect(self):
         self.app("stop", "vpn-client")
         wait_for(f"{self.name}: routes of the vpn-client gone", 20, lambda: not self.tunnelled(), every=0.1)
@@ -239,6 +243,10 @@ class OurClient(skygate.Gateway):
 
     def connected(self):
         return self.vpn()["state"] == "connected"
+
+    def sessions(self):
+        """How many it has had so far."""
+        return self.program.text().count("connected by ")
 
     def connect(self, seconds=40):
         """From start to the first answer through the tunnel; the seconds it took."""

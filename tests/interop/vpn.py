@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 """A VPN between ours and visors of the existing implementation, on a whole network of its directory services.
 
-    vpn.py [--sessions N] [--mb N] [--hold SECONDS] [--faster] [--courses WORD...]
+    vpn.py [--long] [--sessions N] [--mb N] [--idle SECONDS] [--faster] [--courses WORD...]
 
 A course is CLIENT-EXIT:CARRIER or CLIENT-EXIT:CARRIER:MIDDLE, of "go" and "ours". Each is so many sessions, opened and closed
-again, none of which may fail; in the last one so many MiB go down and up, hash compared, and it is held for so long. What the
-Go visors beside ours warn of must be of a class that Go visors warn of among themselves. --faster: ours may not be the slower
-side.
+again under load, none of which may fail; in the last one so many MiB go down and up, hash compared. At the end a client by
+each carrier and in each direction is connected, all at once, without traffic for so long, and has to be alive then. What the Go
+visors beside ours warn of must be of a class that Go visors warn of among themselves. --faster: ours may not be the slower side.
+--long: 100 sessions, 20 at two hops, 1 GiB by stcpr and 100 MiB by the others, half an hour without traffic.
 
 Needs root, redis-server, postgresql, iptables, nftables, and the binary in SKYWIRE_REFERENCE (see README.md).
 """
@@ -89,27 +90,42 @@ def close_under_load(client):
     busy.end()
 
 
-def hold(course, client, seconds):
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
-        time.sleep(min(60, max(0.0, until - time.monotonic())))
-    if not page(client.inside, 5):
-        raise Failed(f"{course.name}: nothing comes through after {seconds:.0f} s without traffic\n{client.program.tail()}")
-    say(f"{course.name} alive after {seconds:.0f} s without traffic")
+def idle(net, team, seconds):
+    """Every carrier in both directions at once, nothing to carry."""
+    clients = []
+    for carrier in ("stcp", "stcpr", "dmsg"):
+        clients += [(net.our_client("idle-" + carrier), team.exits["ours-go"], carrier),
+                    (net.go_client("go-idle-" + carrier, team.exits["go-ours"]), team.exits["go-ours"], carrier)]
+    for client, _, _ in clients:
+        client.start()
+    for client, exit_, carrier in clients:
+        client.ready()
+        client.join(exit_, carrier)
+        client.connect()
+    say(f"{len(clients)} clients connected")
+    before = {c: c.sessions() for c, _, _ in clients}
+    time.sleep(seconds)
+    for client, exit_, carrier in clients:
+        if page(client.inside, 5) != exit_.box.outside or client.sessions() != before[client]:
+            raise Failed(f"{client.name}: not the same session after {seconds:.0f} s without traffic\n{client.program.tail()}")
+    say(f"all {len(clients)} clients alive after {seconds:.0f} s without traffic")
+    for client, _, _ in clients:
+        client.disconnect()
 
 
 def run(course, team, args):
     """Its rates in Mbit/s."""
     client, exit_, middle = team.at(course)
     client.join(exit_, course.carrier, middle)
-    sessions(course, client, exit_, args.sessions)
+    ours = "go-go" not in course.name
+    count = args.hop2_sessions if middle else args.sessions
+    sessions(course, client, exit_, count if ours else min(count, 5))
     by = client.carriers(middle or exit_)
     if course.carrier not in by:
         raise Failed(f"{course.name}: the transports that are up: {', '.join(by)}")
     ends = {"client": client.box, "exit": exit_.box, **({"middle": middle.box} if middle else {})}
-    rates = throughput(course.name, client.inside, args.mb * MB, ends)
-    if args.hold:
-        hold(course, client, args.hold)
+    whole = 1024 if course.carrier == "stcpr" and not middle else 100
+    rates = throughput(course.name, client.inside, (whole if args.long and ours else args.mb) * MB, ends)
     client.disconnect()
     client.leave(exit_, course.carrier, middle)
     return rates
@@ -155,6 +171,8 @@ def scenario(args, binary, postgres):
     rates = {word: run(Course(word), team, args) for word in args.courses}
     if args.faster:
         compare_speed(rates)
+    if args.idle:
+        idle(net, team, args.idle)
     compare_warnings(team)
 
 
@@ -163,9 +181,13 @@ def main():
     p.add_argument("--courses", nargs="+", default=COURSES)
     p.add_argument("--sessions", type=int, default=2)
     p.add_argument("--mb", type=int, default=8)
-    p.add_argument("--hold", type=float, default=0)
+    p.add_argument("--idle", type=float, default=0)
     p.add_argument("--faster", action="store_true")
+    p.add_argument("--long", action="store_true")
     args = p.parse_args()
+    args.hop2_sessions = args.sessions
+    if args.long:
+        args.sessions, args.hop2_sessions, args.mb, args.idle, args.faster = 100, 20, 64, 1800, True
     need_root()
     binary, postgres = reference.find()
     need_programs(PACKAGES)
