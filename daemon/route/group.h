@@ -76,18 +76,25 @@ struct group_dial {
 	struct group *group;
 };
 
-/* ---- group.c: life ---- */
+/* ---- group_open.c: the beginning ---- */
 /* Keeps both rules and begins the handshake. 0, or a negative code with a sentence. */
 int group_new(
 	struct sg_route *r, const struct sg_edge_rules *rules, bool dialled, struct group **out, char *why, size_t cap);
+/* A Handshake packet, or a Noise message, came. */
+void group_greeted(struct group *g, uint8_t flag);
+void group_noise(struct group *g, struct sg_view message);
+
+/* ---- group.c: life ---- */
 void group_hold(struct group *g);
 void group_release(struct group *g);
 /* Ends it and tells its user, or its dial. @tell: the other end is told too, and its answer awaited. */
 void group_end(struct group *g, bool tell, int err, const char *why);
+/* Takes it out of everything without a word to anybody. */
+void group_detach(struct group *g);
+void group_noise_free(struct group *g);
+/* Every SG_GROUP_PING_MS while it is open. */
+void group_tick(void *arg);
 bool group_is_open(const struct group *g);
-/* A Noise handshake message, or a Handshake packet, came. */
-void group_greeted(struct group *g, uint8_t flag);
-void group_noise(struct group *g, struct sg_view message);
 /* Its Close came. */
 void group_closed(struct group *g, uint8_t code);
 void group_drop(struct group *g, enum route_drop reason);
