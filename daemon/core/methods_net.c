@@ -187,6 +187,35 @@ static void match_extra(void *arg, const struct sg_pk *pk)
 	match_key(arg, pk);
 }
 
+static bool match_remote(void *arg, const struct sg_link_info *i)
+{
+	match_key(arg, &i->remote);
+	return true;
+}
+
+size_t core_key_find(struct core *core, const char *text, struct sg_pk *out)
+{
+	struct match m = {.prefix = text, .len = strlen(text)};
+	const struct sg_uci_section *s = NULL;
+	struct sg_pk pk;
+
+	if (sg_pk_parse(core->crypto, text, m.len, out) == 0)
+		return 1;
+	if (m.len == 0)
+		return 0;
+	links_each(core->links, match_remote, &m);
+	peers_each_added(core, match_extra, &m);
+	while ((s = sg_uci_next(core->conf->doc, "peer", s))) {
+		const char *hex = sg_uci_get(s, "pk", "");
+
+		if (sg_pk_parse(core->crypto, hex, strlen(hex), &pk) == 0)
+			match_key(&m, &pk);
+	}
+	net_offers_known(core->net, "vpn", match_extra, &m);
+	*out = m.pk;
+	return m.n;
+}
+
 void method_transport_rm(struct core *core, struct call *call, json_t *params)
 {
 	const char *carrier = json_string_value(json_object_get(params, "carrier"));

@@ -49,6 +49,25 @@ static const struct sg_method *find_answer(const struct core *core, const char *
 	return NULL;
 }
 
+/* Keys may be shortened to any beginning that fits one only. False after it said why. */
+static bool whole_key(struct core *core, struct call *call, json_t *params)
+{
+	const char *text = json_string_value(json_object_get(params, "pk"));
+	struct sg_pk pk;
+	size_t n = text ? core_key_find(core, text, &pk) : 0;
+
+	if (n > 1) {
+		call_fail(call, SG_RPC_PARAMS, "'%.70s' fits %zu keys; give more of it", text, n);
+		return false;
+	}
+	/* One that is unknown is for the plugin to name. */
+	if (n == 1 && json_object_set_new(params, "pk", core_pk(&pk)) < 0) {
+		call_done(call, NULL);
+		return false;
+	}
+	return true;
+}
+
 void method_plugin_call(struct core *core, struct call *call, json_t *params)
 {
 	const char *name = call_method(call), *plugin = sg_method_find(name)->plugin;
@@ -64,6 +83,8 @@ void method_plugin_call(struct core *core, struct call *call, json_t *params)
 			name, plugin, plugin, core->opt.config);
 		return;
 	}
+	if (!whole_key(core, call, params))
+		return;
 	err = m->call(p->inst.ctx, params, &result, why, sizeof(why));
 	if (err == 0)
 		call_done(call, result);

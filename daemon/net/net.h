@@ -105,6 +105,8 @@ typedef void net_offers_fn(void *arg, int err, const struct sg_offer *offers, si
 /** net_offers - 0 and *out (for net_offers_cancel; may be NULL), SG_EMALF: no such value. Ends in @fn once, never inside. */
 int net_offers(struct sg_net *n, const struct net_offers_ask *ask, net_offers_fn *fn, void *arg,
 	struct net_offers_query **out);
+/** net_offers_known - those of @type that are remembered from the last answer: @fn for each. */
+void net_offers_known(struct sg_net *n, const char *type, void (*fn)(void *arg, const struct sg_pk *pk), void *arg);
 void net_offers_cancel(struct net_offers_query *q);
 /** net_offer - lists @port of ours as "vpn" or "visor" from now on; 0: not any more. 0, -ENOTSUP or -ENOMEM. */
 int net_offer(struct sg_net *n, const char *type, uint16_t port);

@@ -254,6 +254,21 @@ int net_offers(
 	return err;
 }
 
+void net_offers_known(struct sg_net *n, const char *type, void (*fn)(void *arg, const struct sg_pk *pk), void *arg)
+{
+	struct sg_offer *list = sg_calloc(FOUND_MAX, sizeof(*list));
+	char name[CACHE_NAME];
+	struct sg_view last;
+	int count = 0;
+
+	snprintf(name, sizeof(name), "sd?type=%s", type);
+	if (list && cache_get(n->cache, name, &last))
+		count = sg_offer_list_decode(n->conf.crypto, last, list, FOUND_MAX);
+	for (int i = 0; i < count; i++)
+		fn(arg, &list[i].pk);
+	sg_free(list);
+}
+
 /* ---- uptime ----------------------------------------------------------------------------------------------------------- */
 
 static void on_counted(void *arg, const struct http_answer *a)

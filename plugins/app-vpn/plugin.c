@@ -232,7 +232,9 @@ static int exit_use(void *ctx, json_t *params, json_t **result, char *why, size_
 	int err;
 
 	if (sg_pk_parse(v->host->identity(v->inst)->crypto, text, strlen(text), &pk) < 0) {
-		snprintf(why, why_cap, "'%.70s' is not a public key\n  see exits with theirs:  skygate exit ls --json",
+		snprintf(why, why_cap,
+			"'%.70s' is not a key, nor the beginning of one that is known\n  see exits with theirs:  "
+			"skygate exit ls",
 			text);
 		return SG_EKEY;
 	}
