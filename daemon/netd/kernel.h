@@ -24,7 +24,11 @@
 #define NETD_PROTO       98   /* route protocol: these are ours */
 #define NETD_TUN_CLIENT  "sky0"
 #define NETD_TUN_SERVER  "skyx0"
-#define NETD_TUN_QUEUE   64 /* packets, txqueuelen */
+/*
+ * Packets, txqueuelen. Core reads the TUN always, and the queue that makes senders slow down is its own; this one only
+ * bridges the milliseconds in which core has not the processor. 64 packets are 2 ms of small datagrams.
+ */
+#define NETD_TUN_QUEUE   500
 #define NETD_LAST_METRIC 4278198272u
 
 struct kernel;
