@@ -137,7 +137,7 @@ typedef void links_wanted_fn(void *arg, int err, const char *why);
 
 /**
  * links_want - a link to @pk by any carrier: one that is there, or one that is dialled now, by stcpr, then by dmsg, one
- * round. It is not kept connected afterwards. 0, -ENOMEM, or SG_EFULL: too many are wanted at once.
+ * round. It is not kept connected afterwards. 0, -ENOMEM, SG_EFULL: too many are wanted at once, SG_ENOROUTE: it is us.
  */
 int links_want(struct sg_links *ls, const struct sg_pk *pk, links_wanted_fn *fn, void *arg);
 /** links_want_by - the same by one carrier that finds a visor by its key; a link by another is as good. */

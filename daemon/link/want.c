@@ -48,6 +48,8 @@ static int want(struct sg_links *ls, const struct sg_pk *pk, const char *const *
 	struct peer *p = find_once(ls, pk, &wanted);
 	struct want *w;
 
+	if (sg_pk_equal(pk, &ls->conf.pk))
+		return SG_ENOROUTE;
 	if (!p && wanted >= SG_LINK_WANTS_MAX)
 		return SG_EFULL;
 	w = sg_calloc(1, sizeof(*w));
