@@ -49,7 +49,7 @@ int sg_rpc_in_feed(struct sg_rpc_in *in, struct sg_view data)
 
 int sg_rpc_in_next(struct sg_rpc_in *in, struct sg_reader *r, struct sg_gob_value *out)
 {
-	for (;;) {
+	while (in->at < in->len) {
 		struct sg_view rest = {in->b + in->at, in->len - in->at}, message;
 		int used = sg_gob_frame(rest, &message), ret;
 
@@ -62,6 +62,7 @@ int sg_rpc_in_next(struct sg_rpc_in *in, struct sg_reader *r, struct sg_gob_valu
 		if (ret != 0)
 			return ret;
 	}
+	return 0;
 }
 
 /* ---- reading: headers ------------------------------------------------------------------------------------------------- */
