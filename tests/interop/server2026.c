@@ -233,7 +233,7 @@ static void say(struct end *e, const char *text)
 
 static void answer(struct end *e, int status, const char *body)
 {
-	char out[SG_FRAME_PLAIN_MAX];
+	char out[sizeof(g.entry) + 512]; /* say() refuses what does not fit a frame */
 
 	snprintf(out, sizeof(out),
 		"HTTP/1.1 %d X\r\nContent-Type: application/json\r\nAlt-Svc: h3=\":443\"\r\nX-Request-Id: 7\r\n"
