@@ -63,6 +63,7 @@ void routing_configure(struct routing *r, const struct sg_uci *doc)
 	await_setup_nodes(r->await, nodes, n);
 	route_allow_plain(r->route, visor && sg_uci_bool(visor, "allow_plaintext", false));
 	route_set_min_hops(r->route, visor ? (unsigned)sg_uci_uint(visor, "min_hops", 0) : 0);
+	route_set_direct(r->route, !visor || sg_uci_bool(visor, "direct_streams", true));
 }
 
 int routing_ping(struct routing *r, const struct sg_pk *pk, unsigned min_hops, ping_fn *fn, void *arg)

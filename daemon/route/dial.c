@@ -103,6 +103,11 @@ void route_set_min_hops(struct sg_route *r, unsigned n)
 	r->min_hops = n;
 }
 
+void route_set_direct(struct sg_route *r, bool on)
+{
+	r->groups_only = !on;
+}
+
 void route_dial_cancel(struct sg_route *r, const void *arg)
 {
 	sg_list_for_safe (it, &r->dials) {
@@ -276,13 +281,16 @@ static void begin(void *arg)
 		group_begin(d);
 		return;
 	}
-	if (line && link_knows_streams(l)) {
+	if (line && link_knows_streams(l) && !d->r->groups_only) {
 		if (d->waiting && !d->stream)
 			ask(d, line);
 		return;
 	}
-	if (line && !link_is_own(l)) {
-		/* Of 2024, as far as it has shown: its only way is a group, over a link that an earlier one did not have. */
+	if (line && (!link_is_own(l) || (d->r->groups_only && link_knows_streams(l)))) {
+		/*
+		 * Of 2024, as far as it has shown, or we want no other way: a group, over a link that an earlier one
+		 * did not have.
+		 */
 		if (d->r->setup) {
 			waited(d);
 			d->again = d->grouping;

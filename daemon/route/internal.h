@@ -134,6 +134,7 @@ struct sg_route {
 	bool stopping;
 	bool allow_plain;  /* groups without encryption between their ends */
 	unsigned min_hops; /* of dials that do not ask for more */
+	bool groups_only;  /* dials take no direct stream */
 	struct silent silent[SG_DIRECT_SILENT_MAX];
 	size_t silent_at;
 	struct rules rules;

@@ -46,6 +46,8 @@ int route_dial_hops(
 void route_allow_plain(struct sg_route *r, bool allow);
 /** route_set_min_hops - what every dial asks for at least. */
 void route_set_min_hops(struct sg_route *r, unsigned n);
+/** route_set_direct - whether dials may take a direct stream, as they may at first; otherwise groups only. */
+void route_set_direct(struct sg_route *r, bool on);
 /** route_dial_cancel - all dials with this @arg; their call-backs do not follow. */
 void route_dial_cancel(struct sg_route *r, const void *arg);
 

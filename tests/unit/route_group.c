@@ -371,6 +371,23 @@ static void a_link_that_ends_takes_its_groups_along(void **state)
 	chain_free(c);
 }
 
+/* Story: who compares the two ways wants a neighbour of ours by a route. */
+static void no_direct_stream_where_none_is_wanted(void **state)
+{
+	struct chain *c = chain_new(2);
+	struct end *a = &ends[0], *b = &ends[1];
+
+	(void)state;
+	route_set_direct(c->w.node[0].route, false);
+	assert_int_equal(route_listen(c->w.node[1].route, PORT, &accepting, b), 0);
+	assert_int_equal(route_dial(c->w.node[0].route, &c->w.node[1].pk, PORT, on_dialed, a), 0);
+	world_settle(&c->w);
+	assert_non_null(a->st);
+	assert_int_equal(c->s.asked, 1);
+	assert_int_equal(rules_at(c, 0).n[SG_RULE_FORWARD], 1);
+	chain_free(c);
+}
+
 static void pings_keep_a_group_alive(void **state)
 {
 	struct chain *c = chain_new(3);
@@ -720,6 +737,7 @@ int main(void)
 		cmocka_unit_test(a_slow_reader_ends_its_own_group_only),
 		cmocka_unit_test(a_full_link_asks_its_senders_to_wait),
 		cmocka_unit_test(a_link_that_ends_takes_its_groups_along),
+		cmocka_unit_test(no_direct_stream_where_none_is_wanted),
 		cmocka_unit_test(pings_keep_a_group_alive),
 		cmocka_unit_test(dead_rules_are_not_followed),
 		cmocka_unit_test(packets_from_another_transport_are_refused),
