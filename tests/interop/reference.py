@@ -42,10 +42,14 @@ def find_binary():
 def find():
     """Paths of the reference binary and of PostgreSQL's programs; ends the script where they are missing."""
     binary = find_binary()
-    postgres = sorted(glob.glob("/usr/lib/postgresql/*/bin"))
-    if not postgres:
+    if not postgres():
         skip("Debian packages missing: postgresql")
-    return binary, postgres[-1]
+    return binary, postgres()
+
+
+def postgres():
+    """The folder of PostgreSQL's programs, or None."""
+    return max(glob.glob("/usr/lib/postgresql/*/bin"), default=None)
 
 
 def get(url):
@@ -88,31 +92,38 @@ def no_names():
 class Services:
     """The directory, each service by its name: what it is started with and how one sees that it answers.
 
-    names: which of them start; those of BASIC are what a visor waits for, ALL is a whole network.
+    names: which of them start; those of BASIC are what a visor waits for, ALL is a whole network. box: which has the address
+    SERVICES already; postgres is needed by some names only.
     """
 
     BASIC = ("dmsg-discovery", "dmsg-server", "transport-discovery", "address-resolver")
     ALL = BASIC + ("route-finder", "service-discovery", "setup-node", "setup-node-2")
 
-    def __init__(self, binary, postgres, names=BASIC):
-        self.binary, self.box, self.names = binary, box_on_bridge("svc", 1), names
+    def __init__(self, binary, postgres, names=BASIC, box=None):
+        self.binary, self.box, self.names = binary, box or box_on_bridge("svc", 1), names
         self.keys = {n: new_keys(binary) for n in names if n.startswith(("dmsg-server", "setup-node"))}
-        self.programs = {}
-        self.start_stores(postgres)
+        self.programs, self.stores = {}, []
+        self.start_redis()
+        if any(self.command(n)[1] for n in names):
+            self.start_postgres(postgres)
         for name in names:
             self.start(name)
             self.ready(name)
 
-    def start_stores(self, postgres):
+    def start_redis(self):
+        self.stores.append(self.box.start("redis", "redis-server", "--bind", "127.0.0.1", "--save", "", "--appendonly", "no",
+                                          cwd=SCRATCH))
+        wait_for("redis", 20, lambda: "PONG" in self.box.run("redis-cli", "ping", check=False))
+
+    def start_postgres(self, postgres):
         data = SCRATCH + "/pg"
         os.mkdir(data)
         os.chown(data, pwd.getpwnam("postgres").pw_uid, -1)
         user = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"]
         call(*user, postgres + "/initdb", "-D", data, "-A", "trust", "-U", "postgres", "--no-sync", cwd="/")
-        self.box.start("redis", "redis-server", "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", cwd=SCRATCH)
-        self.box.start("postgres", *user, postgres + "/postgres", "-D", data, "-F", "-c", "listen_addresses=127.0.0.1", "-c",
-                       "unix_socket_directories=" + data, "-c", "shared_buffers=16MB", cwd="/")
-        wait_for("redis", 20, lambda: "PONG" in self.box.run("redis-cli", "ping", check=False))
+        self.stores.append(self.box.start("postgres", *user, postgres + "/postgres", "-D", data, "-F", "-c",
+                                          "listen_addresses=127.0.0.1", "-c", "unix_socket_directories=" + data, "-c",
+                                          "shared_buffers=16MB", cwd="/"))
         wait_for("postgres", 20, lambda: "accepting" in self.box.run(postgres + "/pg_isready", "-h", "127.0.0.1", check=False))
         for name in ("tpd", "sd"):
             self.box.run("psql", "-qh", "127.0.0.1", "-U", "postgres", "-c", "create database " + name, cwd="/")
@@ -165,6 +176,10 @@ class Services:
 
     def stop(self, name, sig=signal.SIGKILL):
         self.programs[name].stop(sig)
+
+    def stop_all(self):
+        for program in [*self.programs.values(), *self.stores]:
+            program.stop(signal.SIGKILL)
 
     def setup_nodes(self):
         return [self.keys[n][0] for n in self.names if n.startswith("setup-node")]

@@ -7,11 +7,12 @@
 The provider knows no way to the LAN nor to the server, so what arrives went through the tunnel; `plain` is the exception and
 the limit that ratios refer to. Rounds go round robin over the rivals, so that a slow drift of the machine meets all of them.
 
-    tests/bench/vpn/bench.py [--rounds N] [--seconds S] [--rivals plain,ours,…] [--build DIR] [--ahead] [--judge]
+    tests/bench/vpn/bench.py [--rounds N] [--seconds S] [--rivals plain,ours,…] [--pairs go-go,…] [--build DIR] [--ahead] [--judge]
 
-Environment: WIREGUARD_GO, TUNPIPE: programs that no Debian package brings; a rival whose program is missing is left out and
-named. Prints a table and one line of JSON that begins with "result ". --judge: exit status 1 unless ours is ahead of fastd
-and OpenVPN. Exit status 77: nothing of ours, or nothing to compare with, could run.
+Environment: WIREGUARD_GO, SKYWIRE_REFERENCE: programs that no Debian package brings; a rival whose program is missing is left
+out and named. Pairs (client-exit) with visors of the existing implementation follow on a network of theirs (pairs.py). Prints
+a table, medians over spreads (half of largest minus smallest), and one line of JSON that begins with "result ". --judge: exit
+status 1 unless ours is ahead of fastd and OpenVPN. Exit status 77: nothing of ours, or nothing to compare with, could run.
 """
 
 import argparse
@@ -23,18 +24,24 @@ import sys
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../pylib"))
 
 from boxes import Box, Failed, call, enter, link, need_programs, need_root, wait_for
-from measure import Meter, median
-from ours import Ours
-from rivals import Ceiling, Fastd, Missing, OpenVPN, Plain, WireguardGo
+import pairs
+from measure import Meter, median, spread
+from ours import Ours, OursByGroup
+from rivals import Ceiling, Ceiling1, Fastd, Missing, OpenVPN, Plain, WireguardGo
 
-RIVALS = {r.name: r for r in (Plain, Ours, WireguardGo, Fastd, OpenVPN, Ceiling)}
+RIVALS = {r.name: r for r in (Plain, Ceiling, Ceiling1, Ours, OursByGroup, WireguardGo, Fastd, OpenVPN)}
 PROGRAMS = {"ip": "iproute2", "ss": "iproute2", "nft": "nftables", "iperf3": "iperf3", "ping": "iputils-ping", "sysctl": "procps",
             "unshare": "util-linux", "nsenter": "util-linux", "openssl": "openssl"}
-COLUMNS = (("up", "up", 0), ("down", "down", 0), ("streams8", "8 str", 0), ("ratio", "up/plain", 3), ("cpu_r", "router", 2),
-           ("cpu_e", "exit", 2), ("cpu_all", "all", 2), ("pss_r_idle", "idle", 1), ("pss_r_load", "load", 1), ("pss_e_load", "exit", 1),
-           ("ping_idle_p50", "p50", 2), ("ping_idle_p99", "p99", 2), ("ping_load_p50", "p50", 2), ("ping_load_p99", "p99", 2),
-           ("foreign", "others", 0))
-GROUPS = (("Mbit/s", 3), ("", 1), ("CPU s per GB", 3), ("PSS MiB", 3), ("ping idle ms", 2), ("ping load ms", 2), ("%", 1))
+COLUMNS = (("up", "up", 0), ("down", "down", 0), ("up8", "8 up", 0), ("down8", "8 down", 0), ("ratio", "up/plain", 3),
+           ("packets1400", "1400", 1), ("packets200", "200", 1), ("cpu_r", "router", 2), ("cpu_e", "exit", 2), ("cpu_all", "all", 2),
+           ("pss_r_idle", "idle", 1), ("pss_r_load", "load", 1), ("pss_e_load", "exit", 1), ("ping_idle_p50", "p50", 2),
+           ("ping_idle_p99", "p99", 2), ("ping_load_p50", "p50", 2), ("ping_load_p99", "p99", 2), ("foreign", "others", 0))
+GROUPS = (("Mbit/s", 4), ("", 1), ("kpps of bytes", 2), ("CPU s per GB", 3), ("PSS MiB", 3), ("ping idle ms", 2), ("ping load ms", 2),
+          ("%", 1))
+# What is promised (P20, P21): ours, of whom it is a multiple, in which figures, how much at least.
+PROMISES = (("ours", "wireguard-go", ("up", "down"), 2), ("ours-group", "ceiling", ("up", "down"), 0.9),
+            ("ours", "fastd", ("up", "down"), 5), ("ours", "openvpn", ("up", "down"), 5), ("ours", "go-go", ("up", "down"), 100),
+            ("ours-go", "go-go", ("up", "down"), 1), ("go-ours", "go-go", ("up", "down"), 1))
 
 
 class Net:
@@ -96,6 +103,7 @@ def measure(kind, args):
             if not getattr(rival, "steers_lan", False):
                 net.route_lan(rival)
             wait_for(f"{kind.name}: a ping through it", 30, lambda: answers(net), every=0.02)
+            rival.check()
             return Meter(net, args.seconds).round(rival)
         except Failed as e:
             raise Failed(f"{e}\n{rival.logs()}") from e
@@ -112,6 +120,7 @@ def summary(rounds, disturbed):
         quiet = [f for f in figures if f["foreign"] <= disturbed]
         use = quiet or figures
         out[name] = {k: median([f.get(k, float("nan")) for f in use]) for k in figures[0]}
+        out[name]["spread"] = {k: spread([f.get(k, float("nan")) for f in use]) for k in figures[0]}
         out[name]["rounds"], out[name]["disturbed"] = len(figures), len(figures) - len(quiet)
     for name, figures in rounds.items():
         ratios = [f["up"] / p["up"] for f, p in zip(figures, rounds.get("plain", [])) if p["up"] > 0]
@@ -123,6 +132,8 @@ def cell(row, key, digits):
     value = row.get(key, float("nan"))
     if key.startswith("pss"):
         value /= 1024
+    if key.startswith("packets"):
+        value /= 1000
     return "-" if value != value else f"{value:.{digits}f}"
 
 
@@ -132,6 +143,8 @@ def table(result, args):
     print(f"{'':14}" + "".join(f"{head:>{width}}" for _, head, _ in COLUMNS))
     for name, row in result.items():
         print(f"{name:14}" + "".join(f"{cell(row, key, digits):>{width}}" for key, _, digits in COLUMNS))
+        if row["rounds"] > 1:
+            print(f"{'±':>14}" + "".join(f"{cell(row['spread'], key, digits):>{width}}" for key, _, digits in COLUMNS))
     for name, row in result.items():
         if row["disturbed"]:
             kept = "left out" if row["disturbed"] < row["rounds"] else "kept, for no round was quiet"
@@ -168,6 +181,7 @@ def main():
     p.add_argument("--rounds", type=int, default=3)
     p.add_argument("--seconds", type=float, default=3, help="per stream")
     p.add_argument("--rivals", default=",".join(RIVALS))
+    p.add_argument("--pairs", default=",".join(pairs.PAIRS), help="with visors of the existing implementation; '' for none")
     p.add_argument("--build", default=os.path.join(here, "../../../build/release"))
     p.add_argument("--disturbed", type=float, default=12, help="percent of the machine that others may take in a round")
     p.add_argument("--ahead", action="store_true", help="run ahead of other work on a shared machine")
@@ -184,6 +198,27 @@ def main():
         sys.exit(status)
     enter()
     sys.exit(run(args))
+
+
+def note(rounds, n, name, figures):
+    rounds.setdefault(name, []).append(figures)
+    print(f"round {n + 1}: {name}: up {figures['up']:.0f} down {figures['down']:.0f}, eight {figures['up8']:.0f} {figures['down8']:.0f} "
+          f"Mbit/s, {figures['packets1400'] / 1e3:.1f} {figures['packets200'] / 1e3:.1f} kpps, others took {figures['foreign']:.0f} %")
+
+
+def promises(result):
+    for ours, other, keys, least in PROMISES:
+        if ours in result and other in result:
+            got = min(result[ours][k] / max(1e-9, result[other][k]) for k in keys)
+            print(f"{ours} / {other}: {got:.2f}, promised {least}{'' if got >= least else ': missed'}")
+    for ours, other, least in (("ours", "wireguard-go", 1), ("ours-group", "wireguard-go", 1)):
+        if ours in result and other in result:
+            got = result[ours]["cpu_r"] / max(1e-9, result[other]["cpu_r"])
+            print(f"CPU of {ours} / {other}: {got:.2f}, promised below {least}{'' if got < least else ': missed'}")
+    for pair, ours, theirs in (("ours-go", "cpu_r", "cpu_e"), ("go-ours", "cpu_e", "cpu_r")):
+        if pair in result:
+            got = result[pair][ours] / max(1e-9, result[pair][theirs])
+            print(f"CPU of ours / Go in {pair}: {got:.2f}, promised at most 0.25{'' if got <= 0.25 else ': missed'}")
 
 
 def run(args):
@@ -206,16 +241,26 @@ def run(args):
                 failed[name] = failed.get(name, 0) + 1
                 print(f"round {n + 1}: {name} failed: {e}")
                 continue
-            rounds.setdefault(name, []).append(figures)
-            print(f"round {n + 1}: {name}: up {figures['up']:.0f} down {figures['down']:.0f} eight {figures['streams8']:.0f} Mbit/s, "
-                  f"others took {figures['foreign']:.0f} %")
+            note(rounds, n, name, figures)
+    courses = [c for c in args.pairs.split(",") if c]
+    if courses:
+        try:
+            for n, name, figures in pairs.measure(courses, args):
+                note(rounds, n, name, figures)
+        except Missing as e:
+            missing |= {c: str(e) for c in courses}
+        except Failed as e:
+            failed["pairs"] = 1
+            print(f"pairs failed: {e}")
     for name, why in missing.items():
         print(f"left out: {name}: {why}")
     if not rounds:
         return 77
-    result = summary({n: rounds[n] for n in names if n in rounds}, args.disturbed)
+    result = summary({n: rounds[n] for n in names + courses if n in rounds}, args.disturbed)
     table(result, args)
-    print("result " + json.dumps({n: {k: round(v, 4) if v == v else None for k, v in row.items()} for n, row in result.items()}))
+    promises(result)
+    print("result " + json.dumps({n: {k: round(v, 4) if v == v else None for k, v in row.items() if k != "spread"}
+                                  for n, row in result.items()}))
     return verdict(result, missing, failed, args)
 
 
@@ -224,7 +269,7 @@ def verdict(result, missing, failed, args):
     if "ours" in result:
         for rival in ("fastd", "openvpn"):
             if rival in result:
-                factor = min(result["ours"][k] / max(1e-9, result[rival][k]) for k in ("up", "down", "streams8"))
+                factor = min(result["ours"][k] / max(1e-9, result[rival][k]) for k in ("up", "down", "up8", "down8"))
                 print(f"ours is {factor:.2f} times as fast as {rival} (the worst of up, down, eight streams)")
                 if factor <= 1:
                     behind.append(rival)

@@ -5,8 +5,10 @@ import os
 import re
 import time
 
+import product
 from boxes import wait_for
 
+PACKETS_PORT = 9007
 TICK = os.sysconf("SC_CLK_TCK")
 
 
@@ -86,6 +88,12 @@ def median(values):
     return (values[(len(values) - 1) // 2] + values[len(values) // 2]) / 2
 
 
+def spread(values):
+    """Half the way from the smallest to the largest."""
+    values = [v for v in values if v == v]
+    return (max(values) - min(values)) / 2 if values else float("nan")
+
+
 class Meter:
     def __init__(self, net, seconds):
         self.net, self.seconds = net, seconds
@@ -101,7 +109,9 @@ class Meter:
             self.pings(f, "idle", int(self.seconds * 60), 0.01)
             self.loaded(f, pids_r, pids_e)
             f["down"] = self.iperf("-R")[0]
-            f["streams8"] = self.iperf("-P", "8")[0]
+            f["up8"], f["down8"] = self.iperf("-P", "8")[0], self.iperf("-P", "8", "-R")[0]
+            for size in (1400, 200):
+                f[f"packets{size}"] = self.packets(size)
             f["foreign"] = machine.since()["foreign_percent"]
             return f
         finally:
@@ -138,6 +148,19 @@ class Meter:
 
     def iperf(self, *options):
         return self.end_iperf(self.start_iperf(*options))
+
+    def packets(self, size):
+        """UDP packets per second from the LAN to the server, at most 1 % lost (packets.c)."""
+        program = product.build_dir() + "/tests/sg-bench-packets"
+        counts = self.net.server.start("packets", program, "-s", f"{self.net.SERVER}:{PACKETS_PORT}")
+        try:
+            words = self.net.lan.run(program, "-c", f"{self.net.SERVER}:{PACKETS_PORT}", "-n", size, "-t",
+                                     max(0.1, min(0.5, self.seconds / 6)), check=False).split()
+            return float(words[0])
+        except ValueError:
+            return float("nan")
+        finally:
+            counts.stop()
 
     def start_pings(self, count, interval):
         log = f"/mnt/ping.{time.monotonic_ns()}"

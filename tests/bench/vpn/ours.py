@@ -2,15 +2,21 @@
 
 import os
 import signal
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../interop"))
 
 import product
-from rivals import Missing, Rival
+import reference
+from boxes import Failed
+from rivals import Missing, Rival, need
 
 CORE_UID = 64001
 
 
 class Ours(Rival):
     name, steers_lan = "ours", True
+    visor = more = ""  # options of the visor, sections that both ends have besides
 
     def up(self):
         if not os.path.exists(product.build_dir() + "/bin/skygate-netd"):
@@ -62,7 +68,7 @@ config vpn_server 'exit'
 	option user '{CORE_UID}'
 	list plugin 'transport-tcp'
 	list plugin 'app-vpn'
-{sections}""")
+{self.visor}{self.more}{sections}""")
         os.chmod(path, 0o644)
 
     def command(self, who):
@@ -73,3 +79,35 @@ config vpn_server 'exit'
     def down(self):
         for p in self.router + self.exit:
             p.stop(signal.SIGTERM)
+
+
+class OursByGroup(Ours):
+    """By a route group over the one transport between them, two layers of encryption.
+
+    Its rules go over dmsg (port 136), so the provider runs a dmsg server and discovery of the existing implementation; no
+    packet of the VPN passes there.
+    """
+
+    name = "ours-group"
+
+    def up(self):
+        binary = os.environ.get("SKYWIRE_REFERENCE", "")
+        need("redis-server", "redis-server")
+        if not os.access(binary, os.X_OK):
+            raise Missing("SKYWIRE_REFERENCE does not name a program; a route is set up over its dmsg server")
+        with self.net.wan.entered():
+            self.services = reference.Services(binary, None, ("dmsg-discovery", "dmsg-server"), self.net.wan)
+        self.visor = "\tlist plugin 'transport-dmsg'\n\toption direct_streams '0'\n"
+        self.more = f"\nconfig deployment 'net'\n\toption dmsg_discovery '{reference.DMSG_DISCOVERY}'\n"
+        super().up()
+
+    def check(self):
+        """That it is a route, in the words of the product."""
+        text = self.net.router.run(product.program("skygate"), "--socket", f"{self.dir}/r/run/control.sock", "route", "ls")
+        if "consume" not in text and "forward" not in text:
+            raise Failed(f"no route carries the VPN:\n{text}")
+
+    def down(self):
+        super().down()
+        if hasattr(self, "services"):
+            self.services.stop_all()

@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 
+import product
 from boxes import SCRATCH, call, wait_for
 
 MTU = 1420
@@ -42,8 +43,8 @@ class Rival:
             f.write(text)
         return path
 
-    def ready(self):
-        """Called after addresses and routes are in place, before the first ping must come back."""
+    def check(self):
+        """Called when a ping came back: raises Failed when it went another way than it should."""
 
     def down(self):
         for p in self.router + self.exit:
@@ -137,15 +138,20 @@ class WireguardGo(Rival):
 
 
 class Ceiling(Rival):
-    """A program of our shape without our protocol; environment TUNPIPE names it (-l, -r, -d, -n, -c, -v as options)."""
+    """A program of our shape without our protocol: TUN with segmentation offload, two layers, one TCP connection."""
 
-    name = "ceiling"
+    name, layers = "ceiling", ()
 
     def up(self):
-        program = os.environ.get("TUNPIPE", "")
+        program = product.build_dir() + "/tests/sg-bench-ceiling"
         if not os.access(program, os.X_OK):
-            raise Missing("TUNPIPE does not name a program")
-        common = ["-n", "1", "-c", "chacha", "-v", "1"]
-        self.at_exit(program, "-l", f"{self.net.EXIT}:7000", "-d", "pme0", *common)
+            raise Missing(f"{program} is not built")
+        self.at_exit(program, "-l", f"{self.net.EXIT}:7000", "-d", "pme0", *self.layers)
         wait_for("its port", 10, lambda: ":7000" in self.net.exit.run("ss", "-Htln"), every=0.02)
-        self.at_router(program, "-r", f"{self.net.EXIT}:7000", "-d", "pmr0", *common)
+        self.at_router(program, "-r", f"{self.net.EXIT}:7000", "-d", "pmr0", *self.layers)
+
+
+class Ceiling1(Ceiling):
+    """With one layer, as a direct stream has."""
+
+    name, layers = "ceiling-1", ("-1",)
