@@ -198,32 +198,63 @@ static void servers_in(struct query *q, const json_t *json)
 	sg_free(list);
 }
 
+static char *cache_name(const struct query *q, char out[CACHE_NAME])
+{
+	char pk[SG_PK_TEXT];
+
+	snprintf(out, CACHE_NAME, "disc/%s", q->list ? "servers" : sg_pk_str(&q->pk, pk));
+	return out;
+}
+
+static void take(struct query *q, const json_t *json)
+{
+	if (q->list)
+		servers_in(q, json);
+	else
+		entry_in(q, json);
+}
+
+/* It does not answer, or has nothing: what it said last is better than nothing. */
+static void take_last(struct query *q, int err, const char *why)
+{
+	char name[CACHE_NAME];
+	struct sg_view last;
+	json_t *json = cache_get(q->n->cache, cache_name(q, name), &last) ? sg_json_parse(last, NULL) : NULL;
+
+	if (json)
+		take(q, json);
+	else
+		query_done(q, err, NULL, 0, why);
+	json_decref(json);
+}
+
 static void on_answer(void *arg, const struct http_answer *a)
 {
 	struct query *q = arg;
+	char why[120], name[CACHE_NAME];
 	json_t *json;
-	char why[120];
 
 	q->call = NULL;
 	if (a->err < 0) {
-		query_done(q, a->err, NULL, 0, a->why);
-		return;
-	}
-	if (a->status == 404) {
-		query_done(q, q->list ? -EAGAIN : -ENOENT, NULL, 0,
-			q->list ? "the discovery has no server that is free" : "the discovery does not know that key");
-		return;
-	}
-	json = a->status == 200 ? sg_json_parse(a->body, NULL) : NULL;
-	if (!json) {
+		take_last(q, a->err, a->why);
+	} else if (a->status == 404 && q->list) {
+		take_last(q, -EAGAIN, "the discovery has no server that is free");
+	} else if (a->status == 404) {
+		cache_drop(q->n->cache, cache_name(q, name));
+		query_done(q, -ENOENT, NULL, 0, "the discovery does not know that key");
+	} else if (a->status != 200) {
 		snprintf(why, sizeof(why), "the discovery answers with status %d", a->status);
-		query_done(q, SG_EMALF, NULL, 0, a->status == 200 ? "the discovery's answer is no JSON" : why);
-	} else if (q->list) {
-		servers_in(q, json);
+		take_last(q, SG_EMALF, why);
 	} else {
-		entry_in(q, json);
+		json = sg_json_parse(a->body, NULL);
+		if (json && (json_is_object(json) || json_array_size(json)))
+			cache_put(q->n->cache, cache_name(q, name), a->body);
+		if (json)
+			take(q, json);
+		else
+			query_done(q, SG_EMALF, NULL, 0, "the discovery's answer is no JSON");
+		json_decref(json);
 	}
-	json_decref(json);
 }
 
 static int query_new(struct sg_net *n, const void *owner, const struct sg_pk *pk, sg_disc_fn *fn, void *arg)
@@ -284,15 +315,20 @@ size_t net_disc_cancel(struct sg_net *n, const void *owner, bool any, const void
 
 static void own_later(struct sg_net *n, const char *why)
 {
-	snprintf(n->own.why, sizeof(n->own.why), "%s", why);
+	char text[sizeof(n->own.why)];
+
+	snprintf(text, sizeof(text), "%s", why);
 	/* A service's words end up in JSON and on a terminal. */
-	for (char *c = n->own.why; *c; c++) {
+	for (char *c = text; *c; c++) {
 		if ((unsigned char)*c < 0x20 || (unsigned char)*c >= 0x7f)
 			*c = '?';
 	}
-	log_warn("our entry in the dmsg discovery: %s", why);
+	/* Once for each reason, however long it lasts. */
+	if (strcmp(n->own.why, text) != 0)
+		log_warn("our entry in the dmsg discovery: %s", text);
+	memcpy(n->own.why, text, sizeof(text));
 	n->own.registered = false;
-	sg_timer_start(&n->own.timer, n->own.retry_ms);
+	sg_timer_start(&n->own.timer, jitter_ms(n->conf.crypto, n->own.retry_ms));
 	n->own.retry_ms = SG_MIN(2 * n->own.retry_ms, (int64_t)RETRY_MAX_MS);
 }
 

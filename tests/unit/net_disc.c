@@ -312,6 +312,67 @@ static void nothing_written_after_an_error(void **state)
 	assert_int_equal(w->writes, 1);
 }
 
+struct heard {
+	int n, err;
+	size_t count;
+	struct sg_disc_entry e;
+};
+
+static void on_entries(void *arg, int err, const struct sg_disc_entry *entries, size_t n, const char *why)
+{
+	struct heard *h = arg;
+
+	(void)why;
+	*h = (struct heard){.n = h->n + 1, .err = err, .count = n};
+	if (n)
+		h->e = entries[0];
+}
+
+/* What it said last of a key and of servers serves while it does not answer; that it knows a key no more ends that. */
+static void the_last_answers_serve_meanwhile(void **state)
+{
+	struct world *w = *state;
+	struct heard h = {0};
+
+	configure(w, true);
+	net_disc_update(w->net, &w->discovery, 1);
+	run(w, 1000);
+	assert_int_equal(net_disc_entry(w->net, w, &w->pk, on_entries, &h), 0);
+	run(w, 500);
+	assert_int_equal(h.n, 1);
+	assert_int_equal(h.err, 0);
+	w->fail = 500;
+	assert_int_equal(net_disc_entry(w->net, w, &w->pk, on_entries, &h), 0);
+	run(w, 500);
+	assert_int_equal(h.n, 2);
+	assert_int_equal(h.err, 0);
+	assert_true(sg_pk_equal(&h.e.pk, &w->pk));
+	w->fail = 404;
+	assert_int_equal(net_disc_entry(w->net, w, &w->pk, on_entries, &h), 0);
+	run(w, 500);
+	assert_int_equal(h.err, -ENOENT);
+	w->fail = 500;
+	assert_int_equal(net_disc_entry(w->net, w, &w->pk, on_entries, &h), 0);
+	run(w, 500);
+	assert_int_equal(h.n, 4);
+	assert_int_equal(h.err, SG_EMALF);
+	/* Servers likewise. */
+	w->fail = 0;
+	snprintf(w->stored, sizeof(w->stored),
+		"[{\"version\":\"0.0.1\",\"static\":"
+		"\"02e6645e1c408793ddeb5e9ec081ca3075ad2be30ca922cd537299e56337432a28\","
+		"\"server\":{\"address\":\"192.0.2.1:8081\"}}]");
+	assert_int_equal(net_disc_servers(w->net, w, on_entries, &h), 0);
+	run(w, 500);
+	assert_int_equal(h.count, 1);
+	w->fail = 503;
+	h.count = 0;
+	assert_int_equal(net_disc_servers(w->net, w, on_entries, &h), 0);
+	run(w, 500);
+	assert_int_equal(h.count, 1);
+	assert_string_equal(h.e.address, "192.0.2.1:8081");
+}
+
 /* A discovery that a reload brought was not told of us until sessions changed, for its timer had run out without one. */
 static void a_discovery_by_reload(void **state)
 {
@@ -336,6 +397,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(nothing_written_after_an_error, setup, teardown),
 		cmocka_unit_test_setup_teardown(sequence_outlives_a_restart, setup, teardown),
 		cmocka_unit_test_setup_teardown(answers_outlive_a_restart, setup, teardown),
+		cmocka_unit_test_setup_teardown(the_last_answers_serve_meanwhile, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_discovery_by_reload, setup, teardown),
 	};
 
