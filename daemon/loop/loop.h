@@ -86,6 +86,19 @@ void sg_work_cancel(struct sg_work *w);
 typedef void sg_resolve_fn(void *arg, const struct sg_addr *addrs, size_t n, const char *why);
 int sg_resolve(struct sg_loop *loop, const char *host, uint16_t port, sg_resolve_fn *done, void *arg);
 
+/**
+ * sg_connect - TCP to @host, a name or an address without brackets: each of its addresses in turn. @done once, never inside
+ * the call, with a connected, non-blocking descriptor that is the callee's, or a negative code and a sentence. There is no
+ * limit of time but the kernel's. 0 and *out for sg_connect_cancel, or a negative code, such as what the kernel says at once of
+ * an address: then nothing follows.
+ */
+struct sg_connect;
+typedef void sg_connect_fn(void *arg, int fd_or_error, const char *why);
+int sg_connect(
+	struct sg_loop *loop, const char *host, uint16_t port, sg_connect_fn *done, void *arg, struct sg_connect **out);
+/** sg_connect_cancel - @done does not follow. Accepts NULL; not after @done. */
+void sg_connect_cancel(struct sg_connect *c);
+
 /** sg_post - @fn on @loop's own thread, in order. 0 or -ENOMEM. [any] */
 int sg_post(struct sg_loop *loop, void (*fn)(void *arg), void *arg);
 

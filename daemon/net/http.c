@@ -11,11 +11,8 @@
 #include "base/err.h"
 #include "crypto/keys.h"
 
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <unistd.h>
 
-#define ADDRS_MAX 8
 #define READ_SIZE 16384
 
 struct sg_http_client {
@@ -29,9 +26,7 @@ struct sg_http_client {
 struct http_call {
 	struct sg_list node;
 	struct sg_http_client *hc;
-	struct resolving *resolving; /* knows us while a name is being looked up */
-	struct sg_addr addrs[ADDRS_MAX];
-	size_t n_addrs, at;
+	struct sg_connect *connect; /* under way, or NULL */
 	int fd;
 	struct sg_watch *watch;
 	struct sg_stream *stream;
@@ -45,17 +40,11 @@ struct http_call {
 	char where[320]; /* for sentences */
 };
 
-/* Outlives the call: a look-up cannot be cancelled. */
-struct resolving {
-	struct http_call *call;
-};
-
 static void call_free(struct http_call *c)
 {
 	sg_list_remove(&c->node);
 	sg_timer_stop(&c->limit);
-	if (c->resolving)
-		c->resolving->call = NULL;
+	sg_connect_cancel(c->connect);
 	if (c->dialing && c->hc->dmsg)
 		c->hc->dmsg->dial_cancel(c->hc->dmsg_ctx, c);
 	sg_watch_free(c->watch);
@@ -140,8 +129,6 @@ static void read_some(struct http_call *c)
 		fail(c, -errno, strerror(errno));
 }
 
-static void connect_next(struct http_call *c, int err);
-
 static void on_socket(void *arg, int fd, unsigned events)
 {
 	struct http_call *c = arg;
@@ -149,8 +136,8 @@ static void on_socket(void *arg, int fd, unsigned events)
 	if ((events & SG_WRITABLE) && c->out_at < c->out_len) {
 		ssize_t n = send(fd, c->out + c->out_at, c->out_len - c->out_at, MSG_NOSIGNAL);
 
-		if (n < 0 && c->out_at == 0 && errno != EAGAIN && errno != EINTR) {
-			connect_next(c, -errno);
+		if (n < 0 && errno != EAGAIN && errno != EINTR) {
+			fail(c, -errno, strerror(errno));
 			return;
 		}
 		if (n > 0)
@@ -161,50 +148,22 @@ static void on_socket(void *arg, int fd, unsigned events)
 	}
 }
 
-/* The next address that can be tried; @err is what the one before said. */
-static void connect_next(struct http_call *c, int err)
+static void on_connected(void *arg, int fd_or_error, const char *why)
 {
-	sg_watch_free(c->watch);
-	c->watch = NULL;
-	if (c->fd >= 0)
-		close(c->fd);
-	c->fd = -1;
-	while (c->at < c->n_addrs) {
-		const struct sg_addr *a = &c->addrs[c->at++];
-		int one = 1;
+	struct http_call *c = arg;
+	int err;
 
-		c->fd = socket(a->ss.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-		if (c->fd >= 0)
-			setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
-		if (c->fd >= 0 &&
-			(connect(c->fd, (const struct sockaddr *)&a->ss, a->len) == 0 || errno == EINPROGRESS) &&
-			sg_watch_new(c->hc->loop, c->fd, on_socket, c, &c->watch) == 0) {
-			sg_watch_set(c->watch, SG_WRITABLE);
-			return;
-		}
-		err = -errno;
-		if (c->fd >= 0)
-			close(c->fd);
-		c->fd = -1;
-	}
-	fail(c, err, sg_strerror(err));
-}
-
-static void on_resolved(void *arg, const struct sg_addr *addrs, size_t n, const char *why)
-{
-	struct resolving *r = arg;
-	struct http_call *c = r->call;
-
-	sg_free(r);
-	if (!c)
+	c->connect = NULL;
+	if (fd_or_error < 0) {
+		fail(c, fd_or_error, why);
 		return;
-	c->resolving = NULL;
-	c->n_addrs = SG_MIN(n, (size_t)ADDRS_MAX);
-	memcpy(c->addrs, addrs, c->n_addrs * sizeof(*addrs));
-	if (n == 0)
-		fail(c, -EHOSTUNREACH, why);
+	}
+	c->fd = fd_or_error;
+	err = sg_watch_new(c->hc->loop, c->fd, on_socket, c, &c->watch);
+	if (err < 0)
+		fail(c, err, sg_strerror(err));
 	else
-		connect_next(c, -EHOSTUNREACH);
+		sg_watch_set(c->watch, SG_READABLE | SG_WRITABLE);
 }
 
 /* ---- over dmsg ---------------------------------------------------------------------------------------------------- */
@@ -279,16 +238,7 @@ static int begin(struct http_call *c, const struct sg_url *url)
 	}
 	if (strcmp(url->scheme, "http") != 0)
 		return SG_EMALF;
-	c->resolving = sg_calloc(1, sizeof(*c->resolving));
-	if (!c->resolving)
-		return -ENOMEM;
-	c->resolving->call = c;
-	err = sg_resolve(hc->loop, url->host, url->port, on_resolved, c->resolving);
-	if (err < 0) {
-		sg_free(c->resolving);
-		c->resolving = NULL;
-	}
-	return err;
+	return sg_connect(hc->loop, url->host, url->port, on_connected, c, &c->connect);
 }
 
 static int compose(struct http_call *c, const struct http_ask *ask, const struct sg_url *url)

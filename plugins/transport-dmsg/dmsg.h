@@ -48,7 +48,7 @@ struct dmsg {
 
 /* ---- session.c ---- */
 
-enum session_state { SESSION_RESOLVE, SESSION_CONNECT, SESSION_NOISE, SESSION_PAUSE, SESSION_UP };
+enum session_state { SESSION_CONNECT, SESSION_NOISE, SESSION_PAUSE, SESSION_UP };
 
 struct session {
 	struct sg_list node;
@@ -56,9 +56,7 @@ struct session {
 	struct sg_pk server;
 	char address[64];
 	enum session_state state;
-	struct session_resolve *resolve;
-	struct sg_addr addrs[8];
-	size_t n_addrs, at_addr;
+	struct sg_connect *connect; /* under way, or NULL */
 	int fd;
 	struct sg_watch *watch;
 	struct sg_timer timer;

@@ -37,7 +37,7 @@ static const struct sg_provide provides[] = {
 
 static const char *state_word(enum session_state s)
 {
-	static const char *const words[] = {"resolving", "connecting", "handshake", "handshake", "up"};
+	static const char *const words[] = {"connecting", "handshake", "handshake", "up"};
 
 	return words[s];
 }

@@ -13,8 +13,6 @@
 #include "base/err.h"
 #include "wire/http.h"
 
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <unistd.h>
 
 #define CONNECT_MS   10000
@@ -27,15 +25,9 @@
 #define OUT_MAX      (8 * 1024 * 1024)
 #define OBJECT_HEAD  10 /* length and counter */
 
-/* Outlives the session: a look-up cannot be cancelled. */
-struct session_resolve {
-	struct session *s;
-};
-
 static void session_free(struct session *s)
 {
-	if (s->resolve)
-		s->resolve->s = NULL;
+	sg_connect_cancel(s->connect);
 	sg_timer_stop(&s->timer);
 	sg_defer_stop(&s->flush);
 	sg_watch_free(s->watch);
@@ -335,7 +327,18 @@ static void read_some(struct session *s)
 	}
 }
 
-static void connect_next(struct session *s, int err);
+static void on_socket(void *arg, int fd, unsigned events)
+{
+	struct session *s = arg;
+
+	(void)fd;
+	enter(s);
+	if (events & SG_WRITABLE)
+		flush(s);
+	if (!s->dead && (events & SG_READABLE))
+		read_some(s);
+	leave(s);
+}
 
 static void connected(struct session *s)
 {
@@ -353,75 +356,22 @@ static void connected(struct session *s)
 		watch_update(s);
 }
 
-static void on_socket(void *arg, int fd, unsigned events)
+static void on_connected(void *arg, int fd_or_error, const char *why)
 {
 	struct session *s = arg;
+	int err;
 
-	if (s->state == SESSION_CONNECT) {
-		int err = 0;
-		socklen_t len = sizeof(err);
-
-		if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &err, &len) < 0)
-			err = errno;
-		if (err)
-			connect_next(s, -err);
-		else
-			connected(s);
+	s->connect = NULL;
+	if (fd_or_error < 0) {
+		dmsg_session_end(s, fd_or_error, why);
 		return;
 	}
-	enter(s);
-	if (events & SG_WRITABLE)
-		flush(s);
-	if (!s->dead && (events & SG_READABLE))
-		read_some(s);
-	leave(s);
-}
-
-static void connect_next(struct session *s, int err)
-{
-	sg_watch_free(s->watch);
-	s->watch = NULL;
-	if (s->fd >= 0)
-		close(s->fd);
-	s->fd = -1;
-	s->state = SESSION_CONNECT;
-	while (s->at_addr < s->n_addrs) {
-		const struct sg_addr *a = &s->addrs[s->at_addr++];
-		int one = 1;
-
-		s->fd = socket(a->ss.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-		if (s->fd < 0) {
-			err = -errno;
-			continue;
-		}
-		(void)setsockopt(s->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
-		if ((connect(s->fd, (const struct sockaddr *)&a->ss, a->len) == 0 || errno == EINPROGRESS) &&
-			sg_watch_new(s->d->loop, s->fd, on_socket, s, &s->watch) == 0) {
-			sg_watch_set(s->watch, SG_WRITABLE);
-			return;
-		}
-		err = -errno;
-		close(s->fd);
-		s->fd = -1;
-	}
-	dmsg_session_end(s, err, sg_strerror(err));
-}
-
-static void on_resolved(void *arg, const struct sg_addr *addrs, size_t n, const char *why)
-{
-	struct session_resolve *r = arg;
-	struct session *s = r->s;
-
-	sg_free(r);
-	if (!s)
-		return;
-	s->resolve = NULL;
-	s->n_addrs = SG_MIN(n, SG_ARRAY_LEN(s->addrs));
-	memcpy(s->addrs, addrs, s->n_addrs * sizeof(*addrs));
-	if (n == 0)
-		dmsg_session_end(s, -EHOSTUNREACH, why);
+	s->fd = fd_or_error;
+	err = sg_watch_new(s->d->loop, s->fd, on_socket, s, &s->watch);
+	if (err < 0)
+		dmsg_session_end(s, err, sg_strerror(err));
 	else
-		connect_next(s, -EHOSTUNREACH);
+		connected(s);
 }
 
 static void on_timer(void *arg)
@@ -430,7 +380,6 @@ static void on_timer(void *arg)
 	const char *why = "";
 
 	switch (s->state) {
-	case SESSION_RESOLVE:
 	case SESSION_CONNECT:
 		dmsg_session_end(s, -ETIMEDOUT, "the server does not answer");
 		return;
@@ -451,29 +400,22 @@ static void on_timer(void *arg)
 	leave(s);
 }
 
-static int resolve(struct session *s)
+static int begin(struct session *s)
 {
-	char text[80];
+	const char *colon = strrchr(s->address, ':');
+	bool brackets = s->address[0] == '[';
+	struct sg_addr numeric;
 	struct sg_url url;
-	int err;
+	char text[80];
 
-	snprintf(text, sizeof(text), "tcp://%s", s->address);
-	if (sg_addr_parse(s->address, &s->addrs[0]) == 0) {
-		s->n_addrs = 1;
-		return 1;
+	if (sg_addr_parse(s->address, &numeric) == 0) {
+		snprintf(text, sizeof(text), "%.*s", (int)(colon - s->address) - 2 * brackets, s->address + brackets);
+		return sg_connect(s->d->loop, text, sg_addr_port(&numeric), on_connected, s, &s->connect);
 	}
+	snprintf(text, sizeof(text), "tcp://%s", s->address);
 	if (sg_url_split(text, &url) < 0 || !url.port_given)
 		return SG_EMALF;
-	s->resolve = sg_calloc(1, sizeof(*s->resolve));
-	if (!s->resolve)
-		return -ENOMEM;
-	s->resolve->s = s;
-	err = sg_resolve(s->d->loop, url.host, url.port, on_resolved, s->resolve);
-	if (err < 0) {
-		sg_free(s->resolve);
-		s->resolve = NULL;
-	}
-	return err;
+	return sg_connect(s->d->loop, url.host, url.port, on_connected, s, &s->connect);
 }
 
 int dmsg_session_new(struct dmsg *d, const struct sg_disc_entry *server)
@@ -490,13 +432,13 @@ int dmsg_session_new(struct dmsg *d, const struct sg_disc_entry *server)
 	sg_timer_init(&s->timer, d->loop, on_timer, s);
 	sg_defer_init(&s->flush, flush, s);
 	sg_list_init(&s->node);
-	err = resolve(s);
-	if (err < 0 || sg_timer_start(&s->timer, CONNECT_MS) < 0) {
+	err = begin(s);
+	if (sg_timer_start(&s->timer, CONNECT_MS) < 0) {
 		session_free(s);
-		return err < 0 ? err : -ENOMEM;
+		return -ENOMEM;
 	}
 	sg_list_add_tail(&d->sessions, &s->node);
-	if (err > 0)
-		connect_next(s, -EHOSTUNREACH);
+	if (err < 0)
+		dmsg_session_end(s, err, sg_strerror(err));
 	return 0;
 }

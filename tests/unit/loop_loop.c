@@ -5,9 +5,11 @@
 #include "loop/loop.h"
 
 #include <pthread.h>
+#include <netinet/in.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -334,9 +336,70 @@ static void nothing_is_left_behind(void **state)
 	close(sv[1]);
 }
 
+struct connected {
+	unsigned calls;
+	int fd;
+	char why[100];
+};
+
+static void on_connected(void *arg, int fd_or_error, const char *why)
+{
+	struct connected *c = arg;
+
+	c->calls++;
+	c->fd = fd_or_error;
+	snprintf(c->why, sizeof(c->why), "%s", why);
+}
+
+/* By name and by number; refused; given up, before and after the look-up came back. */
+static void connects(void **state)
+{
+	struct sg_loop *loop = sg_loop_new(sg_clock_system());
+	struct sockaddr_in sin = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	static const char *const hosts[] = {"127.0.0.1", "localhost"};
+	int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	socklen_t len = sizeof(sin);
+	struct sg_connect *c;
+	uint16_t port;
+
+	(void)state;
+	assert_int_equal(bind(listener, (struct sockaddr *)&sin, sizeof(sin)), 0);
+	assert_int_equal(listen(listener, 8), 0);
+	assert_int_equal(getsockname(listener, (struct sockaddr *)&sin, &len), 0);
+	port = ntohs(sin.sin_port);
+	for (size_t i = 0; i < 2; i++) {
+		struct connected got = {0}, never = {0};
+
+		assert_int_equal(sg_connect(loop, hosts[i], port, on_connected, &got, &c), 0);
+		assert_int_equal(got.calls, 0);
+		for (int k = 0; k < 1000 && !got.calls; k++)
+			sg_loop_step(loop, 10);
+		assert_int_equal(got.calls, 1);
+		assert_true(got.fd >= 0);
+		assert_int_equal(send(got.fd, "x", 1, MSG_NOSIGNAL), 1);
+		close(got.fd);
+		assert_int_equal(sg_connect(loop, hosts[i], port, on_connected, &never, &c), 0);
+		sg_connect_cancel(c);
+		for (int k = 0; k < 5; k++)
+			sg_loop_step(loop, 10);
+		assert_int_equal(never.calls, 0);
+	}
+	close(listener);
+	for (size_t i = 0; i < 2; i++) {
+		struct connected got = {0};
+		int err = sg_connect(loop, hosts[i], port, on_connected, &got, &c);
+
+		for (int k = 0; k < 1000 && err == 0 && !got.calls; k++)
+			sg_loop_step(loop, 10);
+		assert_int_equal(err < 0 ? err : got.fd, -ECONNREFUSED);
+	}
+	sg_loop_free(loop);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(connects),
 		cmocka_unit_test(timers_fire_in_order_of_the_given_clock),
 		cmocka_unit_test(many_timers_started_moved_and_stopped),
 		cmocka_unit_test(a_deferred_call_runs_once_after_the_events),
