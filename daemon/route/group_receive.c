@@ -22,7 +22,7 @@ static void on_error(struct group *g, struct sg_view text)
 	size_t n = SG_MIN(text.len, sizeof(g->error) - 1);
 
 	for (size_t i = 0; i < n; i++)
-		g->error[i] = text.p[i] >= 0x20 && text.p[i] < 0x7f ? (char)text.p[i] : '?';
+		g->error[i] = (char)(text.p[i] >= 0x20 && text.p[i] < 0x7f ? text.p[i] : '?');
 	g->error[n] = '\0';
 }
 
