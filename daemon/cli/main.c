@@ -8,7 +8,8 @@
 #include <stdlib.h>
 #include <time.h>
 
-#define WORDS_MAX 8
+#define WORDS_MAX     8
+#define COMMAND_WIDTH 30
 
 struct args {
 	const char *words[WORDS_MAX]; /* what is no option */
@@ -32,6 +33,15 @@ static void usage_line(const struct sg_method_row *m, char *out, size_t cap)
 	}
 }
 
+/* One that is too long for its column has its sentence below. */
+static void print_command(const char *usage, const char *what)
+{
+	if (strlen(usage) <= COMMAND_WIDTH)
+		printf("  %-*s %s\n", COMMAND_WIDTH, usage, what);
+	else
+		printf("  %s\n  %-*s %s\n", usage, COMMAND_WIDTH, "", what);
+}
+
 /* All commands, or those of one noun. */
 static void print_commands(const char *noun)
 {
@@ -41,13 +51,12 @@ static void print_commands(const char *noun)
 		if (noun && strcmp(m->noun, noun) != 0)
 			continue;
 		usage_line(m, line, sizeof(line));
-		printf("  %-30s %s\n", line, m->summary);
+		print_command(line, m->summary);
 	}
 	if (!noun || strcmp(noun, "keygen") == 0)
-		printf("  %-30s %s\n", "keygen --out FILE", "make a key for this visor; prints its public half");
+		print_command("keygen --out FILE", "make a key for this visor; prints its public half");
 	if (!noun || strcmp(noun, "import") == 0)
-		printf("  %-30s %s\n", "import skywire-config.json",
-			"take over the key and the settings of a Go visor");
+		print_command("import skywire-config.json", "take over the key and the settings of a Go visor");
 }
 
 static int print_help(void)
