@@ -2,6 +2,9 @@
  * The route finder: POST /routes, not signed.
  *
  *	ask → 200 → paths      404 → no route      anything else → again every 0.5 s for 2 s → what it said last, or an error
+ *
+ * It measures both directions against min_hops by itself, and finds the shortest way for each: where there are three hops one
+ * way and two back it knows none of three. So it is asked once more without min_hops, and what is too short is left out here.
  */
 #include "base/alloc.h"
 #include "base/common.h"
@@ -19,6 +22,7 @@ struct net_routes_query {
 	struct sg_net *n;
 	struct net_routes_ask ask;
 	struct sg_mono since;
+	bool wide; /* asked without min_hops */
 	struct sg_timer again;
 	struct service_call *call;
 	net_routes_fn *fn;
@@ -58,6 +62,19 @@ static void ended(struct net_routes_query *q, int err, const struct sg_paths *pa
 	fn(arg, err, paths, why);
 }
 
+/* How many are left. */
+static size_t leave_out_short(struct sg_paths *paths, size_t min)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < paths->n_forward; i++) {
+		if (paths->forward[i].n >= min)
+			paths->forward[kept++] = paths->forward[i];
+	}
+	paths->n_forward = kept;
+	return kept;
+}
+
 static void take(struct net_routes_query *q, struct sg_view body)
 {
 	struct sg_paths *paths = sg_calloc(1, sizeof(*paths));
@@ -70,6 +87,8 @@ static void take(struct net_routes_query *q, struct sg_view body)
 		ended(q, err, NULL, "the route finder's answer cannot be read");
 	} else if (!paths->n_forward || !paths->n_reverse) {
 		ended(q, SG_ENOROUTE, NULL, "the route finder's answer holds no path that leads there and back");
+	} else if (leave_out_short(paths, q->ask.min_hops) == 0) {
+		ended(q, SG_ENOROUTE, NULL, "the route finder knows no way of so many hops (min_hops)");
 	} else {
 		cache_put(q->n->cache, cache_name(q, name), body);
 		ended(q, 0, paths, "");
@@ -108,6 +127,9 @@ static void on_answer(void *arg, const struct http_answer *a)
 		failed(q, a->err, a->why);
 	} else if (a->status == 200) {
 		take(q, a->body);
+	} else if (a->status == 404 && q->ask.min_hops > 1 && !q->wide) {
+		q->wide = true;
+		begin(q);
 	} else if (a->status == 404) {
 		cache_drop(q->n->cache, cache_name(q, name));
 		sg_service_error(a->body, said, sizeof(said));
@@ -124,7 +146,8 @@ static void begin(struct net_routes_query *q)
 	static const struct sg_http_header headers[] = {{"Content-Type", "application/json"}, {0}};
 	char body[SG_ROUTES_ASK_MAX];
 	struct service_ask ask = {.method = "POST", .path = "/routes", .headers = headers, .timeout_ms = ASK_MS};
-	int len = sg_routes_ask(&q->ask.src, &q->ask.dst, q->ask.min_hops, q->ask.max_hops, body, sizeof(body));
+	int len = sg_routes_ask(
+		&q->ask.src, &q->ask.dst, q->wide ? 1 : q->ask.min_hops, q->ask.max_hops, body, sizeof(body));
 
 	if (len > 0) {
 		ask.body = (struct sg_view){(const uint8_t *)body, (size_t)len};

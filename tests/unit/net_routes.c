@@ -27,6 +27,7 @@ struct world {
 	struct sg_pk pk[KEYS], service;
 	char text[KEYS][SG_PK_TEXT];
 	int status;
+	const char *unknown; /* 404 for questions that hold this */
 	char body[16384], asked[2000];
 	size_t answers;
 	int err;
@@ -44,7 +45,7 @@ static void serve(void *arg, struct web_request *r)
 	assert_null(sg_http_header(r->msg, "SW-Sig"));
 	assert_string_equal(sg_http_header(r->msg, "Content-Type"), "application/json");
 	snprintf(w->asked, sizeof(w->asked), "%.*s", (int)r->body.len, (const char *)r->body.p);
-	r->status = w->status;
+	r->status = w->unknown && strstr(w->asked, w->unknown) ? 404 : w->status;
 	snprintf(r->out, sizeof(r->out), "%s", w->body);
 }
 
@@ -120,13 +121,18 @@ static void answered(void *arg, int err, const struct sg_paths *paths, const cha
 	snprintf(w->why, sizeof(w->why), "%s", why);
 }
 
-static struct net_routes_query *ask(struct world *w)
+static struct net_routes_query *ask_hops(struct world *w, uint16_t min_hops)
 {
-	struct net_routes_ask a = {.src = w->pk[0], .dst = w->pk[3], .min_hops = 1, .max_hops = 8};
+	struct net_routes_ask a = {.src = w->pk[0], .dst = w->pk[3], .min_hops = min_hops, .max_hops = 8};
 	struct net_routes_query *q;
 
 	assert_int_equal(net_routes(w->net, &a, answered, w, &q), 0);
 	return q;
+}
+
+static struct net_routes_query *ask(struct world *w)
+{
+	return ask_hops(w, 1);
 }
 
 /* A path as text, by the numbers of its visors. */
@@ -215,6 +221,32 @@ static void what_leads_nowhere_is_left_out(void **state)
 	assert_int_equal(w->err, SG_EMALF);
 }
 
+/* Found beside a Go route finder: with three hops there and two back it says that it knows none of three. */
+static void a_way_back_may_be_shorter(void **state)
+{
+	struct world *w = *state;
+
+	answer(w, (const char *[]){"013", "0123", NULL}, (const char *[]){"310", NULL});
+	w->unknown = "\"MinHops\":3";
+	ask_hops(w, 3);
+	run(w, 500);
+	assert_int_equal(w->err, 0);
+	assert_int_equal(w->web.requests, 2);
+	assert_int_equal(w->paths.n_forward, 1);
+	assert_int_equal(w->paths.forward[0].n, 3);
+	/* And where there is none: */
+	answer(w, (const char *[]){"013", NULL}, (const char *[]){"310", NULL});
+	ask_hops(w, 3);
+	run(w, 500);
+	assert_int_equal(w->err, SG_ENOROUTE);
+	assert_non_null(strstr(w->why, "min_hops"));
+	w->unknown = "MinHops";
+	ask_hops(w, 3);
+	run(w, 500);
+	assert_int_equal(w->err, SG_ENOROUTE);
+	assert_int_equal(w->web.requests, 6);
+}
+
 static void failures(void **state)
 {
 	struct world *w = *state;
@@ -282,6 +314,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(paths_both_ways, setup, teardown),
 		cmocka_unit_test_setup_teardown(what_leads_nowhere_is_left_out, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_way_back_may_be_shorter, setup, teardown),
 		cmocka_unit_test_setup_teardown(failures, setup, teardown),
 		cmocka_unit_test_setup_teardown(the_last_answer_serves_meanwhile, setup, teardown),
 	};
