@@ -1,7 +1,7 @@
 /*
  * The machine that links shake hands with, both roles. First byte: how many genuine messages pass before the stranger
  * speaks in place of the next one (bits 0..2), and whether what it says is sealed with the right key where there is one
- * already (bit 3). Second byte: in pieces of how many bytes it arrives.
+ * already (bit 3); bit 4: over a stream that is secured, where the messages are entry and answer. Second byte: in pieces of how many bytes it arrives.
  */
 #include "base/alloc.h"
 #include "base/common.h"
@@ -87,6 +87,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct link_hs *hs = calloc(2, sizeof(*hs)); /* 0 the dialler */
 	size_t before, piece;
+	bool secured = size && data[0] & 16;
 	int reader;
 
 	must(hs);
@@ -99,15 +100,17 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 					     .pk = &pk[i],
 					     .type = "stcp",
 					     .remote = i ? NULL : &pk[1],
+					     .secured = secured,
+					     .caller = &pk[0],
 					     .port = 49153});
 	if (size >= 2) {
-		int genuine = data[0] & 7;
+		int genuine = data[0] & (secured ? 1 : 7);
 
 		for (int i = 0; i < genuine; i++)
 			pass(hs, i & 1);
 		reader = !(genuine & 1);
 		piece = (size_t)data[1] + 1;
-		if (data[0] & 8 && genuine >= 6)
+		if (data[0] & 8 && !secured && genuine >= 6)
 			feed_sealed(hs, reader, (struct sg_view){data + 2, size - 2}, piece);
 		else
 			feed(&hs[reader], (struct sg_view){data + 2, size - 2}, piece);
