@@ -8,7 +8,7 @@ With --dmsg ours reaches them over dmsg, where they see a key in place of an add
 would look the address that we tell up on the Internet.
 
 What is shown: ours binds, registers, resolves, lists and is listed; a service that is killed stops nothing, is not asked in a
-loop, and finds everything right again one back-off after it is back; who ends in order leaves nothing behind.
+loop, and finds everything right again one back-off after it is back; one that starts while all are dead uses what it heard last; who ends in order leaves nothing behind.
 
 Needs root, redis-server, PostgreSQL, and the binary of the existing implementation in SKYWIRE_REFERENCE (see README.md).
 """
@@ -86,7 +86,7 @@ class Exit(Ours, skygate.Gateway):
 def visor(kind, name, last, urls, more):
     v = kind(box_on_bridge(name, last), name)
     v.settings = "config carrier 'stcpr'\n\tlist listen '0.0.0.0:7778'\n\n" + skygate.deployment_section(**urls)
-    v.configure(v.settings + more, ["transport-dmsg", "app-vpn"])
+    v.configure(v.settings + more, ["transport-dmsg", "app-vpn", "storage-sqlite"])
     return v
 
 
@@ -134,6 +134,28 @@ def killed_and_back(services, names, one, two):
     together(one, two, BACK, f"{what} killed and back")
 
 
+def started_without(services, one, two):
+    """Where the other one listens, and which exits there are, it knows from its former life."""
+    two.ask("transport.rm", pk=one.pk)
+    two.ask("transport.add", pk=one.pk, address="stcpr")
+    wait_for("a transport by key", 20, lambda: two.transport(one.pk))
+    two.ask("exit.list")
+    time.sleep(2)  # what is not asked to be durable waits for company on its way to the disk
+    two.program.stop(signal.SIGTERM)
+    for n in WEB:
+        services.stop(n)
+    two.start()
+    two.ready()
+    took = wait_for("started without services: the transport", 20, lambda: two.transport(one.pk), every=0.2)
+    if one.pk not in [e["pk"] for e in two.ask("exit.list")["exits"]]:
+        raise Failed("started without services it does not know the exit any more")
+    say(f"started while all are dead: the transport after {took:.1f} s, the exit known")
+    for n in WEB:
+        services.start(n)
+        services.ready(n)
+    together(one, two, BACK, "and back")
+
+
 def ended_in_order(one, two):
     if one.stop() != 0:
         raise Failed(f"{one.name} did not end well:\n{one.program.tail()}")
@@ -168,6 +190,7 @@ def scenario(binary, postgres, dmsg):
     for names in [(n,) for n in WEB] + [WEB]:
         killed_and_back(services, names, one, two)
     quiet((one, two), 6, "five failures")
+    started_without(services, one, two)
     ended_in_order(one, two)
     two.program.stop(signal.SIGTERM)
 
