@@ -92,11 +92,17 @@
 #define SG_DIAL_BACKOFF_MIN_MS  200   /* doubled with jitter after each failure (own) */
 #define SG_DIAL_BACKOFF_MAX_MS  5000  /* (own; P15 asks p99 <= 5 s) */
 
+/* With  option memory 'small'  (own) */
+#define SG_VSTREAM_CREDIT_SMALL (1024 * 1024)
+#define SG_ROUTE_RX_SMALL       (2 * 1024 * 1024)
+#define SG_VPN_QUEUE_SMALL      (512 * 1024)
+
 /* VPN. */
-#define SG_VPN_PORT            44   /* (spec) */
-#define SG_VPN_HELLO_MAX       4096 /* bytes accepted (own); ours stay under 1024 (spec) */
-#define SG_VPN_HELLO_MS        5000 /* (spec) */
-#define SG_VPN_RECORD_HEAD     16   /* (contracts) */
+#define SG_VPN_QUEUE_BYTES     (2 * 1024 * 1024) /* packets that wait, all clients of an exit (own) */
+#define SG_VPN_PORT            44                /* (spec) */
+#define SG_VPN_HELLO_MAX       4096              /* bytes accepted (own); ours stay under 1024 (spec) */
+#define SG_VPN_HELLO_MS        5000              /* (spec) */
+#define SG_VPN_RECORD_HEAD     16                /* (contracts) */
 #define SG_VPN_PACKET_MAX      65535
 #define SG_VPN_MTU             1500   /* (spec) */
 #define SG_VPN_PROBE_MS        2000   /* between probes while connected (own) */

@@ -61,6 +61,7 @@ void routing_configure(struct routing *r, const struct sg_uci *doc)
 
 	setup_nodes_set(r->setup, nodes, n);
 	await_setup_nodes(r->await, nodes, n);
+	route_set_small(r->route, visor && strcmp(sg_uci_get(visor, "memory", "normal"), "small") == 0);
 	route_allow_plain(r->route, visor && sg_uci_bool(visor, "allow_plaintext", false));
 	route_set_min_hops(r->route, visor ? (unsigned)sg_uci_uint(visor, "min_hops", 0) : 0);
 	route_set_direct(r->route, !visor || sg_uci_bool(visor, "direct_streams", true));

@@ -153,7 +153,7 @@ static int enqueue(struct group *g, struct sg_view data)
 {
 	struct record *rec;
 
-	if (g->rxq_len + data.len > SG_GROUP_RX_BYTES || g->r->rx_queued + data.len > SG_ROUTE_RX_BYTES)
+	if (g->rxq_len + data.len > SG_GROUP_RX_BYTES || g->r->rx_queued + data.len > g->r->rx_most)
 		return SG_EFULL;
 	rec = sg_malloc(sizeof(*rec) + data.len);
 	if (!rec)

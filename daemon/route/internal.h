@@ -146,6 +146,7 @@ struct sg_route {
 	uint8_t slot[SG_FRAME_PREFIX_MAX + 2]; /* a group's frame, while it is being sealed */
 	uint8_t plain[SG_FRAME_PLAIN_MAX];     /* the record that came, while its user looks at it */
 	size_t rx_queued;                      /* bytes, all streams */
+	size_t rx_most, window_most;           /* bytes: all streams, one stream */
 	size_t window_more;                    /* bytes by which windows grew beyond the first, all streams */
 	struct sg_route_counters count;
 	struct sg_log_limit rl_drop[ROUTE_DROPS];

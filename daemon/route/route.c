@@ -136,10 +136,17 @@ struct sg_route *route_new(struct sg_links *links)
 	sg_list_init(&r->lines);
 	sg_list_init(&r->listeners);
 	sg_list_init(&r->dials);
+	route_set_small(r, false);
 	rules_start(r);
 	groups_start(r);
 	links_set_user(links, &links_user, r);
 	return r;
+}
+
+void route_set_small(struct sg_route *r, bool small)
+{
+	r->rx_most = small ? SG_ROUTE_RX_SMALL : SG_ROUTE_RX_BYTES;
+	r->window_most = small ? SG_VSTREAM_CREDIT_SMALL : SG_VSTREAM_CREDIT_MAX;
 }
 
 void route_free(struct sg_route *r)

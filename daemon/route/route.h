@@ -26,6 +26,8 @@ struct sg_route_stream_info {
 /** route_new - makes itself the user of @links, which is kept and must outlive it. NULL when memory
  * is out. */
 struct sg_route *route_new(struct sg_links *links);
+/** route_set_small - how much may wait for slow readers and how far windows grow: a little, or as limits.h has it. */
+void route_set_small(struct sg_route *r, bool small);
 /** route_free - ends every stream (on_close) and dial (its call-back). Accepts NULL. */
 void route_free(struct sg_route *r);
 

@@ -137,7 +137,7 @@ int vstream_queue(struct vstream *s, struct sg_view data)
 {
 	struct rx_block *b;
 
-	if (s->r->rx_queued + data.len > SG_ROUTE_RX_BYTES)
+	if (s->r->rx_queued + data.len > s->r->rx_most)
 		return SG_EFULL;
 	b = block_for(s, data.len);
 	if (!b)
@@ -210,9 +210,12 @@ static bool is_too_small(const struct vstream *s)
 
 static void window_grow(struct vstream *s)
 {
-	size_t more = SG_MIN(s->window, SG_VSTREAM_CREDIT_MAX - s->window);
+	size_t more;
 
-	if (s->r->window_more + more > SG_ROUTE_RX_BYTES)
+	if (s->window >= s->r->window_most)
+		return;
+	more = SG_MIN(s->window, s->r->window_most - s->window);
+	if (s->r->window_more + more > s->r->rx_most)
 		return;
 	s->window += more;
 	s->r->window_more += more;

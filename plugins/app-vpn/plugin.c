@@ -9,8 +9,6 @@
 #include "crypto/crypto.h"
 #include "vpn.h"
 
-#define QUEUE_BYTES (2 * 1024 * 1024)
-
 static const struct sg_option options[] = {
 	{.section = "vpn_client", .help = "this machine sends its LAN, or itself, through an exit"},
 	{.section = "vpn_client",
@@ -93,10 +91,12 @@ static const struct sg_uci_section *section(struct vpn *v, const char *type)
 
 struct fairq *vpn_queue(struct vpn *v)
 {
+	const struct sg_uci_section *visor = section(v, "visor");
+	bool small = visor && strcmp(sg_uci_get(visor, "memory", "normal"), "small") == 0;
 	uint64_t seed;
 
 	sg_random_system()->fill(sg_random_system(), &seed, sizeof(seed));
-	return fairq_new(QUEUE_BYTES, seed, &v->queue_count);
+	return fairq_new(small ? SG_VPN_QUEUE_SMALL : SG_VPN_QUEUE_BYTES, seed, &v->queue_count);
 }
 
 static void vpn_free(struct vpn *v)

@@ -97,7 +97,7 @@ static void test_options(void **state)
 
 	expect(p, "\toption log_levl 'info'\n", "",
 		"@:5: visor 'main': unknown option 'log_levl'\n"
-		"  accepted: identity, user, plugin, log_level, min_hops, allow_plaintext, direct_streams, "
+		"  accepted: identity, user, plugin, log_level, memory, min_hops, allow_plaintext, direct_streams, "
 		"hide_addresses, "
 		"automatic_transports, sandbox        did you mean "
 		"'log_level'?\n");

@@ -329,9 +329,8 @@ static void a_slow_reader_stops_its_own_stream_only(void **state)
 }
 
 /* The window follows the line: 40 ms of round trip and a sender that always has something. */
-static void the_window_grows_where_the_line_is_long(void **state)
+static void window_grows(struct fake_world *w, size_t most)
 {
-	struct fake_world *w = *state;
 	struct stranger *s = stranger_new(w, 2, 0);
 	uint8_t data[SG_VSTREAM_HEAD + 32000] = {0};
 	uint64_t total = 2, allowed = SG_VSTREAM_CREDIT_FIRST, first_allowed = allowed;
@@ -377,8 +376,21 @@ static void the_window_grows_where_the_line_is_long(void **state)
 	assert_true(first_allowed < allowed);
 	/* 100 Mbit/s at 40 ms are 500 KB in flight. */
 	assert_true(allowed - total > 500 * 1000);
-	assert_true(allowed - total <= SG_VSTREAM_CREDIT_MAX);
+	assert_true(allowed - total <= most);
 	stranger_free(s);
+}
+
+static void the_window_grows_where_the_line_is_long(void **state)
+{
+	window_grows(*state, SG_VSTREAM_CREDIT_MAX);
+}
+
+static void the_window_of_a_small_machine_stays_small(void **state)
+{
+	struct fake_world *w = *state;
+
+	route_set_small(w->node[0].route, true);
+	window_grows(w, SG_VSTREAM_CREDIT_SMALL);
 }
 
 static void more_than_allowed_costs_the_stream(void **state)
@@ -946,6 +958,7 @@ int main(void)
 		TEST(megabytes_pass_with_every_queue_full),
 		TEST(a_slow_reader_stops_its_own_stream_only),
 		TEST(the_window_grows_where_the_line_is_long),
+		TEST(the_window_of_a_small_machine_stays_small),
 		TEST(more_than_allowed_costs_the_stream),
 		TEST(closing_delivers_what_was_sent_and_tells_the_other_end_once),
 		TEST(closing_inside_a_callback_is_fine),
