@@ -165,6 +165,8 @@ void rules_start(struct sg_route *r);
 void rules_stop(struct sg_route *r);
 /* The line to the rule's next transport, NULL while that is down. */
 struct line *rule_line(struct sg_route *r, struct rule *rule);
+/* The rules that pass on what came by a link that ends: who they lead to is told. */
+void rules_line_down(struct line *line);
 /* A rule is kept: 0, or as rules_add, with a sentence. */
 int rule_keep(struct sg_route *r, const struct sg_rule *rule, struct rule **out, char *why, size_t why_cap);
 

@@ -32,6 +32,31 @@ static void sweep(void *arg)
 		(void)sg_timer_start(&r->sweep, SG_RULES_SWEEP_MS); /* else the next rule starts it */
 }
 
+/*
+ * Whoever waits at the other end of a route for packets that came by this link would wait until its rules die: it is told that
+ * the route is closed, and may dial another one.
+ */
+void rules_line_down(struct line *line)
+{
+	static const uint8_t code = 0;
+	struct sg_route *r = line->r;
+
+	for (size_t i = 0; i < r->rules.n_buckets; i++) {
+		sg_list_for_safe (it, &r->rules.buckets[i]) {
+			struct rule *rule = sg_container_of(it, struct rule, node);
+			struct line *to;
+
+			if (rule->r.type != SG_RULE_INTERMEDIARY || !rule->bound ||
+				memcmp(&rule->from, link_id(line->link), sizeof(rule->from)) != 0)
+				continue;
+			to = rule_line(r, rule);
+			if (to && to != line)
+				link_send_control(to->link, SG_PACKET_CLOSE, rule->r.next_id, &code, sizeof(code));
+			rules_remove(&r->rules, rule);
+		}
+	}
+}
+
 struct line *rule_line(struct sg_route *r, struct rule *rule)
 {
 	struct sg_link *l;

@@ -98,6 +98,7 @@ static void line_free(struct line *line, const char *why)
 				sg_container_of(line->streams[i].next, struct vstream, node), false, -ENETDOWN, text);
 	}
 	groups_line_down(line, text);
+	rules_line_down(line);
 	rules_forget_line(&line->r->rules, line);
 	sg_list_remove(&line->node);
 	*link_user(line->link) = NULL;
