@@ -137,7 +137,7 @@ def killed_and_back(services, names, one, two):
 def started_without(services, one, two):
     """Where the other one listens, and which exits there are, it knows from its former life."""
     two.ask("transport.rm", pk=one.pk)
-    two.ask("transport.add", pk=one.pk, address="stcpr")
+    two.ask("transport.add", pk=one.pk, address="stcpr", keep=True)
     wait_for("a transport by key", 20, lambda: two.transport(one.pk))
     two.ask("exit.list")
     time.sleep(2)  # what is not asked to be durable waits for company on its way to the disk
@@ -146,8 +146,6 @@ def started_without(services, one, two):
         services.stop(n)
     two.start()
     two.ready()
-    if not two.ask("transport.list")["transports"]:
-        two.ask("transport.add", pk=one.pk, address="stcpr")
     took = wait_for("started without services: the transport", 20, lambda: two.transport(one.pk), every=0.2)
     if one.pk not in [e["pk"] for e in two.ask("exit.list")["exits"]]:
         raise Failed("started without services it does not know the exit any more")
