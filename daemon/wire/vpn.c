@@ -14,7 +14,7 @@
 
 #define HELLO_SENT_MAX 1023 /* a hello of exactly 1,024 bytes blocks a Go reader */
 #define GO_READ        1024 /* bytes of one read of the Go reader */
-#define OUR_MARK       ",\"skygate\":{\"v\":1,\"rec\":1}"
+#define OUR_MARK       ",\"skygate\":{\"v\":1,\"rec\":1,\"parts\":1}"
 
 static int hello_end(struct sg_text *t)
 {
@@ -105,12 +105,13 @@ static int hello_parse(struct sg_view in, json_t **root)
 	return end;
 }
 
-static bool mark_decode(const json_t *root)
+static void mark_decode(const json_t *root, bool *rec, bool *parts)
 {
 	const json_t *mark = sg_json_get(root, "skygate");
 
-	return json_is_object(mark) && json_integer_value(sg_json_get(mark, "v")) >= 1 &&
+	*rec = json_is_object(mark) && json_integer_value(sg_json_get(mark, "v")) >= 1 &&
 	       json_integer_value(sg_json_get(mark, "rec")) == 1;
+	*parts = *rec && json_integer_value(sg_json_get(mark, "parts")) == 1;
 }
 
 /*
@@ -186,7 +187,7 @@ int sg_vpn_client_hello_decode(struct sg_view in, struct sg_vpn_client_hello *ou
 	err = ips_decode(sg_json_get(root, "unavailable_private_ips"), out);
 	if (err == 0)
 		err = passcode_decode(sg_json_get(root, "passcode"), out);
-	out->rec = mark_decode(root);
+	mark_decode(root, &out->rec, &out->parts);
 	json_decref(root);
 	return err < 0 ? err : used;
 }
@@ -232,7 +233,7 @@ int sg_vpn_server_hello_decode(struct sg_view in, struct sg_vpn_server_hello *ou
 		err = tun_ip_decode(sg_json_get(root, "tun_ip"), &out->tun_ip);
 	if (err == 0)
 		err = tun_ip_decode(sg_json_get(root, "tun_gateway"), &out->tun_gateway);
-	out->rec = mark_decode(root);
+	mark_decode(root, &out->rec, &out->parts);
 	json_decref(root);
 	return err < 0 ? err : used;
 }
@@ -298,6 +299,25 @@ int sg_vpn_record_decode(const uint8_t in[SG_VPN_RECORD_HEAD], struct sg_vpn_rec
 	if (out->gso == SG_GSO_ECN || (gso != SG_GSO_NONE && gso != SG_GSO_TCP4 && gso != SG_GSO_TCP6))
 		return SG_EMALF;
 	return 0;
+}
+
+void sg_vpn_part_encode(const struct sg_vpn_part *p, uint8_t out[SG_VPN_RECORD_HEAD])
+{
+	sg_put_u32(out, (uint32_t)SG_VPN_PART << 24);
+	sg_put_u32(out + 4, p->number);
+	sg_put_u32(out + 8, p->total);
+	sg_put_u32(out + 12, p->offset);
+}
+
+int sg_vpn_part_decode(const uint8_t in[SG_VPN_RECORD_HEAD], size_t len, struct sg_vpn_part *out)
+{
+	*out = (struct sg_vpn_part){
+		.number = sg_get_u32(in + 4), .total = sg_get_u32(in + 8), .offset = sg_get_u32(in + 12)};
+	if (sg_get_u32(in) != (uint32_t)SG_VPN_PART << 24 || len == 0)
+		return SG_EMALF;
+	if (out->total < SG_VPN_RECORD_HEAD || out->total > SG_VPN_RECORD_HEAD + SG_VPN_PACKET_MAX)
+		return SG_EMALF;
+	return out->offset <= out->total && len <= out->total - out->offset ? 0 : SG_EMALF;
 }
 
 /* A super-packet: TCP right behind an IP header without extensions, checksum left to the last one

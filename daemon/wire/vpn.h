@@ -1,6 +1,7 @@
 /*
  * The VPN application: one hello each way as JSON, then IP packets: bare ones cut by their own length, or, when both
- * hellos carry "skygate":{"v":1,"rec":1}, records with 16 bytes in front.
+ * hellos carry "skygate":{"v":1,"rec":1}, records with 16 bytes in front. On a network whose own records are too narrow for
+ * a super-packet, ends that say "parts":1 as well send its record, head and all, in numbered parts.
  */
 #ifndef SG_WIRE_VPN_H
 #define SG_WIRE_VPN_H
@@ -26,13 +27,14 @@ struct sg_vpn_client_hello {
 	bool bad_ip;                  /* an entry was no IPv4 address: the server answers status 1 */
 	bool passcode_long;           /* more than we keep: it equals no passcode of ours */
 	char passcode[SG_VPN_PASSCODE_MAX + 1];
-	bool rec; /* our records are understood */
+	bool rec;   /* our records are understood */
+	bool parts; /* and in parts; decoded only: who says rec, says this */
 };
 
 struct sg_vpn_server_hello {
 	int status;
 	uint32_t tun_ip, tun_gateway; /* host order; 0: absent */
-	bool rec;
+	bool rec, parts;
 };
 
 /* Gathers a hello from what a stream delivers. All zero bytes is an empty one. */
@@ -47,7 +49,7 @@ struct sg_vpn_hello_in {
 	} scan;
 };
 
-enum sg_vpn_record_kind { SG_VPN_PACKET = 0, SG_VPN_PROBE = 1, SG_VPN_ANSWER = 2, SG_VPN_BYE = 3 };
+enum sg_vpn_record_kind { SG_VPN_PACKET = 0, SG_VPN_PROBE = 1, SG_VPN_ANSWER = 2, SG_VPN_BYE = 3, SG_VPN_PART = 4 };
 enum { SG_VPN_F_NEEDS_CSUM = 1 };
 
 /* Values of struct virtio_net_hdr that pass between our ends; named here because not every libc ships that header. */
@@ -60,6 +62,13 @@ struct sg_vpn_record {
 	uint8_t kind, flags, gso;
 	uint32_t len; /* of the body that follows */
 	uint16_t hdr_len, gso_size, csum_start, csum_offset;
+};
+
+/* What is in front of a part, as many bytes as in front of a record. */
+struct sg_vpn_part {
+	uint32_t number; /* of the record */
+	uint32_t total;  /* its bytes, with its own head */
+	uint32_t offset; /* where this part begins */
 };
 
 SG_BEGIN_DECLS
@@ -94,6 +103,11 @@ void sg_vpn_record_encode(const struct sg_vpn_record *r, uint8_t out[SG_VPN_RECO
  * can still be skipped by len); SG_ELONG when len exceeds 65,535 (the stream cannot be followed further).
  */
 int sg_vpn_record_decode(const uint8_t in[SG_VPN_RECORD_HEAD], struct sg_vpn_record *out);
+
+void sg_vpn_part_encode(const struct sg_vpn_part *p, uint8_t out[SG_VPN_RECORD_HEAD]);
+/** sg_vpn_part_decode - a part of @len bytes behind its head. 0 or SG_EMALF: it is none, or does not lie within its record. */
+int sg_vpn_part_decode(const uint8_t in[SG_VPN_RECORD_HEAD], size_t len, struct sg_vpn_part *out);
+
 /** sg_vpn_record_check - every offset of a packet record against the packet itself. 0 or SG_EMALF. */
 int sg_vpn_record_check(const struct sg_vpn_record *r, struct sg_view packet);
 

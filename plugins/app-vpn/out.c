@@ -6,6 +6,7 @@
 #include "gso.h"
 
 #define FIRST_WAITING 4096 /* bytes: a hello and some probes */
+#define PART_IOV      (2 + SG_VPN_PART_MAX / FAIRQ_BLOCK + 1)
 
 void out_init(struct out *o, struct sg_stream *stream, struct fairq *queue, uint64_t *dropped)
 {
@@ -152,6 +153,55 @@ static int send_whole(struct out *o, const struct fairq_packet *p)
 	return send_now(o, iov, 1 + p->n);
 }
 
+/* @len bytes at @at of what @from describes. How many of @to they are. */
+static int slice(const struct iovec *from, size_t at, size_t len, struct iovec *to)
+{
+	int n = 0;
+
+	for (; len; from++) {
+		size_t take = at < from->iov_len ? SG_MIN(from->iov_len - at, len) : 0;
+
+		if (take)
+			to[n++] = (struct iovec){(uint8_t *)from->iov_base + at, take};
+		at -= take ? at : from->iov_len;
+		len -= take;
+	}
+	return n;
+}
+
+/* The front as a record in parts; goes on where it stopped. */
+static int send_parts(struct out *o, const struct fairq_packet *p)
+{
+	struct sg_vpn_part part = {.total = SG_VPN_RECORD_HEAD + p->r->len};
+	uint8_t head[SG_VPN_RECORD_HEAD], part_head[SG_VPN_RECORD_HEAD];
+	struct iovec whole[1 + FAIRQ_IOV] = {{head, sizeof(head)}};
+	struct iovec iov[1 + PART_IOV] = {{part_head, sizeof(part_head)}};
+
+	sg_vpn_record_encode(p->r, head);
+	memcpy(whole + 1, p->iov, (size_t)p->n * sizeof(*whole));
+	if (o->waiting.sent == 0)
+		o->number++;
+	part.number = o->number;
+	for (;;) {
+		size_t n;
+		int err;
+
+		part.offset = o->waiting.sent * SG_VPN_PART_MAX;
+		if (part.offset >= part.total)
+			return 0;
+		n = SG_MIN(part.total - part.offset, (uint32_t)SG_VPN_PART_MAX);
+		sg_vpn_part_encode(&part, part_head);
+		err = send_now(o, iov, 1 + slice(whole, part.offset, n, iov + 1));
+		if (err == SG_ELONG) {
+			(*o->dropped)++;
+			return 0;
+		}
+		if (err < 0)
+			return err;
+		o->waiting.sent++;
+	}
+}
+
 bool out_pump(struct out *o, struct sg_mono now, size_t budget)
 {
 	struct fairq_packet p;
@@ -164,7 +214,7 @@ bool out_pump(struct out *o, struct sg_mono now, size_t budget)
 		err = o->rec && o->waiting.sent == 0 ? send_whole(o, &p) : SG_ELONG;
 		/* Without records of ours, or a network with records of its own that are too narrow for a super-packet. */
 		if (err == SG_ELONG)
-			err = send_cut(o, &p);
+			err = o->parts ? send_parts(o, &p) : send_cut(o, &p);
 		if (err < 0)
 			return false;
 		fairq_pop(o->queue, &o->waiting);

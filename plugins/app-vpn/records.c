@@ -11,7 +11,7 @@
 
 static bool acc_room(struct records_in *in, size_t need)
 {
-	size_t cap = need <= ACC_SMALL ? ACC_SMALL : SG_VPN_PACKET_MAX;
+	size_t cap = need <= ACC_SMALL ? ACC_SMALL : SG_VPN_RECORD_HEAD + SG_VPN_PACKET_MAX;
 	uint8_t *p;
 
 	if (need <= in->acc_cap)
@@ -155,23 +155,62 @@ static int feed_one(struct records_in *in, struct sg_view data, records_fn *fn, 
 	return 0;
 }
 
+/* A record in one piece. */
+static int whole_record(struct records_in *in, struct sg_view data, records_fn *fn, void *arg)
+{
+	if (data.len < SG_VPN_RECORD_HEAD || sg_vpn_record_decode(data.p, &in->r) < 0 ||
+		in->r.len != data.len - SG_VPN_RECORD_HEAD) {
+		(*in->bad)++;
+		return 0;
+	}
+	return record_end(in, (struct sg_view){data.p + SG_VPN_RECORD_HEAD, in->r.len}, fn, arg);
+}
+
+static int feed_part(struct records_in *in, struct sg_view data, records_fn *fn, void *arg)
+{
+	struct sg_view body = {data.p + SG_VPN_RECORD_HEAD, data.len - SG_VPN_RECORD_HEAD};
+	struct sg_vpn_part p, *next = &in->part;
+	bool good = sg_vpn_part_decode(data.p, body.len, &p) == 0;
+
+	if (next->total && (!good || p.number != next->number || p.total != next->total || p.offset != next->offset)) {
+		next->total = 0;
+		(*in->bad)++; /* the rest of it was lost */
+	}
+	if (!good || (!next->total && p.offset)) {
+		(*in->bad)++;
+		return 0;
+	}
+	if (!acc_room(in, p.total))
+		return -ENOMEM;
+	memcpy(in->acc + p.offset, body.p, body.len);
+	*next = p;
+	next->offset += (uint32_t)body.len;
+	if (next->offset < next->total)
+		return 0;
+	next->total = 0;
+	return whole_record(in, (struct sg_view){in->acc, p.total}, fn, arg);
+}
+
+/* One of ours in one of the network's. */
+static int feed_whole(struct records_in *in, struct sg_view data, records_fn *fn, void *arg)
+{
+	if (data.len >= SG_VPN_RECORD_HEAD && data.p[0] == SG_VPN_PART)
+		return feed_part(in, data, fn, arg);
+	return whole_record(in, data, fn, arg);
+}
+
 int records_feed(struct records_in *in, struct sg_view data, records_fn *fn, void *arg)
 {
 	if (!data.len)
 		return 0;
-	if (in->whole && !in->rec)
-		return feed_one(in, data, fn, arg);
-	if (in->whole && (in->head_len || in->body_len)) {
-		/* What the last one lacked does not come any more. */
-		in->head_len = in->body_len = 0;
-		(*in->bad)++;
-	}
+	if (in->whole)
+		return (in->rec ? feed_whole : feed_one)(in, data, fn, arg);
 	return in->rec ? feed_records(in, data, fn, arg) : feed_bare(in, data, fn, arg);
 }
 
 void records_rest(struct records_in *in)
 {
-	if (in->acc_cap > ACC_SMALL && in->body_len == 0)
+	if (in->acc_cap > ACC_SMALL && in->body_len == 0 && !in->part.total)
 		records_fini(in);
 }
 

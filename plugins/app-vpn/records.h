@@ -1,6 +1,7 @@
 /*
  * The data phase as a byte stream: cuts what arrives into records, or into IP packets toward an end that has no
- * records. A packet that arrived whole is handed on where it lies; one that did not is gathered.
+ * records. A packet that arrived whole is handed on where it lies; one that did not is gathered. A network with records of
+ * its own may lose some of them, and with a part its record is lost.
  */
 #ifndef VPN_RECORDS_H
 #define VPN_RECORDS_H
@@ -12,9 +13,10 @@ struct records_in {
 	bool whole; /* the network keeps records: each call brings one */
 	bool skip;  /* the body under way belongs to a bad record */
 	uint8_t head[SG_VPN_RECORD_HEAD];
-	size_t head_len;        /* of the head under way */
-	struct sg_vpn_record r; /* when head_len is SG_VPN_RECORD_HEAD */
-	size_t body_len;        /* gathered in acc, or skipped */
+	size_t head_len;         /* of the head under way */
+	struct sg_vpn_record r;  /* when head_len is SG_VPN_RECORD_HEAD */
+	size_t body_len;         /* gathered in acc, or skipped */
+	struct sg_vpn_part part; /* which comes next; total 0: none is under way */
 	uint8_t *acc;
 	size_t acc_cap;
 	uint64_t *bad; /* borrowed counter: records dropped */

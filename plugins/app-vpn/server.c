@@ -300,6 +300,7 @@ static bool hello_done(struct peer *p)
 		return false;
 	}
 	p->out.rec = h.rec;
+	p->out.parts = h.parts && p->via.records;
 	p->out.scratch = tun_scratch(s->tun);
 	sg_timer_stop(&p->deadline);
 	sg_free(p->hello);

@@ -243,6 +243,7 @@ static void hello_done(struct client *c)
 	c->lease = h.tun_ip;
 	c->gateway = h.tun_gateway;
 	c->in.rec = c->out.rec = h.rec;
+	c->out.parts = h.parts && c->via.records;
 	if (lease_clashes(c)) {
 		session_avoid(c);
 		return;

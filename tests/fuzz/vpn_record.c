@@ -1,6 +1,6 @@
 /*
  * The data phase: the first byte chooses the form and how the rest is cut into pieces. The same records must come out
- * of pieces as out of the whole; a good packet record can be cut into segments and its checksum be finished.
+ * of pieces as out of the whole; the pieces as records of a network harm nobody; a good packet record can be cut into segments and its checksum be finished.
  */
 #include "base/common.h"
 #include "base/err.h"
@@ -56,15 +56,15 @@ static int on_record(void *arg, const struct sg_vpn_record *r, struct sg_view bo
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	struct seen whole = {.work = true}, cut = {0};
-	uint64_t bad = 0, bad_pieces = 0;
-	struct records_in in = {.bad = &bad}, pieces = {.bad = &bad_pieces};
+	struct seen whole = {.work = true}, cut = {0}, apart = {0};
+	uint64_t bad = 0, bad_pieces = 0, bad_alone = 0;
+	struct records_in in = {.bad = &bad}, pieces = {.bad = &bad_pieces}, alone = {.whole = true, .bad = &bad_alone};
 	size_t step;
 	int err, last = 0;
 
 	if (size < 2)
 		return 0;
-	in.rec = pieces.rec = data[0] & 1;
+	in.rec = pieces.rec = alone.rec = data[0] & 1;
 	step = 1 + (data[0] >> 1);
 	data++;
 	size--;
@@ -79,9 +79,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		last = records_feed(&pieces, (struct sg_view){piece, n}, on_record, &cut);
 		free(piece);
 	}
+	for (size_t at = 0; at < size; at += step)
+		must(records_feed(&alone, (struct sg_view){data + at, SG_MIN(step, size - at)}, on_record, &apart) ==
+			0);
+	must(apart.bytes <= size);
 	must(last == err && cut.n == whole.n && cut.hash == whole.hash && bad_pieces == bad);
 	records_rest(&in);
 	records_fini(&in);
 	records_fini(&pieces);
+	records_fini(&alone);
 	return 0;
 }

@@ -230,6 +230,60 @@ static void records_of_the_network_stand_alone(void **state)
 	records_fini(&in);
 }
 
+/* What comes of the parts of @len bytes of records, cut at 100, when those in @lost are left out. */
+static struct seen of_parts(struct records_in *in, const uint8_t *bytes, size_t len, uint32_t number, unsigned lost)
+{
+	static uint8_t probe[SG_VPN_RECORD_HEAD] = {SG_VPN_PROBE};
+	struct seen s = {0};
+	uint8_t b[SG_VPN_RECORD_HEAD + 100];
+
+	for (uint32_t at = 0, i = 0; at < len; at += 100, i++) {
+		struct sg_vpn_part p = {number, (uint32_t)len, at};
+		size_t n = len - at < 100 ? len - at : 100;
+
+		sg_vpn_part_encode(&p, b);
+		memcpy(b + SG_VPN_RECORD_HEAD, bytes + at, n);
+		if (!(lost >> i & 1))
+			assert_int_equal(records_feed(in, (struct sg_view){b, SG_VPN_RECORD_HEAD + n}, note, &s), 0);
+		if (i == 1) /* what else is to be said does not wait for the end */
+			assert_int_equal(records_feed(in, (struct sg_view){probe, sizeof(probe)}, note, &s), 0);
+	}
+	return s;
+}
+
+/* Story: on its way through others a route loses what they have no room for. */
+static void a_record_in_parts(void **state)
+{
+	struct records_in in = {.whole = true, .rec = true, .bad = &bad};
+	uint8_t bytes[1024];
+	size_t len = record(bytes, SG_VPN_PACKET, 400, 7);
+	struct seen s = of_parts(&in, bytes, len, 1, 0);
+
+	(void)state;
+	bad = 0;
+	assert_int_equal(s.n, 2);
+	assert_int_equal(s.kind[0], SG_VPN_PROBE);
+	assert_int_equal(s.len[1], 400);
+	assert_int_equal(s.last[1], 7);
+	for (unsigned lost = 1; lost < 32; lost++) {
+		s = of_parts(&in, bytes, len, 10 * lost, lost);
+		assert_int_equal(s.n, 1);
+		s = of_parts(&in, bytes, len, 10 * lost + 1, 0); /* and the next is whole */
+		assert_int_equal(s.n, 2);
+	}
+	assert_true(bad >= 30);
+	/* The front of one and the rest of another make no packet. */
+	of_parts(&in, bytes, len, 1000, 0x1e);
+	s = of_parts(&in, bytes, len, 1001, 0x01);
+	assert_int_equal(s.n, 1);
+	/* A head that contradicts what is in it, and bytes beyond the whole. */
+	bytes[7]++;
+	assert_int_equal(of_parts(&in, bytes, len, 1002, 0).n, 1);
+	bytes[7]--;
+	assert_int_equal(of_parts(&in, bytes, len - 1, 1003, 0).n, 1);
+	records_fini(&in);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -239,6 +293,7 @@ int main(void)
 		cmocka_unit_test(what_cannot_be_followed_ends_the_stream),
 		cmocka_unit_test(the_longest_record_and_memory_given_back),
 		cmocka_unit_test(records_of_the_network_stand_alone),
+		cmocka_unit_test(a_record_in_parts),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

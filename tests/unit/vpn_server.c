@@ -19,11 +19,12 @@
 
 extern const struct sg_plugin sg_plugin_app_vpn;
 
-#define FIRST  0xac10000c
-#define BEYOND 0xc633640a
-#define SERVER "config vpn_server 's'\n\toption uplink 'wan0'\n"
-#define HELLO  "{\"unavailable_private_ips\":null,\"passcode\":\"\",\"skygate\":{\"v\":1,\"rec\":1}}"
-#define OURS   "\"tun_gateway\":\"172.16.0.11\",\"skygate\":{\"v\":1,\"rec\":1}}"
+#define FIRST       0xac10000c
+#define BEYOND      0xc633640a
+#define SERVER      "config vpn_server 's'\n\toption uplink 'wan0'\n"
+#define HELLO       "{\"unavailable_private_ips\":null,\"passcode\":\"\",\"skygate\":{\"v\":1,\"rec\":1}}"
+#define HELLO_PARTS "{\"unavailable_private_ips\":null,\"passcode\":\"\",\"skygate\":{\"v\":1,\"rec\":1,\"parts\":1}}"
+#define OURS        "\"tun_gateway\":\"172.16.0.11\",\"skygate\":{\"v\":1,\"rec\":1,\"parts\":1}}"
 
 static struct fake_host *begin(const char *conf)
 {
@@ -529,6 +530,48 @@ static void a_narrow_network(void **state)
 	free(p);
 }
 
+/* The same, from an end that knows parts: one record in several of the network's, and none is cut. */
+static void a_narrow_network_in_parts(void **state)
+{
+	struct fake_host *h = begin(SERVER);
+	struct sg_pk pk = key(1);
+	struct fake_stream *s = fake_stream_new(h, &pk, true);
+	uint8_t *p = malloc(65536), *whole = malloc(65536), vnet[10];
+	size_t len = super(p, vnet, 14600, 1460), got = 0;
+	struct sg_vpn_part part;
+	struct sg_vpn_record r;
+
+	(void)state;
+	assert_int_equal(fake_incoming(h, s), 0);
+	fake_deliver(s, HELLO_PARTS, strlen(HELLO_PARTS));
+	assert_true(hello_of(s).parts);
+	s->longest = 4037;
+	s->room = 2 * 4037; /* it is full in the middle */
+	kernel_sends(h, vnet, p, len);
+	assert_int_equal(s->tx_len, 2 * 4037);
+	s->room = 65536;
+	s->s.user->on_writable(s->s.user_arg);
+	for (size_t at = 0; at < s->tx_len;) {
+		size_t n = SG_MIN((size_t)SG_VPN_PART_MAX, SG_VPN_RECORD_HEAD + len - got);
+
+		assert_int_equal(sg_vpn_part_decode(s->tx + at, n, &part), 0);
+		assert_int_equal(part.number, 1);
+		assert_int_equal(part.total, SG_VPN_RECORD_HEAD + len);
+		assert_int_equal(part.offset, got);
+		memcpy(whole + got, s->tx + at + SG_VPN_RECORD_HEAD, n);
+		got += n;
+		at += SG_VPN_RECORD_HEAD + n;
+	}
+	assert_int_equal(got, SG_VPN_RECORD_HEAD + len);
+	assert_int_equal(sg_vpn_record_decode(whole, &r), 0);
+	assert_int_equal(r.gso_size, 1460);
+	assert_memory_equal(whole + SG_VPN_RECORD_HEAD, p, len);
+	end(h);
+	fake_stream_free(s);
+	free(whole);
+	free(p);
+}
+
 static void probes_are_answered_and_goodbyes_heard(void **state)
 {
 	static const uint8_t probe[SG_VPN_RECORD_HEAD + 3] = {
@@ -706,6 +749,7 @@ int main(void)
 		cmocka_unit_test(a_stalled_client_does_not_stop_the_others),
 		cmocka_unit_test(super_packets_toward_both_kinds_of_client),
 		cmocka_unit_test(a_narrow_network),
+		cmocka_unit_test(a_narrow_network_in_parts),
 		cmocka_unit_test(probes_are_answered_and_goodbyes_heard),
 		cmocka_unit_test(it_says_goodbye_itself),
 		cmocka_unit_test(no_tun_no_lease),
