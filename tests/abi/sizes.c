@@ -16,6 +16,42 @@ _Static_assert(sizeof(struct sg_sig) == 65 && _Alignof(struct sg_sig) == 1, "a s
 _Static_assert(sizeof(struct sg_tpid) == 16 && _Alignof(struct sg_tpid) == 1, "an id is its bytes");
 _Static_assert(sizeof(struct sg_mono) == 8, "an instant is 64 bits");
 
+/*
+ * What the data path crosses with: offsets count in pointers (P), so that one row holds for 32 and 64 bits. A call that is added
+ * goes to the end, and the old ones stay.
+ */
+#define P           sizeof(void *)
+#define AT(s, m, n) _Static_assert(offsetof(struct s, m) == (n), #s "." #m " has moved")
+
+AT(sg_stream, ops, 0);
+AT(sg_stream, user, P);
+AT(sg_stream, user_arg, 2 * P);
+AT(sg_stream_ops, send, P);
+AT(sg_stream_ops, want, 2 * P);
+AT(sg_stream_ops, close, 3 * P);
+AT(sg_stream_ops, info, 4 * P);
+AT(sg_stream_user, on_data, P);
+AT(sg_stream_user, on_writable, 2 * P);
+AT(sg_stream_user, on_close, 3 * P);
+AT(sg_stream_user, on_batch_end, 4 * P);
+AT(sg_stream_info, remote, 0);
+AT(sg_stream_info, port, 34);
+AT(sg_stream_info, network, P == 8 ? 40 : 36);
+AT(sg_stream_info, carrier, P == 8 ? 48 : 40);
+AT(sg_stream_info, records, P == 8 ? 56 : 48);
+AT(sg_listener_ops, on_stream, P);
+AT(sg_carrier_ops, dial, P);
+AT(sg_carrier_ops, cancel, 2 * P);
+AT(sg_carrier_ops, secured, 3 * P);
+AT(sg_tun, fd, 0);
+AT(sg_tun, name, 4);
+AT(sg_tun, mtu, 20);
+AT(sg_tun, offload, 22);
+AT(sg_tun, n_busy, 24);
+AT(sg_tun, busy, 24 + P);
+_Static_assert(sizeof(((struct sg_tun *)0)->busy[0]) == 8, "a network of a TUN is 8 bytes");
+_Static_assert(sizeof(struct iovec) == 2 * P, "bytes of a send");
+
 static void test_tables_say_their_size_first(void **state)
 {
 	(void)state;
