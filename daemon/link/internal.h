@@ -69,6 +69,7 @@ struct link_pace {
 	uint64_t rate;         /* what arrives, the most of the last second */
 	uint64_t peak;         /* of the last ten */
 	unsigned standing;     /* samples in a row that show a queue of the line */
+	unsigned clear;        /* samples in a row that show none */
 	uint64_t cap;          /* the socket is paced at that; 0: not by us */
 	uint64_t held, unsent; /* bytes that may wait in user space while the socket is full; in the socket */
 	struct sg_mono standing_since, off_until;

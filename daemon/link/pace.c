@@ -22,6 +22,7 @@
 #define STANDING      3                     /* samples, so many round trips, of which none was shorter */
 #define PATIENCE_NS   (1500 * SG_NS_PER_MS) /* a queue that lasts longer is somebody else's */
 #define GIVE_UP_NS    (10000 * SG_NS_PER_MS)
+#define CLEAR_MAX     100 /* percent of a sample */
 #define UNSENT_MS     5
 #define HELD_MS       3
 #define BOUND_MIN     8192
@@ -45,12 +46,18 @@ static void pace_queue(struct link_pace *p, const struct pace_sample *s, uint64_
 
 	if (!standing) {
 		p->standing = 0;
-		if (p->cap)
-			p->cap += p->cap / 20;
+		/*
+		 * Ever faster while nothing queues: the round trips of a machine that is busy look like a queue too, and
+		 * then what was sent meanwhile says nothing of the line.
+		 */
+		if (queue > QUEUE_US / 2)
+			p->clear = 0;
+		p->cap += p->cap / 100 * SG_MIN(5 * ++p->clear, CLEAR_MAX);
 		if (p->cap > 4 * p->rate)
 			p->cap = 0;
 		return;
 	}
+	p->clear = 0;
 	if (p->standing++ == 0)
 		p->standing_since = s->now;
 	if (p->standing < STANDING)

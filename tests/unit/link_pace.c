@@ -101,6 +101,23 @@ static void jitter_is_no_queue(void **state)
 	}
 }
 
+/* Story: the other end has no processor for our few bytes for a while, and then a download begins. */
+static void a_busy_machine_does_not_hold_back_what_follows(void **state)
+{
+	struct line_model m = line_of(1000);
+	int n = 0;
+
+	(void)state;
+	m.others = m.rate - 30000;
+	while (!m.p.cap && n++ < 100)
+		step(&m, 30000, 0);
+	assert_in_range(m.p.cap, 1, 60000);
+	m.others = m.queue = 0;
+	for (n = 0; m.p.cap && n < 25; n++)
+		step(&m, m.rate * 0.9, 0);
+	assert_int_equal(m.p.cap, 0); /* within a second */
+}
+
 static void a_queue_of_others_does_not_starve_us(void **state)
 {
 	struct line_model m = line_of(20);
@@ -126,6 +143,7 @@ int main(void)
 		cmocka_unit_test(a_standing_queue_is_drained_and_the_line_kept_busy),
 		cmocka_unit_test(what_waits_is_bounded_by_time),
 		cmocka_unit_test(jitter_is_no_queue),
+		cmocka_unit_test(a_busy_machine_does_not_hold_back_what_follows),
 		cmocka_unit_test(a_queue_of_others_does_not_starve_us),
 	};
 
