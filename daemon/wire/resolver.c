@@ -83,18 +83,20 @@ int sg_visor_data_decode(struct sg_view in, struct sg_visor_data *out)
 	return err;
 }
 
+/* Not this machine, not everybody, and not what answers on the line itself (169.254.169.254 is such a one). */
 static bool can_be_dialled(const struct sg_addr *a)
 {
 	if (a->ss.ss_family == AF_INET) {
 		uint32_t ip = ntohl(((const struct sockaddr_in *)&a->ss)->sin_addr.s_addr);
 
-		return ip >> 24 != 127 && ip >> 24 != 0 && ip >> 28 < 14;
+		return ip >> 24 != 127 && ip >> 24 != 0 && ip >> 16 != 0xa9fe && ip >> 28 < 14;
 	}
 	if (a->ss.ss_family == AF_INET6) {
 		const struct in6_addr *ip = &((const struct sockaddr_in6 *)&a->ss)->sin6_addr;
 
+		/* IPv4 in the clothes of IPv6 would come past the rules above. */
 		return !IN6_IS_ADDR_LOOPBACK(ip) && !IN6_IS_ADDR_UNSPECIFIED(ip) && !IN6_IS_ADDR_MULTICAST(ip) &&
-		       !IN6_IS_ADDR_LINKLOCAL(ip);
+		       !IN6_IS_ADDR_LINKLOCAL(ip) && !IN6_IS_ADDR_V4MAPPED(ip) && !IN6_IS_ADDR_V4COMPAT(ip);
 	}
 	return false;
 }
