@@ -2,7 +2,9 @@
 #include "net/cache.h"
 #include "base/alloc.h"
 #include "base/common.h"
+#include "base/hex.h"
 #include "base/list.h"
+#include "crypto/crypto.h"
 
 struct item {
 	struct sg_list node;
@@ -35,6 +37,16 @@ static struct item *find(const struct cache *c, const char *name)
 			return i;
 	}
 	return NULL;
+}
+
+char *cache_tag(const char *url, char out[CACHE_TAG])
+{
+	const struct sg_view text = {(const uint8_t *)url, strlen(url)};
+	uint8_t hash[32];
+
+	sg_sha256(&text, 1, hash);
+	sg_hex_format(hash, CACHE_TAG / 2, out, CACHE_TAG);
+	return out;
 }
 
 struct cache *cache_new(void)
@@ -77,10 +89,14 @@ void cache_put(struct cache *c, const char *name, struct sg_view body)
 		sg_list_add_tail(&c->items, &i->node);
 		return;
 	}
+	if (body.len == 0 || body.len > CACHE_ENTRY_MAX || strlen(name) >= CACHE_NAME) {
+		/* What was said before is not true any more, here and where it is kept. */
+		if (i)
+			drop(c, i);
+		return;
+	}
 	if (i)
 		item_free(c, i);
-	if (body.len == 0 || body.len > CACHE_ENTRY_MAX || strlen(name) >= CACHE_NAME)
-		return;
 	i = sg_malloc(sizeof(*i) + body.len);
 	if (!i)
 		return;

@@ -1,5 +1,6 @@
 /*
- * The last good answers of services, by a name each: "ar/stcpr/KEY". What was not used for longest goes first. Kept as
+ * The last good answers of services, by a name each: "ar/TAG/stcpr/KEY". The tag stands for the URL that answered, so that
+ * what one network said is never taken for what another one would say. What was not used for longest goes first. Kept as
  * they came, so that they are read again as warily as at first.
  */
 #ifndef SG_NET_CACHE_H
@@ -11,12 +12,15 @@
 #define CACHE_ENTRIES   256
 #define CACHE_ENTRY_MAX 16384
 #define CACHE_NAME      192
+#define CACHE_TAG       17 /* 16 hex digits and a zero */
 
 struct cache;
 
 /* Also kept elsewhere: @len 0 is a name that is forgotten. */
 typedef void cache_keep_fn(void *arg, const char *name, struct sg_view body);
 
+/** cache_tag - the part of a name that stands for @url. Returns @out. */
+char *cache_tag(const char *url, char out[CACHE_TAG]);
 /** cache_new - NULL when memory is out. */
 struct cache *cache_new(void);
 void cache_free(struct cache *c);

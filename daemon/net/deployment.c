@@ -23,7 +23,6 @@ SG_LOG_TOPIC("net");
 #define RETRY_MIN_MS 1000
 #define RETRY_MAX_MS 60000
 #define FILE_MAX     (256 * 1024)
-#define CACHE_KEY    "deployment"
 
 struct deployment {
 	struct sg_net *n;
@@ -32,6 +31,7 @@ struct deployment {
 	struct sg_timer timer;
 	struct http_call *call;
 	struct backoff backoff;
+	char name[CACHE_NAME]; /* of the source's last answer */
 	char why[300];
 };
 
@@ -133,7 +133,7 @@ static const char *reason(int err)
 static void on_answer(void *arg, const struct http_answer *a)
 {
 	struct deployment *d = arg;
-	int64_t next = AGAIN_MS;
+	int64_t next = jitter_ms(d->n->conf.crypto, AGAIN_MS);
 	char why[100];
 	int err = 0;
 
@@ -149,7 +149,7 @@ static void on_answer(void *arg, const struct http_answer *a)
 			log_info("the network's description came from %s", d->source);
 		d->why[0] = '\0';
 		backoff_reset(&d->backoff);
-		cache_put(d->n->cache, CACHE_KEY, a->body);
+		cache_put(d->n->cache, d->name, a->body);
 		apply(d);
 	}
 	sg_timer_start(&d->timer, next);
@@ -178,7 +178,7 @@ static void read_source(struct deployment *d)
 	} else if (d->source[0] == '/') {
 		err = read_file(d);
 	} else if (d->source[0]) {
-		if (cache_get(d->n->cache, CACHE_KEY, &last))
+		if (cache_get(d->n->cache, d->name, &last))
 			(void)take(d, last);
 		sg_timer_start(&d->timer, 0);
 	}
@@ -225,6 +225,7 @@ void deployment_configure(struct deployment *d, const struct sg_uci_section *s)
 {
 	const char *source = s ? sg_uci_get(s, "source", "") : "", *part = s ? sg_uci_get(s, "part", "prod") : "prod";
 	bool changed = strcmp(d->source, source) != 0 || strcmp(d->part, part) != 0;
+	char tag[CACHE_TAG];
 
 	read_given(d, s);
 	/* A file may hold something else than before. */
@@ -233,9 +234,8 @@ void deployment_configure(struct deployment *d, const struct sg_uci_section *s)
 			http_cancel(d->call);
 		d->call = NULL;
 		sg_timer_stop(&d->timer);
-		if (changed && d->source[0])
-			cache_drop(d->n->cache, CACHE_KEY);
 		snprintf(d->source, sizeof(d->source), "%s", source);
+		snprintf(d->name, sizeof(d->name), "deployment/%s", cache_tag(source, tag));
 		snprintf(d->part, sizeof(d->part), "%s", part);
 		d->why[0] = '\0';
 		backoff_reset(&d->backoff);
@@ -251,7 +251,7 @@ void deployment_kept(struct deployment *d)
 	struct sg_view last;
 	bool asked = d->source[0] && d->source[0] != '/' && strcmp(d->source, "public") != 0;
 
-	if (asked && !d->found.n_servers && cache_get(d->n->cache, CACHE_KEY, &last) && take(d, last) == 0)
+	if (asked && !d->found.n_servers && cache_get(d->n->cache, d->name, &last) && take(d, last) == 0)
 		apply(d);
 }
 

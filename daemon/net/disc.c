@@ -25,6 +25,8 @@ SG_LOG_TOPIC("net");
 #define RETRY_MAX_MS  60000
 #define SETTLE_MS     200 /* several sessions come up together: one write */
 #define ENTRY_VERSION "0.0.1"
+#define LIST_MAX      (256 * 1024) /* bytes of an answer (own) */
+#define SEQUENCE_MAX  (1ULL << 53) /* of an entry that we believe: every JSON reader takes it (own) */
 
 struct query {
 	struct sg_list node;
@@ -34,6 +36,7 @@ struct query {
 	struct sg_pk pk;
 	struct sg_defer local; /* answered from the configuration, in the next round */
 	struct http_call *call;
+	char name[CACHE_NAME]; /* of the last answer */
 	sg_disc_fn *fn;
 	void *arg;
 };
@@ -170,69 +173,66 @@ static void narrow(const struct sg_disc_entry_full *full, struct sg_disc_entry *
 		out->servers[out->n_servers++] = full->servers[i];
 }
 
-static void entry_in(struct query *q, const json_t *json)
+/* Both: @fresh is the answer, to be remembered when it is good, or empty. False: it cannot be read. */
+
+static bool entry_in(struct query *q, const json_t *json, struct sg_view fresh)
 {
 	struct sg_disc_entry_full full;
 	struct sg_disc_entry e;
 
-	if (sg_disc_entry_decode(q->n->conf.crypto, json, &full) < 0 || !sg_pk_equal(&full.pk, &q->pk)) {
-		query_done(q, SG_EMALF, NULL, 0, "the discovery's answer is no entry of that key");
-		return;
-	}
+	if (sg_disc_entry_decode(q->n->conf.crypto, json, &full) < 0 || !sg_pk_equal(&full.pk, &q->pk))
+		return false;
 	narrow(&full, &e);
+	if (fresh.len)
+		cache_put(q->n->cache, q->name, fresh);
 	query_done(q, 0, &e, 1, "");
+	return true;
 }
 
-static void servers_in(struct query *q, const json_t *json)
+static bool servers_in(struct query *q, const json_t *json, struct sg_view fresh)
 {
 	size_t want = SG_MIN(json_array_size(json), (size_t)NET_SERVERS_MAX), count = 0;
-	struct sg_disc_entry *list = sg_calloc(want, sizeof(*list));
+	struct sg_disc_entry *list;
 	struct sg_disc_entry_full full;
 
+	if (!json_is_array(json))
+		return false;
+	list = sg_calloc(want, sizeof(*list));
 	for (size_t i = 0; list && i < want; i++) {
 		/* One that cannot be read costs itself only. */
 		if (sg_disc_entry_decode(q->n->conf.crypto, json_array_get(json, i), &full) == 0 && full.is_server)
 			narrow(&full, &list[count++]);
 	}
+	if (count && fresh.len)
+		cache_put(q->n->cache, q->name, fresh);
 	query_done(q, list ? 0 : -ENOMEM, list, count, list ? "" : "out of memory");
 	sg_free(list);
+	return true;
 }
 
-static char *cache_name(const struct query *q, char out[CACHE_NAME])
+static bool take(struct query *q, struct sg_view body, bool fresh)
 {
-	char pk[SG_PK_TEXT];
+	json_t *json = sg_json_parse(body, NULL);
+	const struct sg_view keep = fresh ? body : (struct sg_view){NULL, 0};
+	bool taken = json && (q->list ? servers_in(q, json, keep) : entry_in(q, json, keep));
 
-	snprintf(out, CACHE_NAME, "disc/%s", q->list ? "servers" : sg_pk_str(&q->pk, pk));
-	return out;
+	json_decref(json);
+	return taken;
 }
 
-static void take(struct query *q, const json_t *json)
-{
-	if (q->list)
-		servers_in(q, json);
-	else
-		entry_in(q, json);
-}
-
-/* It does not answer, or has nothing: what it said last is better than nothing. */
+/* It does not answer, has nothing, or something else answers in its place: what it said last is better than nothing. */
 static void take_last(struct query *q, int err, const char *why)
 {
-	char name[CACHE_NAME];
 	struct sg_view last;
-	json_t *json = cache_get(q->n->cache, cache_name(q, name), &last) ? sg_json_parse(last, NULL) : NULL;
 
-	if (json)
-		take(q, json);
-	else
+	if (!cache_get(q->n->cache, q->name, &last) || !take(q, last, false))
 		query_done(q, err, NULL, 0, why);
-	json_decref(json);
 }
 
 static void on_answer(void *arg, const struct http_answer *a)
 {
 	struct query *q = arg;
-	char why[120], name[CACHE_NAME];
-	json_t *json;
+	char why[120];
 
 	q->call = NULL;
 	if (a->err < 0) {
@@ -240,20 +240,15 @@ static void on_answer(void *arg, const struct http_answer *a)
 	} else if (a->status == 404 && q->list) {
 		take_last(q, -EAGAIN, "the discovery has no server that is free");
 	} else if (a->status == 404) {
-		cache_drop(q->n->cache, cache_name(q, name));
+		cache_drop(q->n->cache, q->name);
 		query_done(q, -ENOENT, NULL, 0, "the discovery does not know that key");
 	} else if (a->status != 200) {
 		snprintf(why, sizeof(why), "the discovery answers with status %d", a->status);
 		take_last(q, SG_EMALF, why);
-	} else {
-		json = sg_json_parse(a->body, NULL);
-		if (json && (json_is_object(json) || json_array_size(json)))
-			cache_put(q->n->cache, cache_name(q, name), a->body);
-		if (json)
-			take(q, json);
-		else
-			query_done(q, SG_EMALF, NULL, 0, "the discovery's answer is no JSON");
-		json_decref(json);
+	} else if (!take(q, a->body, true)) {
+		take_last(q, SG_EMALF,
+			q->list ? "the discovery's answer is no list of servers"
+				: "the discovery's answer is no entry of that key");
 	}
 }
 
@@ -261,8 +256,12 @@ static int query_new(struct sg_net *n, const void *owner, const struct sg_pk *pk
 {
 	struct query *q = sg_calloc(1, sizeof(*q));
 	struct sg_disc_entry e;
-	char path[160], text[SG_PK_TEXT];
-	struct http_ask ask = {.method = "GET", .base = n->discovery, .path = path, .timeout_ms = ASK_MS};
+	char path[160], text[SG_PK_TEXT], tag[CACHE_TAG];
+	struct http_ask ask = {.method = "GET",
+		.base = n->discovery,
+		.path = path,
+		.timeout_ms = ASK_MS,
+		.body_max = pk ? SG_ENTRY_JSON_MAX * 4 : LIST_MAX};
 	int err;
 
 	if (!q)
@@ -280,6 +279,7 @@ static int query_new(struct sg_net *n, const void *owner, const struct sg_pk *pk
 		snprintf(path, sizeof(path), PREFIX "/entry/%s", sg_pk_str(pk, text));
 	else
 		snprintf(path, sizeof(path), PREFIX "/available_servers");
+	snprintf(q->name, sizeof(q->name), "disc/%s/%s", cache_tag(n->discovery, tag), pk ? text : "servers");
 	err = http_ask(n->http, &ask, on_answer, q, &q->call);
 	if (err < 0)
 		query_free(q);
@@ -361,7 +361,7 @@ static void on_posted(void *arg, const struct http_answer *a)
 	n->own.registered = true;
 	n->own.why[0] = '\0';
 	n->own.retry_ms = RETRY_MIN_MS;
-	sg_timer_start(&n->own.timer, REFRESH_MS);
+	sg_timer_start(&n->own.timer, jitter_ms(n->conf.crypto, REFRESH_MS));
 }
 
 static void own_post(struct sg_net *n, uint64_t sequence)
@@ -415,7 +415,8 @@ static void on_own(void *arg, const struct http_answer *a)
 	json = a->status == 200 ? sg_json_parse(a->body, NULL) : NULL;
 	err = json ? sg_disc_entry_decode(n->conf.crypto, json, &e) : SG_EMALF;
 	json_decref(json);
-	if (err < 0)
+	/* Not even a liar gets our sequence so high that no honest discovery could take another entry of ours. */
+	if (err < 0 || !sg_pk_equal(&e.pk, &n->conf.pk) || e.sequence >= SEQUENCE_MAX)
 		own_later(n, "what the discovery has of us cannot be read");
 	else
 		own_post(n, SG_MAX(e.sequence + 1, n->own.floor));

@@ -19,6 +19,7 @@ SG_LOG_TOPIC("net");
 #define UPTIME_MS    300000
 #define FOUND_MAX    4096
 #define VERSION      "skygate-" SG_VERSION
+#define PATH_MAX_LEN 180 /* of a question; behind a tag it is a name of the cache */
 
 /* ---- what we offer -------------------------------------------------------------------------------------------------- */
 
@@ -221,7 +222,7 @@ int net_offers(
 	struct sg_net *n, const struct net_offers_ask *ask, net_offers_fn *fn, void *arg, struct net_offers_query **out)
 {
 	struct net_offers_query *q;
-	char path[188];
+	char path[PATH_MAX_LEN], tag[CACHE_TAG];
 	struct service_ask get = {.method = "GET", .path = path};
 	struct sg_text t = sg_text(path, sizeof(path));
 	struct sg_view last;
@@ -242,7 +243,8 @@ int net_offers(
 		sg_text_addf(&t, "&country=%s", ask->country);
 	if (ask->quantity)
 		sg_text_addf(&t, "&quantity=%u", ask->quantity);
-	snprintf(q->name, sizeof(q->name), "sd%s", path + strlen("/api/services"));
+	snprintf(q->name, sizeof(q->name), "sd/%s%s", cache_tag(service_url(n->sd), tag),
+		path + strlen("/api/services"));
 	if (ask->remembered && cache_get(n->cache, q->name, &last))
 		err = sg_timer_start(&q->known, 0);
 	else
@@ -257,11 +259,11 @@ int net_offers(
 void net_offers_known(struct sg_net *n, const char *type, void (*fn)(void *arg, const struct sg_pk *pk), void *arg)
 {
 	struct sg_offer *list = sg_calloc(FOUND_MAX, sizeof(*list));
-	char name[CACHE_NAME];
+	char name[CACHE_NAME], tag[CACHE_TAG];
 	struct sg_view last;
 	int count = 0;
 
-	snprintf(name, sizeof(name), "sd?type=%s", type);
+	snprintf(name, sizeof(name), "sd/%s?type=%s", cache_tag(service_url(n->sd), tag), type);
 	if (list && cache_get(n->cache, name, &last))
 		count = sg_offer_list_decode(n->conf.crypto, last, list, FOUND_MAX);
 	for (int i = 0; i < count; i++)

@@ -19,14 +19,14 @@ SG_LOG_TOPIC("net");
 #define RETRY_MAX_MS 60000
 #define SOON_MS      50 /* after a listener opened: a reload moves it within this time */
 #define RESOLVING    64
+#define TYPE_MAX     7 /* letters of "stcpr" and its like */
 
 struct resolving {
 	struct sg_list node;
 	struct resolver *r;
 	const void *owner;
-	char type[8];
-	struct sg_pk pk;
 	struct service_call *call;
+	char name[CACHE_NAME]; /* of the last answer */
 	sg_resolved_fn *fn;
 	void *arg;
 };
@@ -77,35 +77,29 @@ static void ended(struct resolving *q, int err, const struct sg_visor_data *data
 		fn(arg, err, addrs, n, why);
 }
 
-static char *cache_name(const struct resolving *q, char out[CACHE_NAME])
-{
-	char pk[SG_PK_TEXT];
-
-	snprintf(out, CACHE_NAME, "ar/%s/%s", q->type, sg_pk_str(&q->pk, pk));
-	return out;
-}
-
 static void on_resolved(void *arg, const struct http_answer *a)
 {
 	struct resolving *q = arg;
 	struct cache *cache = q->r->n->cache;
 	struct sg_visor_data data;
 	struct sg_view last;
-	char why[300], name[CACHE_NAME];
+	char why[300];
 
 	q->call = NULL;
-	cache_name(q, name);
 	if (a->err == 0 && a->status == 200) {
-		if (sg_visor_data_decode(a->body, &data) < 0) {
+		bool fresh = sg_visor_data_decode(a->body, &data) == 0;
+
+		/* Something else may answer in its place: what it said last is better. */
+		if (fresh)
+			cache_put(cache, q->name, a->body);
+		if (fresh || (cache_get(cache, q->name, &last) && sg_visor_data_decode(last, &data) == 0))
+			ended(q, 0, &data, "");
+		else
 			ended(q, SG_EMALF, NULL, "the address resolver's answer cannot be read");
-			return;
-		}
-		cache_put(cache, name, a->body);
-		ended(q, 0, &data, "");
 	} else if (a->err == 0 && a->status == 404) {
-		cache_drop(cache, name);
+		cache_drop(cache, q->name);
 		ended(q, -ENOENT, NULL, "the address resolver does not know where it listens");
-	} else if (cache_get(cache, name, &last) && sg_visor_data_decode(last, &data) == 0) {
+	} else if (cache_get(cache, q->name, &last) && sg_visor_data_decode(last, &data) == 0) {
 		ended(q, 0, &data, "");
 	} else {
 		service_fail_text(q->r->n->ar, a, why, sizeof(why));
@@ -117,21 +111,21 @@ int net_resolve(
 	struct sg_net *n, const void *owner, const char *type, const struct sg_pk *pk, sg_resolved_fn *fn, void *arg)
 {
 	struct resolver *r = n->resolver;
-	char path[160], text[SG_PK_TEXT];
+	char path[160], text[SG_PK_TEXT], tag[CACHE_TAG];
 	struct service_ask ask = {.method = "GET", .path = path, .sign = true};
 	struct resolving *q;
 	int err;
 
-	if (strlen(type) >= sizeof(q->type))
+	if (strlen(type) > TYPE_MAX)
 		return SG_ELONG;
 	if (r->n_resolving >= RESOLVING)
 		return SG_EFULL;
 	q = sg_calloc(1, sizeof(*q));
 	if (!q)
 		return -ENOMEM;
-	*q = (struct resolving){.r = r, .owner = owner, .pk = *pk, .fn = fn, .arg = arg};
-	snprintf(q->type, sizeof(q->type), "%s", type);
+	*q = (struct resolving){.r = r, .owner = owner, .fn = fn, .arg = arg};
 	snprintf(path, sizeof(path), "/resolve/%s/%s", type, sg_pk_str(pk, text));
+	snprintf(q->name, sizeof(q->name), "ar/%s/%s/%s", cache_tag(service_url(n->ar), tag), type, text);
 	sg_list_add_tail(&r->resolving, &q->node);
 	r->n_resolving++;
 	err = service_ask(n->ar, &ask, on_resolved, q, &q->call);

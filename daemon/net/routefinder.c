@@ -1,7 +1,7 @@
 /*
  * The route finder: POST /routes, not signed.
  *
- *	ask → 200 → paths      404 → no route      anything else → again every 0.5 s for 2 s → what it said last, or an error
+ *	ask → 200 → paths      404 → no route      anything else → what it said last, or again every 0.5 s for 2 s, or an error
  *
  * It measures both directions against min_hops by itself, and finds the shortest way for each: where there are three hops one
  * way and two back it knows none of three. So it is asked once more without min_hops, and what is too short is left out here.
@@ -25,6 +25,7 @@ struct net_routes_query {
 	bool wide; /* asked without min_hops */
 	struct sg_timer again;
 	struct service_call *call;
+	char name[CACHE_NAME]; /* of the last answer */
 	net_routes_fn *fn;
 	void *arg;
 };
@@ -42,15 +43,6 @@ static void query_free(struct net_routes_query *q)
 void net_routes_cancel(struct net_routes_query *q)
 {
 	query_free(q);
-}
-
-static char *cache_name(const struct net_routes_query *q, char out[CACHE_NAME])
-{
-	char src[SG_PK_TEXT], dst[SG_PK_TEXT];
-
-	snprintf(out, CACHE_NAME, "rf/%s/%s/%u-%u", sg_pk_str(&q->ask.src, src), sg_pk_str(&q->ask.dst, dst),
-		q->ask.min_hops, q->ask.max_hops);
-	return out;
 }
 
 static void ended(struct net_routes_query *q, int err, const struct sg_paths *paths, const char *why)
@@ -78,7 +70,6 @@ static size_t leave_out_short(struct sg_paths *paths, size_t min)
 static void take(struct net_routes_query *q, struct sg_view body)
 {
 	struct sg_paths *paths = sg_calloc(1, sizeof(*paths));
-	char name[CACHE_NAME];
 	int err = paths ? sg_routes_answer(q->n->conf.crypto, body, &q->ask.src, &q->ask.dst, paths) : -ENOMEM;
 
 	if (err == -ENOMEM) {
@@ -90,7 +81,7 @@ static void take(struct net_routes_query *q, struct sg_view body)
 	} else if (leave_out_short(paths, q->ask.min_hops) == 0) {
 		ended(q, SG_ENOROUTE, NULL, "the route finder knows no way of so many hops (min_hops)");
 	} else {
-		cache_put(q->n->cache, cache_name(q, name), body);
+		cache_put(q->n->cache, q->name, body);
 		ended(q, 0, paths, "");
 	}
 	sg_free(paths);
@@ -106,10 +97,9 @@ static void on_again(void *arg)
 static void failed(struct net_routes_query *q, int err, const char *why)
 {
 	int64_t waited = (sg_loop_now(q->n->conf.loop).ns - q->since.ns) / SG_NS_PER_MS;
-	char name[CACHE_NAME];
 	struct sg_view last;
 
-	if (cache_get(q->n->cache, cache_name(q, name), &last))
+	if (cache_get(q->n->cache, q->name, &last))
 		take(q, last);
 	else if (err != SG_ENOROUTE && waited + AGAIN_MS < GIVE_UP_MS && sg_timer_start(&q->again, AGAIN_MS) == 0)
 		return;
@@ -120,7 +110,7 @@ static void failed(struct net_routes_query *q, int err, const char *why)
 static void on_answer(void *arg, const struct http_answer *a)
 {
 	struct net_routes_query *q = arg;
-	char why[400], said[160], name[CACHE_NAME];
+	char why[400], said[160];
 
 	q->call = NULL;
 	if (a->err < 0) {
@@ -131,7 +121,7 @@ static void on_answer(void *arg, const struct http_answer *a)
 		q->wide = true;
 		begin(q);
 	} else if (a->status == 404) {
-		cache_drop(q->n->cache, cache_name(q, name));
+		cache_drop(q->n->cache, q->name);
 		sg_service_error(a->body, said, sizeof(said));
 		snprintf(why, sizeof(why), "the route finder knows no way there: %s",
 			said[0] ? said : "status 404 without a word");
@@ -160,6 +150,7 @@ static void begin(struct net_routes_query *q)
 int net_routes(
 	struct sg_net *n, const struct net_routes_ask *ask, net_routes_fn *fn, void *arg, struct net_routes_query **out)
 {
+	char src[SG_PK_TEXT], dst[SG_PK_TEXT], tag[CACHE_TAG];
 	struct net_routes_query *q;
 	int err;
 
@@ -169,6 +160,8 @@ int net_routes(
 	if (!q)
 		return -ENOMEM;
 	*q = (struct net_routes_query){.n = n, .ask = *ask, .since = sg_loop_now(n->conf.loop), .fn = fn, .arg = arg};
+	snprintf(q->name, sizeof(q->name), "rf/%s/%s/%s/%u-%u", cache_tag(service_url(n->rf), tag),
+		sg_pk_str(&ask->src, src), sg_pk_str(&ask->dst, dst), ask->min_hops, ask->max_hops);
 	sg_timer_init(&q->again, n->conf.loop, on_again, q);
 	sg_list_add_tail(&n->routes, &q->node);
 	n->n_routes++;

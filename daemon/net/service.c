@@ -176,12 +176,19 @@ static void on_answer(void *arg, const struct http_answer *a);
 static void on_nonce(void *arg, const struct http_answer *a)
 {
 	struct service_call *c = arg;
-	struct http_answer bad = {.err = SG_EMALF, .why = "the nonce that it gives cannot be read"};
+	char why[400];
+	struct http_answer bad = {.err = SG_EMALF, .why = why};
 	int err;
 
 	c->http = NULL;
-	if (a->err < 0 || a->status != 200) {
+	snprintf(why, sizeof(why), "%s: the nonce that it gives cannot be read", c->s->url);
+	if (a->err < 0) {
 		finish(c, a);
+	} else if (a->status != 200) {
+		/* Its status says nothing of what was to be asked: a 404 is none of that. */
+		bad.err = SG_EREFUSED;
+		service_fail_text(c->s, a, why, sizeof(why));
+		finish(c, &bad);
 	} else if (sg_httpauth_nonce(a->body, &c->s->nonce) < 0) {
 		finish(c, &bad);
 	} else {

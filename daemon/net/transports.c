@@ -481,7 +481,7 @@ static void on_edges(void *arg, const struct http_answer *a)
 int net_edges(struct sg_net *n, const struct sg_pk *pk, net_edges_fn *fn, void *arg, struct net_edges_query **out)
 {
 	struct net_edges_query *q = sg_calloc(1, sizeof(*q));
-	char path[120], text[SG_PK_TEXT];
+	char path[120], text[SG_PK_TEXT], tag[CACHE_TAG];
 	struct service_ask ask = {.method = "GET", .path = path, .sign = true};
 	int err;
 
@@ -490,7 +490,7 @@ int net_edges(struct sg_net *n, const struct sg_pk *pk, net_edges_fn *fn, void *
 	*q = (struct net_edges_query){.n = n, .fn = fn, .arg = arg};
 	sg_list_add_tail(&n->edges, &q->node);
 	snprintf(path, sizeof(path), "/transports/edge:%s", sg_pk_str(pk, text));
-	snprintf(q->name, sizeof(q->name), "tpd/%s", text);
+	snprintf(q->name, sizeof(q->name), "tpd/%s/%s", cache_tag(service_url(n->tpd), tag), text);
 	err = service_ask(n->tpd, &ask, on_edges, q, &q->call);
 	if (err < 0)
 		net_edges_cancel(q);

@@ -248,6 +248,31 @@ static void one_of_a_service(void **state)
 	assert_int_equal(w->asked, 0);
 }
 
+/* The same process again, with nothing but the store; another source was configured meanwhile. */
+static void another_source_after_a_restart(void **state)
+{
+	struct world *w = *state;
+	struct sg_net_conf conf = {.loop = w->loop, .crypto = w->c, .keys = &w->keys};
+
+	w->body = "{\"route_finder\":\"http://192.0.2.1:9092\"}";
+	configure(w, "\toption source 'dmsg://" TWO ":80'\n");
+	run(w, 1000);
+	assert_string_equal(url_of(w, "route finder"), "http://192.0.2.1:9092");
+	for (int i = 0; i < 2; i++) {
+		net_network_set(w->net, "dmsg", NULL, NULL);
+		net_free(w->net);
+		run(w, 100);
+		sg_sk_generate(w->c, &conf.sk);
+		assert_int_equal(sg_pk_of(w->c, &conf.sk, &conf.pk), 0);
+		w->net = net_new(&conf);
+		net_network_set(w->net, "dmsg", &web_ops, &w->web);
+		w->status = 503;
+		configure(w, i ? "\toption source 'dmsg://" TWO ":80'\n" : "\toption source 'dmsg://" KEY ":80'\n");
+		run(w, 1000);
+		assert_string_equal(url_of(w, "route finder"), i ? "http://192.0.2.1:9092" : "");
+	}
+}
+
 static int n_found;
 
 static void report(void *arg, unsigned line, const char *message)
@@ -283,6 +308,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(the_public_one, setup, teardown),
 		cmocka_unit_test_setup_teardown(one_of_a_file, setup, teardown),
 		cmocka_unit_test_setup_teardown(one_of_a_service, setup, teardown),
+		cmocka_unit_test_setup_teardown(another_source_after_a_restart, setup, teardown),
 		cmocka_unit_test_setup_teardown(bad_sources, setup, teardown),
 	};
 

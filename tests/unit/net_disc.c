@@ -232,9 +232,9 @@ static void written_and_refreshed(void **state)
 	assert_int_equal(w->writes, 1);
 	assert_int_equal(w->entry.sequence, 0);
 	assert_int_equal(w->entry.n_servers, 1);
-	run(w, 290000);
+	run(w, 260000);
 	assert_int_equal(w->writes, 1);
-	run(w, 20000);
+	run(w, 80000);
 	assert_int_equal(w->writes, 2);
 	assert_int_equal(w->entry.sequence, 1);
 	/* Two changes at once are one write. */
@@ -265,7 +265,7 @@ static void sequence_outlives_a_restart(void **state)
 
 	configure(w, true);
 	net_disc_update(w->net, &w->discovery, 1);
-	run(w, 301000);
+	run(w, 340000);
 	used = w->entry.sequence;
 	/* A discovery that shows something older, as one of several may. */
 	w->has = false;
@@ -294,6 +294,24 @@ static void answers_outlive_a_restart(void **state)
 	assert_true(cache_get(w->net->cache, "rf/1", &got));
 	assert_memory_equal(got.p, "new", 3);
 	assert_false(cache_get(w->net->cache, "gone", &got));
+}
+
+/* A liar, or another visor's entry, does not drive our sequence to where no honest discovery could follow. */
+static void no_sequence_from_a_liar(void **state)
+{
+	struct world *w = *state;
+
+	configure(w, true);
+	w->has = true;
+	w->entry.sequence = 9223372036854775806ULL;
+	snprintf(w->stored, sizeof(w->stored),
+		"{\"version\":\"0.0.1\",\"sequence\":9223372036854775806,\"timestamp\":1,\"static\":"
+		"\"02e6645e1c408793ddeb5e9ec081ca3075ad2be30ca922cd537299e56337432a28\",\"client\":"
+		"{\"delegated_servers\":[]},\"signature\":\"\"}");
+	net_disc_update(w->net, &w->discovery, 1);
+	run(w, 30000);
+	assert_int_equal(w->writes, 0);
+	assert_true(w->reads > 2);
 }
 
 /* A sequence that starts anew would lose against the stored one: what was not read is not written. */
@@ -347,6 +365,14 @@ static void the_last_answers_serve_meanwhile(void **state)
 	assert_int_equal(h.n, 2);
 	assert_int_equal(h.err, 0);
 	assert_true(sg_pk_equal(&h.e.pk, &w->pk));
+	/* Nor does another key's entry in its place take the memory away. */
+	w->fail = 0;
+	snprintf(w->stored, sizeof(w->stored), "{\"version\":\"0.0.1\"}");
+	assert_int_equal(net_disc_entry(w->net, w, &w->pk, on_entries, &h), 0);
+	run(w, 500);
+	assert_int_equal(h.n, 3);
+	assert_int_equal(h.err, 0);
+	assert_true(sg_pk_equal(&h.e.pk, &w->pk));
 	w->fail = 404;
 	assert_int_equal(net_disc_entry(w->net, w, &w->pk, on_entries, &h), 0);
 	run(w, 500);
@@ -354,7 +380,7 @@ static void the_last_answers_serve_meanwhile(void **state)
 	w->fail = 500;
 	assert_int_equal(net_disc_entry(w->net, w, &w->pk, on_entries, &h), 0);
 	run(w, 500);
-	assert_int_equal(h.n, 4);
+	assert_int_equal(h.n, 5);
 	assert_int_equal(h.err, SG_EMALF);
 	/* Servers likewise. */
 	w->fail = 0;
@@ -396,6 +422,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(written_and_refreshed, setup, teardown),
 		cmocka_unit_test_setup_teardown(nothing_written_after_an_error, setup, teardown),
 		cmocka_unit_test_setup_teardown(sequence_outlives_a_restart, setup, teardown),
+		cmocka_unit_test_setup_teardown(no_sequence_from_a_liar, setup, teardown),
 		cmocka_unit_test_setup_teardown(answers_outlive_a_restart, setup, teardown),
 		cmocka_unit_test_setup_teardown(the_last_answers_serve_meanwhile, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_discovery_by_reload, setup, teardown),

@@ -30,6 +30,7 @@ struct world {
 	uint64_t nonce;
 	size_t nonces, refused, binds, unbinds, resolves;
 	int status; /* of bind and resolve */
+	int nonce_status;
 	char bound[SG_BIND_MAX];
 	const char *data; /* what resolve answers */
 	size_t answers;
@@ -65,7 +66,7 @@ static void serve(void *arg, struct web_request *r)
 	snprintf(path, sizeof(path), "/security/nonces/%s", sg_pk_str(&w->pk, pk));
 	if (strcmp(r->target, path) == 0) {
 		w->nonces++;
-		r->status = 200;
+		r->status = w->nonce_status;
 		snprintf(r->out, sizeof(r->out), "{\"edge\":\"%s\",\"next_nonce\":%d}\n", pk, (int)w->nonce);
 		return;
 	}
@@ -133,7 +134,7 @@ static int setup(void **state)
 	conf.keys = &w->keys;
 	w->net = net_new(&conf);
 	assert_non_null(w->net);
-	w->status = 200;
+	w->status = w->nonce_status = 200;
 	web_init(&w->web, w->loop, serve, w);
 	net_network_set(w->net, "dmsg", &web_ops, &w->web);
 	configure(w, "198.51.100.7");
@@ -291,12 +292,66 @@ static void the_last_answer_stays_good(void **state)
 	run(w, 1000);
 	assert_true(w->err < 0 && w->why[0]);
 	assert_int_equal(w->answers, 4);
+	/* That it gives no nonce, or that something else answers, says nothing of the key. */
+	w->status = 200;
+	ask(w);
+	run(w, 1000);
+	w->status = 500;
+	ask(w);
+	run(w, 1000);
+	assert_int_equal(w->err, 0);
+	w->nonce_status = 404;
+	ask(w);
+	run(w, 1000);
+	assert_int_equal(w->err, 0);
+	w->nonce_status = w->status = 200;
+	w->data = "<html>sign in first</html>";
+	ask(w);
+	run(w, 1000);
+	assert_int_equal(w->err, 0);
+	assert_int_equal(w->n, 1);
+	assert_int_equal(w->answers, 8);
+	w->status = 404;
+	ask(w);
+	run(w, 1000);
 	/* No answer at all ends too. */
 	w->status = 0;
 	ask(w);
 	run(w, 11000);
-	assert_int_equal(w->answers, 5);
+	assert_int_equal(w->answers, 10);
 	assert_int_equal(w->err, -ETIMEDOUT);
+}
+
+/* What one network said is not taken for what another one would say, also when it answers late. */
+static void another_resolver_another_memory(void **state)
+{
+	struct world *w = *state;
+	struct sg_pk first = w->service;
+	struct sg_sk sk;
+
+	w->data = "{\"remote_addr\":\"203.0.113.5:6000\",\"port\":\"5555\",\"addresses\":null}";
+	ask(w);
+	run(w, 1000);
+	assert_int_equal(w->err, 0);
+	w->status = 0;
+	ask(w);
+	run(w, 300);
+	sg_sk_generate(w->c, &sk);
+	assert_int_equal(sg_pk_of(w->c, &sk, &w->service), 0);
+	configure(w, "198.51.100.7");
+	w->web.dead = true;
+	run(w, 11000);
+	assert_int_equal(w->answers, 2);
+	ask(w);
+	run(w, 1000);
+	assert_int_equal(w->answers, 3);
+	assert_true(w->err < 0);
+	w->service = first;
+	configure(w, "198.51.100.7");
+	ask(w);
+	run(w, 1000);
+	assert_int_equal(w->answers, 4);
+	assert_int_equal(w->err, 0);
 }
 
 static size_t addrs_of(const char *json, const char *own, struct sg_addr out[SG_VISOR_ADDRS_MAX])
@@ -328,6 +383,9 @@ static void what_to_dial(void **state)
 	assert_int_equal(addrs_of("{\"remote_addr\":\"2001:db8::1\",\"port\":\"5\"}", "", a), 1);
 	assert_string_equal(sg_addr_str(&a[0], text), "[2001:db8::1]:5");
 	assert_int_equal(addrs_of("{\"remote_addr\":\"127.0.0.1\",\"port\":\"5\"}", "", a), 0);
+	assert_int_equal(addrs_of("{\"remote_addr\":\"::ffff:127.0.0.1\",\"port\":\"5\"}", "", a), 0);
+	assert_int_equal(addrs_of("{\"remote_addr\":\"[::ffff:127.0.0.1]:80\",\"port\":\"5\"}", "", a), 0);
+	assert_int_equal(addrs_of("{\"remote_addr\":\"169.254.169.254\",\"port\":\"80\"}", "", a), 0);
 	assert_int_equal(addrs_of("{\"remote_addr\":\"203.0.113.5\",\"port\":\"0\"}", "", a), 0);
 	assert_int_equal(addrs_of("{\"remote_addr\":\"203.0.113.5\",\"port\":\"70000\"}", "", a), 99);
 	assert_int_equal(addrs_of("[]", "", a), 99);
@@ -342,6 +400,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(bound_again_elsewhere, setup, teardown),
 		cmocka_unit_test_setup_teardown(signed_requests_wait_for_their_turn, setup, teardown),
 		cmocka_unit_test_setup_teardown(the_last_answer_stays_good, setup, teardown),
+		cmocka_unit_test_setup_teardown(another_resolver_another_memory, setup, teardown),
 		cmocka_unit_test(what_to_dial),
 	};
 
