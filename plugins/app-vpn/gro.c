@@ -22,7 +22,8 @@ struct segment {
 
 /* A super-packet in the making. */
 struct join {
-	size_t len;                 /* 0: none */
+	size_t len; /* 0: none */
+	struct sg_vpn_record first;
 	size_t ip_hlen, head, size; /* size: data of its first segment */
 	unsigned n;
 	uint32_t next_seq;
@@ -66,11 +67,12 @@ void gro_free(struct gro *g)
 
 static void emit(struct gro *g, struct join *j)
 {
-	struct sg_vpn_record r = {.kind = SG_VPN_PACKET, .len = (uint32_t)j->len};
+	struct sg_vpn_record r = j->first;
 	bool six = j->b[0] >> 4 == 6, tcp = j->b[six ? 6 : 9] == IPPROTO_TCP;
 	struct sg_view packet = {j->b, j->len};
 
 	if (j->n > 1) {
+		r.len = (uint32_t)j->len;
 		r.flags = SG_VPN_F_NEEDS_CSUM;
 		r.gso = !tcp ? GRO_UDP_L4 : six ? SG_GSO_TCP6 : SG_GSO_TCP4;
 		r.hdr_len = (uint16_t)j->head;
@@ -106,8 +108,17 @@ void gro_flush(struct gro *g)
 
 /* ---- in ---- */
 
+/* Right, or left open by a sender of whom we have it whole. */
+static bool checksums_fit(const struct sg_vpn_record *r, struct sg_view in, const struct segment *s)
+{
+	if (!r->flags)
+		return (s->proto != IPPROTO_UDP || sg_get_u16(in.p + s->ip_hlen + 6)) && gso_csum_ok(in, s->ip_hlen);
+	return r->csum_start == s->ip_hlen && r->csum_offset == (s->proto == IPPROTO_TCP ? 16 : 6) &&
+	       gso_ip_csum_ok(in, s->ip_hlen);
+}
+
 /* False: a packet that is never joined. */
-static bool look(const struct gro *g, struct sg_view in, struct segment *s)
+static bool look(const struct gro *g, const struct sg_vpn_record *r, struct sg_view in, struct segment *s)
 {
 	bool six = in.p[0] >> 4 == 6;
 	const uint8_t *l4;
@@ -126,7 +137,7 @@ static bool look(const struct gro *g, struct sg_view in, struct segment *s)
 	} else if (s->proto == IPPROTO_UDP && g->udp) {
 		s->head = s->ip_hlen + 8;
 		s->seq = 0;
-		if (sg_get_u16(l4 + 4) != in.len - s->ip_hlen || !sg_get_u16(l4 + 6))
+		if (sg_get_u16(l4 + 4) != in.len - s->ip_hlen)
 			return false;
 	} else {
 		return false;
@@ -134,7 +145,7 @@ static bool look(const struct gro *g, struct sg_view in, struct segment *s)
 	if (in.len < s->head + SG_VPN_GSO_SIZE_MIN)
 		return false;
 	s->data = in.len - s->head;
-	return gso_csum_ok(in, s->ip_hlen);
+	return checksums_fit(r, in, s);
 }
 
 static bool same_addresses(const struct join *j, const uint8_t *p)
@@ -196,7 +207,7 @@ static bool ends(const struct join *j, const struct segment *s)
 	return s->data < j->size || (s->proto == IPPROTO_TCP && s->p[s->ip_hlen + 13] & TCP_PSH);
 }
 
-static void begin(struct gro *g, const struct segment *s)
+static void begin(struct gro *g, const struct sg_vpn_record *r, const struct segment *s)
 {
 	struct join *j = g->joins;
 
@@ -206,6 +217,7 @@ static void begin(struct gro *g, const struct segment *s)
 		j++;
 	memcpy(j->b, s->p, s->head + s->data);
 	j->len = s->head + s->data;
+	j->first = *r;
 	j->ip_hlen = s->ip_hlen;
 	j->head = s->head;
 	j->size = s->data;
@@ -248,7 +260,7 @@ bool gro_push(struct gro *g, const struct sg_vpn_record *r, struct sg_view packe
 {
 	struct segment s;
 
-	if (r->gso != SG_GSO_NONE || r->flags || !look(g, packet, &s)) {
+	if (r->gso != SG_GSO_NONE || !look(g, r, packet, &s)) {
 		pass(g, r, packet);
 		return g->open > 0;
 	}
@@ -263,6 +275,6 @@ bool gro_push(struct gro *g, const struct sg_vpn_record *r, struct sg_view packe
 		}
 		emit(g, j);
 	}
-	begin(g, &s);
+	begin(g, r, &s);
 	return g->open > 0;
 }

@@ -1,7 +1,8 @@
 /*
  * Single packets of a flow, joined to one super-packet before they enter the kernel, which then has one packet to route
  * instead of forty: what gso.c cuts, the other way round. Only what cutting would give back byte for byte is joined (the IP
- * identification of packets that must not be fragmented excepted, RFC 6864), and only packets whose checksums are right.
+ * identification of packets that must not be fragmented excepted, RFC 6864), and only packets whose checksums are right
+ * or were left open by an end of ours.
  * A flow's packets keep their order; those of others may pass them within a batch.
  */
 #ifndef VPN_GRO_H

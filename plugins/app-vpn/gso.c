@@ -69,13 +69,17 @@ static uint64_t pseudo_sum(const uint8_t *p, size_t len, size_t ip_hlen)
 	return p[0] >> 4 == 6 ? csum_add(sum, p + 8, 32) : csum_add(sum, p + 12, 8);
 }
 
+bool gso_ip_csum_ok(struct sg_view packet, size_t ip_hlen)
+{
+	return packet.p[0] >> 4 == 6 || csum_end(csum_add(0, packet.p, ip_hlen)) == 0;
+}
+
 bool gso_csum_ok(struct sg_view packet, size_t ip_hlen)
 {
 	uint64_t sum = pseudo_sum(packet.p, packet.len, ip_hlen);
 
-	if (packet.p[0] >> 4 == 4 && csum_end(csum_add(0, packet.p, ip_hlen)) != 0)
-		return false;
-	return csum_end(csum_add(sum, packet.p + ip_hlen, packet.len - ip_hlen)) == 0;
+	return gso_ip_csum_ok(packet, ip_hlen) &&
+	       csum_end(csum_add(sum, packet.p + ip_hlen, packet.len - ip_hlen)) == 0;
 }
 
 void gso_finish_super(const struct sg_vpn_record *r, uint8_t *packet)

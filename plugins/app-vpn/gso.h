@@ -13,6 +13,8 @@ typedef int gso_fn(void *arg, struct sg_view packet);
 /** gso_csum - finishes the checksum of a packet whose record passed sg_vpn_record_check and says F_NEEDS_CSUM. */
 void gso_csum(const struct sg_vpn_record *r, uint8_t *packet, size_t len);
 
+/** gso_ip_csum_ok - the checksum of the IP header of @ip_hlen is right. */
+bool gso_ip_csum_ok(struct sg_view packet, size_t ip_hlen);
 /** gso_csum_ok - TCP or UDP right behind the IP header of @ip_hlen: all checksums are right. */
 bool gso_csum_ok(struct sg_view packet, size_t ip_hlen);
 /** gso_finish_super - IP length and checksum of a super-packet of @r; its other checksum is left to whoever cuts it. */

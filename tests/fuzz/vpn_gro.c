@@ -13,7 +13,7 @@
 #include <string.h>
 
 #define PACKETS 256
-#define LONGEST 1600
+#define LONGEST 1700
 
 struct in {
 	uint8_t p[LONGEST];
@@ -57,7 +57,19 @@ static void checksums(uint8_t *p, size_t len)
 	}
 	sg_put_u16(p + at, 0);
 	folded = (uint16_t)~fold(sum16(sum, p + ip, len - ip));
-	sg_put_u16(p + at, folded ? folded : 0xffff);
+	sg_put_u16(p + at, folded || p[six ? 6 : 9] == 6 ? folded : 0xffff);
+}
+
+/* As a kernel hands it out: the sum of the pseudo header, the rest is left to the card. */
+static void leave_open(uint8_t *p, size_t len, struct sg_vpn_record *r)
+{
+	bool six = p[0] >> 4 == 6, tcp = p[six ? 6 : 9] == 6;
+
+	r->flags = SG_VPN_F_NEEDS_CSUM;
+	r->csum_start = six ? 40 : 20;
+	r->csum_offset = tcp ? 16 : 6;
+	sg_put_u16(p + r->csum_start + r->csum_offset, fold((uint32_t)(len - r->csum_start) + (tcp ? 6 : 17) +
+							       (six ? sum16(0, p + 8, 32) : sum16(0, p + 12, 8))));
 }
 
 /* what: 0x01 UDP, 0x02 IPv6, 0x04 timestamps, 0x08 may be fragmented, 0x70 something odd about it */
@@ -182,10 +194,14 @@ static void on_packet(void *arg, const struct sg_vpn_record *r, struct sg_view p
 		return;
 	}
 	must(sg_vpn_record_check(r, p) == 0);
-	if (r->gso)
+	if (r->gso) {
 		must(gso_cut(r, p, 0, scratch, one_out, NULL) == 0);
-	else
-		one_out(NULL, p);
+		return;
+	}
+	memcpy(scratch, p.p, p.len);
+	if (r->flags)
+		checksums(scratch, p.len);
+	one_out(NULL, (struct sg_view){scratch, p.len});
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -197,13 +213,17 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	memset(&st, 0, sizeof(st));
 	for (; size >= 4 && st.n < PACKETS; data += 4, size -= 4) {
 		struct sg_vpn_record r = {.kind = SG_VPN_PACKET};
+		static uint8_t open[LONGEST];
 		struct in *in = &st.in[st.n];
 
 		make(in, data);
+		memcpy(open, in->p, in->len);
+		if (data[1] & 0x40 && data[0] >> 4 < 5)
+			leave_open(open, in->len, &r);
 		st.n++;
 		st.left++;
 		r.len = (uint32_t)in->len;
-		waiting = gro_push(g, &r, (struct sg_view){in->p, in->len});
+		waiting = gro_push(g, &r, (struct sg_view){open, in->len});
 		must(waiting || st.left == 0);
 	}
 	gro_flush(g);
