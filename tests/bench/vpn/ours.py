@@ -88,7 +88,7 @@ class OursByGroup(Ours):
     packet of the VPN passes there.
     """
 
-    name = "ours-group"
+    name, direct = "ours-group", False
 
     def up(self):
         binary = os.environ.get("SKYWIRE_REFERENCE", "")
@@ -97,7 +97,7 @@ class OursByGroup(Ours):
             raise Missing("SKYWIRE_REFERENCE does not name a program; a route is set up over its dmsg server")
         with self.net.wan.entered():
             self.services = reference.Services(binary, None, ("dmsg-discovery", "dmsg-server"), self.net.wan)
-        self.visor = "\tlist plugin 'transport-dmsg'\n\toption direct_streams '0'\n"
+        self.visor += f"\tlist plugin 'transport-dmsg'\n\toption direct_streams '{self.direct:d}'\n"
         self.more = f"\nconfig deployment 'net'\n\toption dmsg_discovery '{reference.DMSG_DISCOVERY}'\n"
         super().up()
 
