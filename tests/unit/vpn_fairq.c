@@ -290,6 +290,47 @@ static void who_waits_too_long_is_told(void **state)
 	close_queue(&b);
 }
 
+/*
+ * P40: a hundred clients of an exit whose senders send up to five times what can be sent, one of them over fifty connections. The
+ * arena is theirs together; whoever fills it most loses most.
+ */
+static void p40_a_hundred_clients_get_the_same(void **state)
+{
+	enum { CLIENTS = 100, ROUNDS = 400 };
+	static struct fairq_class clients[CLIENTS];
+	static uint64_t served[CLIENTS];
+	uint64_t least = UINT64_MAX, most = 0;
+	struct bench b;
+	struct got g;
+
+	(void)state;
+	open_queue(&b, 2 * ARENA);
+	for (int i = 0; i < CLIENTS; i++)
+		fairq_class_init(b.q, &clients[i]);
+	for (int round = 0; round < ROUNDS; round++) {
+		for (int i = 0; i < CLIENTS; i++) {
+			for (int n = 0; n <= i % 5; n++)
+				put_to(&b, &clients[i], i ? 0 : (uint32_t)round % 50, (uint32_t)round, 1500, 0);
+		}
+		for (int n = 0; n < 50; n++) {
+			int i = (round * 50 + n) % CLIENTS;
+
+			if (get_from(&b, &clients[i], &g))
+				served[i] += g.len;
+		}
+		b.now.ns += 20 * SG_NS_PER_MS; /* 30 Mbit/s in all */
+	}
+	for (int i = 0; i < CLIENTS; i++) {
+		least = SG_MIN(least, served[i]);
+		most = SG_MAX(most, served[i]);
+		fairq_class_clear(b.q, &clients[i]);
+	}
+	print_message("P40: %.1f %% between the least and the most\n", 100.0 * (double)(most - least) / (double)most);
+	assert_true(b.count.full + b.count.late > 1000);
+	assert_true((double)least >= 0.9 * (double)most);
+	close_queue(&b);
+}
+
 /* ---- P23: 500 flows like TCP, 20 Mbit/s, a way of 40 ms ---- */
 
 #define FLOWS   500
@@ -385,6 +426,7 @@ int main(void)
 		cmocka_unit_test(a_full_queue_takes_from_the_fattest),
 		cmocka_unit_test(flows_do_not_run_out),
 		cmocka_unit_test(who_waits_too_long_is_told),
+		cmocka_unit_test(p40_a_hundred_clients_get_the_same),
 		cmocka_unit_test(p23_five_hundred_flows_over_20_mbit),
 	};
 
