@@ -32,6 +32,7 @@ def tell(binary, postgres):
     client.join(exit_, "stcpr")
     took = client.connect()
     say(f"exit found by its key (stcpr), a route set up by a Go setup node, VPN proved {took * 1000:.0f} ms after it was asked for")
+    say(f"the router's programs hold {client.box.pss():.1f} MiB of memory (PSS)")
     line = Line(client, [exit_])
     try:
         through(client, exit_, line)

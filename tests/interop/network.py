@@ -22,7 +22,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../
 import reference
 import skygate
 from boxes import SCRATCH, Box, Failed, call, link, wait_for
-from reference import GoVisor, Services, box_on_bridge, bridge_up, new_keys, no_names
+from reference import GoVisor, Services, box_on_bridge, bridge_up, new_keys, no_names, warnings_in
 from sglab import watch, web
 from sglab.lab import Failed as LabFailed
 
@@ -331,6 +331,24 @@ def throughput(name, box, total, ends):
         used = ", ".join(f"{n} {(b.cpu() - before[n]) / (total / 1e9):.1f}" for n, b in ends.items())
         say(f"{name}: {total >> 20} MiB {word} at {rates[word]:.0f} Mbit/s; CPU seconds per GB: {used}")
     return rates
+
+
+def compare_warnings(alone, beside, explained=()):
+    """Warnings of Go visors beside ours, against all that those warn of that met only their like. The latter end here: at their
+    end they say more. explained: words of classes that are shown and are no failure."""
+    said, known, new = [v.text() for v in beside], set(), {}
+    for v in alone:
+        v.stop()
+        known |= set(warnings_in(v.text()))
+    for text in said:
+        for name, n in warnings_in(text).items():
+            if name not in known:
+                new[name] = new.get(name, 0) + n
+    say(f"{len(known)} classes of warnings among Go visors, {len(new)} more beside ours")
+    for name, n in sorted(new.items()):
+        say(f"   {n} times: {name}")
+    if any(not any(words in name for words in explained) for name in new):
+        raise Failed("Go visors warn of what they do not warn of among themselves")
 
 
 class Line:

@@ -22,8 +22,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../
 import boxes
 import reference
 from boxes import Failed, keep_logs, need_programs, need_root
-from network import PACKAGES, Busy, Network, page, percentile, say, throughput
-from reference import warnings_in
+from network import PACKAGES, Busy, Network, compare_warnings, page, percentile, say, throughput
 
 MB = 1 << 20
 COURSES = ["go-go:stcpr", "go-go:stcpr:go"]
@@ -143,25 +142,6 @@ def compare_speed(rates):
                     raise Failed(f"{word} is slower than Go beside Go: {' and '.join(slower)}")
 
 
-def compare_warnings(team):
-    """Warnings of the Go visors beside ours, against all that Go visors warn of among themselves."""
-    alone = [team.exits["go-go"], team.clients["go-go"], team.middles[True, "go"]]
-    said = [v.text() for v in (team.exits["ours-go"], team.clients["go-ours"], team.middles[False, "go"])]
-    known, new = set(), {}
-    for v in alone:
-        v.stop()
-        known |= set(warnings_in(v.text()))
-    for text in said:
-        for name, n in warnings_in(text).items():
-            if name not in known:
-                new[name] = new.get(name, 0) + n
-    say(f"{len(known)} classes of warnings among Go visors, {len(new)} more beside ours")
-    for name, n in sorted(new.items()):
-        say(f"   {n} times: {name}")
-    if new:
-        raise Failed("Go visors warn of what they do not warn of among themselves")
-
-
 def scenario(args, binary, postgres):
     net = Network(binary, postgres)
     say("directory up")
@@ -173,7 +153,8 @@ def scenario(args, binary, postgres):
         compare_speed(rates)
     if args.idle:
         idle(net, team, args.idle)
-    compare_warnings(team)
+    compare_warnings([team.exits["go-go"], team.clients["go-go"], team.middles[True, "go"]],
+                     [team.exits["ours-go"], team.clients["go-ours"], team.middles[False, "go"]])
 
 
 def main():
