@@ -167,7 +167,10 @@ static void on_before(void *arg, int err, const struct sg_store_pair *pairs, siz
 
 /* ---- counting ----------------------------------------------------------------------------------------------------- */
 
-/* A new day begins at zero; what is up goes on from where it is, and what is not is forgotten. */
+/*
+ * A new day begins at zero; what is up goes on from where it is, and what is not is forgotten. A day may come again, when a
+ * clock is set: what the store has of it is added.
+ */
 static void turn_day(struct tplog *t)
 {
 	char today[DAY_TEXT];
@@ -187,11 +190,14 @@ static void turn_day(struct tplog *t)
 		sg_free(l);
 		t->n--;
 	}
+	store_cancel(&t->keys, false, t);
+	(void)scan(t, t->day, NULL, on_before, t);
 }
 
 void tplog_count(struct tplog *t, const struct sg_tpid *id, uint64_t recv, uint64_t sent, bool ended)
 {
 	struct total *l;
+	int64_t since_s;
 
 	turn_day(t);
 	l = recv || sent ? get(t, id) : find(t, id);
@@ -208,7 +214,8 @@ void tplog_count(struct tplog *t, const struct sg_tpid *id, uint64_t recv, uint6
 	}
 	l->seen_recv = ended ? 0 : recv;
 	l->seen_sent = ended ? 0 : sent;
-	if (t->wall_s() - t->flushed_s >= TPLOG_FLUSH_S)
+	since_s = t->wall_s() - t->flushed_s;
+	if (since_s >= TPLOG_FLUSH_S || since_s < 0)
 		tplog_flush(t);
 }
 

@@ -158,6 +158,35 @@ static void a_day_ends(void **state)
 	expect_file(w, "2026-11-20", NULL);
 }
 
+/* A router without a clock begins long ago; somebody sets it, wrongly first. No day loses what it had. */
+static void a_clock_is_set(void **state)
+{
+	struct world *w = *state;
+
+	tplog_count(w->log, &w->a, 100, 200, false);
+	tplog_flush(w->log);
+	turn(w);
+	wall -= 3 * 24 * 3600;
+	tplog_count(w->log, &w->a, 130, 200, false);
+	turn(w);
+	wall += 3 * 24 * 3600;
+	tplog_count(w->log, &w->a, 140, 200, false);
+	turn(w);
+	expect_file(w, "2026-11-20",
+		"tp_id,recv,sent,time_stamp\n4c6fd8e8-86c8-08db-b4d9-47e980b19da0,110,200,1795190761\n");
+	expect_file(
+		w, "2026-11-17", "tp_id,recv,sent,time_stamp\n4c6fd8e8-86c8-08db-b4d9-47e980b19da0,30,0,1794931561\n");
+	/* Set back within a day: the next count is written, not the one after the hour that was lost. */
+	wall -= 3600;
+	tplog_count(w->log, &w->a, 150, 200, false);
+	tplog_free(w->log);
+	w->log = tplog_new(w->loop, w->store, wall_s);
+	assert_non_null(w->log);
+	turn(w);
+	expect_file(w, "2026-11-20",
+		"tp_id,recv,sent,time_stamp\n4c6fd8e8-86c8-08db-b4d9-47e980b19da0,120,200,1795187161\n");
+}
+
 static void long_days(void **state)
 {
 	struct world *w = *state;
@@ -291,6 +320,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(counted_over_connections, setup, teardown),
 		cmocka_unit_test_setup_teardown(goes_on_after_a_restart, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_day_ends, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_clock_is_set, setup, teardown),
 		cmocka_unit_test_setup_teardown(long_days, setup, teardown),
 		cmocka_unit_test_setup_teardown(dates, setup, teardown),
 		cmocka_unit_test_setup_teardown(served, setup, teardown),
