@@ -484,6 +484,31 @@ uint64_t sg_uci_uint(const struct sg_uci_section *s, const char *option, uint64_
 	return v && sg_parse_u64(v, UINT64_MAX, &n) == 0 ? n : def;
 }
 
+/* FNV-1a, the end of the text with it. */
+static uint64_t mix(uint64_t h, const char *text)
+{
+	do
+		h = (h ^ (uint8_t)*text) * 0x100000001b3ULL;
+	while (*text++);
+	return h;
+}
+
+uint64_t sg_uci_digest(const struct sg_uci_section *s, const char *const *options)
+{
+	uint64_t h = 0xcbf29ce484222325ULL;
+
+	for (; *options; options++) {
+		const struct sg_uci_option *o = s ? sg_uci_option(s, *options) : NULL;
+
+		if (!o)
+			continue;
+		h = mix(h, *options);
+		sg_list_for (it, &o->values)
+			h = mix(h, sg_container_of(it, struct sg_uci_value, node)->text);
+	}
+	return h;
+}
+
 /* ---- writer ------------------------------------------------------------------------------------------------------ */
 
 /* Counts first, with p NULL, then writes. */

@@ -34,7 +34,8 @@ struct dmsg {
 	struct sg_loop *loop;
 	const struct sg_identity *id;
 	struct sg_list sessions, streams, listens, dials, carrier_dials;
-	size_t wanted; /* sessions to hold */
+	size_t wanted;    /* sessions to hold */
+	uint64_t network; /* what the configuration said of it at the start */
 	uint16_t next_port;
 	unsigned round;       /* of telling streams that there is room; never 0 */
 	struct sg_timer look; /* for servers */

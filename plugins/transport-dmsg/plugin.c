@@ -80,6 +80,14 @@ static size_t wanted(const struct dmsg *d)
 	return s ? (size_t)sg_uci_uint(s, "sessions", 2) : 2;
 }
 
+/* By what the servers of a network are found. */
+static uint64_t network(const struct dmsg *d)
+{
+	static const char *const found_by[] = {"source", "part", "dmsg_discovery", "dmsg_server", NULL};
+
+	return sg_uci_digest(sg_uci_next(d->host->conf(d->inst), "deployment", NULL), found_by);
+}
+
 static int start(const struct sg_host *host, struct sg_inst *inst, void **ctx, char *why, size_t why_cap)
 {
 	struct dmsg *d = sg_calloc(1, sizeof(*d));
@@ -98,6 +106,7 @@ static int start(const struct sg_host *host, struct sg_inst *inst, void **ctx, c
 	sg_list_init(&d->dials);
 	sg_list_init(&d->carrier_dials);
 	d->wanted = wanted(d);
+	d->network = network(d);
 	if (dmsg_carrier_start(d) < 0) {
 		snprintf(why, why_cap, "out of memory");
 		sg_free(d);
@@ -112,7 +121,8 @@ static int reload(void *ctx)
 {
 	struct dmsg *d = ctx;
 
-	return wanted(d) == d->wanted ? 0 : -ENOTSUP;
+	/* In another network nothing of the old one may stay: it begins anew. */
+	return wanted(d) == d->wanted && network(d) == d->network ? 0 : -ENOTSUP;
 }
 
 static void stop(void *ctx)

@@ -250,6 +250,22 @@ static int teardown(void **state)
 	return 0;
 }
 
+/* In another network nothing of the old one may stay: the plugin asks to be started anew. Other options are none of it. */
+static void another_network(void **state)
+{
+	static const char *const texts[] = {
+		"config dmsg\n\toption sessions '1'\nconfig deployment\n\toption route_finder 'http://192.0.2.1'\n",
+		"config dmsg\n\toption sessions '1'\nconfig deployment\n\toption dmsg_discovery 'http://192.0.2.1'\n",
+		"config dmsg\n\toption sessions '1'\nconfig deployment\n\toption source 'public'\n"};
+	struct world *w = *state;
+
+	for (size_t i = 0; i < SG_ARRAY_LEN(texts); i++) {
+		sg_uci_free(w->conf);
+		assert_int_equal(sg_uci_parse(texts[i], strlen(texts[i]), "conf", NULL, NULL, &w->conf), 0);
+		assert_int_equal(sg_plugin_transport_dmsg.reload(w->visor[0].ctx), i ? -ENOTSUP : 0);
+	}
+}
+
 /* ---- one end of a stream ---- */
 
 struct end {
@@ -549,6 +565,7 @@ static void the_server_says_where_it_sees_us(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(another_network, setup, teardown),
 		cmocka_unit_test_setup_teardown(echo_of_every_size, setup, teardown),
 		cmocka_unit_test_setup_teardown(refusals, setup, teardown),
 		cmocka_unit_test_setup_teardown(the_server_says_where_it_sees_us, setup, teardown),

@@ -168,6 +168,27 @@ static void test_look_ups(void **state)
 	sg_uci_free(doc);
 }
 
+static void test_digest(void **state)
+{
+	static const char *const texts[] = {"config a\n\tlist x '1'\n\toption y '2'\n\toption z '3'\n",
+		"config a\n\toption z '4'\n\toption y '2'\n\tlist x '1'\n", "config a\n\tlist x '12'\n",
+		"config a\n\tlist x '1'\n\tlist x '2'\n", "config a\n\toption y '1'\n\tlist x '2'\n", "config a\n"};
+	static const char *const options[] = {"x", "y", NULL};
+	uint64_t got[SG_ARRAY_LEN(texts)];
+	struct sg_uci *doc;
+
+	(void)state;
+	for (size_t i = 0; i < SG_ARRAY_LEN(texts); i++) {
+		assert_int_equal(sg_uci_parse(texts[i], strlen(texts[i]), "x", NULL, NULL, &doc), 0);
+		got[i] = sg_uci_digest(sg_uci_next(doc, "a", NULL), options);
+		sg_uci_free(doc);
+		/* Neither their order nor another option makes a difference; everything else does. */
+		for (size_t j = 0; j < i; j++)
+			assert_int_equal(got[i] == got[j], i == 1);
+	}
+	assert_int_equal(got[SG_ARRAY_LEN(texts) - 1], sg_uci_digest(NULL, options));
+}
+
 static bool no_key(void *arg, const char *text)
 {
 	(void)arg;
@@ -251,6 +272,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_files),
 		cmocka_unit_test(test_look_ups),
+		cmocka_unit_test(test_digest),
 		cmocka_unit_test(test_key_off_the_curve),
 		cmocka_unit_test(test_part),
 		cmocka_unit_test(test_load),
