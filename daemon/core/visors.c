@@ -32,6 +32,7 @@ struct visors {
 	struct sg_timer timer;
 	struct net_offers_query *query;
 	int64_t pause_ms;
+	uint64_t network; /* what the configuration says of it */
 	struct tried tried[TRIED_MAX];
 	size_t at; /* the next to be forgotten */
 };
@@ -164,6 +165,50 @@ static void offer(struct core *core)
 	(void)net_offer(core->net, "visor", port);
 }
 
+/* ---- another network ----------------------------------------------------------------------------------------------- */
+
+/* By what others are found, and so whom we are linked with unasked. */
+static uint64_t network(const struct sg_uci_section *s)
+{
+	static const char *const options[] = {"source", "part", "dmsg_discovery", "address_resolver",
+		"transport_discovery", "service_discovery", NULL};
+
+	return sg_uci_digest(s, options);
+}
+
+struct found {
+	bool any;
+	struct sg_pk pk;
+	char carrier[16];
+};
+
+static bool find_automatic(void *arg, const struct sg_link_info *i)
+{
+	struct found *f = arg;
+
+	f->any = i->dialled && strcmp(i->label, "automatic") == 0;
+	f->pk = i->remote;
+	snprintf(f->carrier, sizeof(f->carrier), "%s", i->carrier);
+	return !f->any;
+}
+
+/* Nobody of the old network hears of us any more but who is named in the configuration, or calls. */
+static void leave(struct visors *v)
+{
+	struct found f = {0};
+
+	if (v->query)
+		net_offers_cancel(v->query);
+	v->query = NULL;
+	for (size_t i = 0; i < TRIED_MAX; i++)
+		links_want_cancel(v->core->links, &v->tried[i]);
+	memset(v->tried, 0, sizeof(v->tried));
+	do {
+		f.any = false;
+		links_each(v->core->links, find_automatic, &f);
+	} while (f.any && links_close(v->core->links, &f.pk, f.carrier, "another network was configured"));
+}
+
 /* ---- life --------------------------------------------------------------------------------------------------------- */
 
 int visors_new(struct core *core, struct visors **out)
@@ -174,6 +219,7 @@ int visors_new(struct core *core, struct visors **out)
 		return -ENOMEM;
 	v->core = core;
 	sg_timer_init(&v->timer, core->loop, on_look, v);
+	v->network = network(sg_uci_next(core->conf->doc, "deployment", NULL));
 	*out = v;
 	visors_configure(v);
 	return 0;
@@ -186,10 +232,13 @@ void visors_configure(struct visors *v)
 	if (!v)
 		return;
 	s = sg_uci_next(v->core->conf->doc, "deployment", NULL);
+	if (network(s) != v->network)
+		leave(v);
+	v->network = network(s);
 	offer(v->core);
 	sg_timer_stop(&v->timer);
 	v->pause_ms = RETRY_MIN_MS;
-	if (s && sg_uci_get(s, "service_discovery", "")[0] &&
+	if (s && (sg_uci_get(s, "service_discovery", "")[0] || sg_uci_get(s, "source", "")[0]) &&
 		plugin_of_carrier(v->core->conf->plugins, v->core->conf->n_plugins, CARRIER))
 		look_in(v, RETRY_MIN_MS / 10); /* peers of the configuration come first */
 }
