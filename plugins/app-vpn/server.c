@@ -205,8 +205,11 @@ static void on_tun(void *arg, int err, const struct sg_tun *tun, const char *why
 	if (err == SG_EFULL)
 		why = "every block of the pool overlaps a network of this machine. Choose another  option pool";
 	if (err < 0) {
-		snprintf(s->tun_why, sizeof(s->tun_why), "%s", why && *why ? why : sg_strerror(err));
-		log_error("server: no TUN device: %s", s->tun_why);
+		why = why && *why ? why : sg_strerror(err);
+		/* Once for each reason, however long it lasts. */
+		if (strncmp(s->tun_why, why, sizeof(s->tun_why) - 1) != 0)
+			log_error("server: no TUN device: %s", why);
+		snprintf(s->tun_why, sizeof(s->tun_why), "%s", why);
 		sg_timer_start(&s->tun_retry, TUN_RETRY_MS);
 	}
 }
@@ -305,7 +308,8 @@ static bool hello_done(struct peer *p)
 	sg_timer_stop(&p->deadline);
 	sg_free(p->hello);
 	p->hello = NULL;
-	log_info("client %s: %s leased", sg_pk_short(&p->via.remote, pk), sg_ip4_str(answer.tun_ip, ip));
+	log_info_rl(
+		&s->rl_clients, "client %s: %s leased", sg_pk_short(&p->via.remote, pk), sg_ip4_str(answer.tun_ip, ip));
 	return true;
 }
 
@@ -345,8 +349,9 @@ static void on_close(void *arg, int err, const char *why)
 	struct peer *p = arg;
 	char pk[SG_PK_SHORT];
 
-	log_info("client %s: the connection ended: %s", sg_pk_short(&p->via.remote, pk),
-		why && *why ? why : sg_strerror(err));
+	/* Whoever comes and goes without a word is told of no more often than others who are refused. */
+	log_info_rl(p->lease ? &p->s->rl_clients : &p->s->rl_refused, "client %s: the connection ended: %s",
+		sg_pk_short(&p->via.remote, pk), why && *why ? why : sg_strerror(err));
 	peer_free(p, false);
 }
 

@@ -46,7 +46,7 @@ struct server {
 	struct leases leases; /* from when the TUN is there: it tells which networks are taken */
 	struct sg_list peers, ready;
 	size_t n_pending, n_clients;
-	struct sg_log_limit rl_refused;
+	struct sg_log_limit rl_refused, rl_clients;
 };
 
 static inline int64_t server_now_ms(const struct server *s)

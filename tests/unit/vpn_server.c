@@ -4,6 +4,7 @@
 #include "base/cursor.h"
 #include "base/err.h"
 #include "base/limits.h"
+#include "base/log.h"
 #include "fake/host.h"
 #include "wire/vpn.h"
 
@@ -611,6 +612,36 @@ static void it_says_goodbye_itself(void **state)
 	fake_stream_free(t);
 }
 
+static unsigned lines;
+
+static void count_line(void *arg, enum sg_log_level level, const char *topic, const char *line)
+{
+	(void)arg;
+	(void)level;
+	(void)topic;
+	(void)line;
+	lines++;
+}
+
+/* Who opens and closes streams without a word is no way to fill a disk. */
+static void strangers_do_not_fill_the_log(void **state)
+{
+	struct fake_host *h = begin(SERVER);
+
+	(void)state;
+	lines = 0;
+	sg_log_set_sink(count_line, NULL);
+	for (unsigned i = 0; i < 200; i++) {
+		struct fake_stream *s = calls(h, i % 4, "");
+
+		s->s.user->on_close(s->s.user_arg, SG_ECLOSED, "");
+		fake_stream_free(s);
+	}
+	sg_log_set_sink(NULL, NULL);
+	assert_in_range(lines, 1, 4);
+	end(h);
+}
+
 static void no_tun_no_lease(void **state)
 {
 	struct fake_host *h = fake_host_new(SERVER);
@@ -618,7 +649,13 @@ static void no_tun_no_lease(void **state)
 
 	(void)state;
 	h->tun_err = -ENOTSUP;
+	lines = 0;
+	sg_log_set_sink(count_line, NULL);
 	assert_int_equal(fake_start(h, &sg_plugin_app_vpn), 0);
+	fake_pass(h, 60000);
+	sg_log_set_sink(NULL, NULL);
+	assert_true(h->tun_opens > 5);
+	assert_in_range(lines, 1, 2);
 	expect_bool(h, "ready", false);
 	s = calls(h, 1, HELLO);
 	assert_int_equal(hello_of(s).status, SG_VPN_INTERNAL);
@@ -754,6 +791,7 @@ int main(void)
 		cmocka_unit_test(it_says_goodbye_itself),
 		cmocka_unit_test(no_tun_no_lease),
 		cmocka_unit_test(leases_outlive_a_restart),
+		cmocka_unit_test(strangers_do_not_fill_the_log),
 		cmocka_unit_test(a_pool_without_room),
 		cmocka_unit_test(reload_applies_the_white_list_at_once),
 		cmocka_unit_test(bad_settings_and_a_taken_port),
