@@ -227,7 +227,8 @@ static int memory_write(
 	int err = a && made ? grow(m, n) : -ENOMEM;
 
 	(void)flags;
-	if (err == 0 && now_s - m->swept_s >= SWEEP_S)
+	/* Also when the clock was set back. */
+	if (err == 0 && (now_s - m->swept_s >= SWEEP_S || now_s < m->swept_s))
 		sweep(m, now_s);
 	for (size_t i = 0; i < n && err == 0; i++) {
 		if (changes[i].remove)

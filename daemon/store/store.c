@@ -50,6 +50,7 @@ struct store {
 	struct sg_list questions; /* oldest first */
 	struct sg_list watches;
 	bool telling; /* watches are only marked */
+	struct sg_log_limit rl_refused;
 };
 
 int64_t store_wall_s(void)
@@ -347,7 +348,7 @@ void store_put(const struct store_space *s, const char *key, struct sg_view valu
 	int err = store_write(s, &c, 1, 0, NULL, NULL);
 
 	if (err < 0)
-		log_warn("%s/%s is not kept: %s", s->name, key, sg_strerror(err));
+		log_warn_rl(&s->store->rl_refused, "%s/%s is not kept: %s", s->name, key, sg_strerror(err));
 }
 
 int store_watch(const struct store_space *s, struct sg_view prefix, sg_store_watch_fn *fn, void *arg)
@@ -405,7 +406,7 @@ static void hand_over(void *arg, const struct sg_store_change *c)
 	int err = st->ops->write(st->ctx, 0, c, 1, 0, st->wall_s());
 
 	if (err < 0)
-		log_warn("what was kept in memory is not kept on disk: %s", sg_strerror(err));
+		log_warn_rl(&st->rl_refused, "what was kept in memory is not kept on disk: %s", sg_strerror(err));
 }
 
 void store_provider(struct store *st, const struct sg_store_ops *ops, void *ctx)
