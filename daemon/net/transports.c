@@ -46,7 +46,7 @@ struct transports {
 	bool paused; /* after a failure */
 	struct sg_timer work, refresh, again;
 	struct backoff backoff;
-	size_t registered;
+	struct sg_log_limit rl_full;
 };
 
 /* ---- what is to be done ---------------------------------------------------------------------------------------------- */
@@ -110,7 +110,8 @@ static void pause_after(struct transports *ts)
 /* Of a transport that the service does not want: it says why, once. */
 static void refuse(struct transports *ts, const struct http_answer *a)
 {
-	char why[300], id[SG_TPID_TEXT];
+	char why[300], id[SG_TPID_TEXT] = "";
+	size_t n = 0;
 
 	sg_list_for_safe (it, &ts->list) {
 		struct transport *t = sg_container_of(it, struct transport, node);
@@ -119,9 +120,14 @@ static void refuse(struct transports *ts, const struct http_answer *a)
 			continue;
 		t->asked = false;
 		t->refused = true;
-		log_warn("transport %s: not registered: %s", sg_tpid_str(&t->e.entry.id, id),
-			service_fail_text(ts->n->tpd, a, why, sizeof(why)));
+		if (n++ == 0)
+			sg_tpid_str(&t->e.entry.id, id);
 	}
+	service_fail_text(ts->n->tpd, a, why, sizeof(why));
+	if (n > 1)
+		log_warn("transport %s and %zu more: not registered: %s", id, n - 1, why);
+	else
+		log_warn("transport %s: not registered: %s", id, why);
 }
 
 static bool says_duplicate(const struct http_answer *a)
@@ -279,10 +285,11 @@ static void on_work(void *arg)
 	ts->paused = false;
 	if (ts->call || !service_known(ts->n->tpd))
 		return;
-	if ((t = first(ts, ours_to_delete)))
-		err = send_delete(ts, t);
-	else if ((t = first(ts, ours_to_register)))
+	/* What is new first: a thousand deletions, one by one, can wait. */
+	if ((t = first(ts, ours_to_register)))
 		err = ts->form == FORM_2024 ? send_2024(ts, t) : send_today(ts);
+	else if ((t = first(ts, ours_to_delete)))
+		err = send_delete(ts, t);
 	if (err < 0) {
 		settle(ts, false);
 		pause_after(ts);
@@ -303,10 +310,26 @@ static void on_refresh(void *arg)
 
 /* ---- what others say of it: the comparison ---------------------------------------------------------------------------- */
 
+/* Deletions that a service which is away for long has not heard of: the oldest is given up, its entry there ages anyway. */
+static void make_room(struct transports *ts)
+{
+	sg_list_for_safe (it, &ts->list) {
+		struct transport *t = sg_container_of(it, struct transport, node);
+
+		if (t->up || t->asked)
+			continue;
+		transport_free(ts, t);
+		return;
+	}
+}
+
 static struct transport *transport_new(struct transports *ts, const struct sg_entry *e)
 {
-	struct transport *t = ts->n_list < LISTED_MAX ? sg_calloc(1, sizeof(*t)) : NULL;
+	struct transport *t;
 
+	if (ts->n_list >= LISTED_MAX)
+		make_room(ts);
+	t = ts->n_list < LISTED_MAX ? sg_calloc(1, sizeof(*t)) : NULL;
 	if (!t)
 		return NULL;
 	t->e.entry = *e;
@@ -390,7 +413,7 @@ void net_transport_up(struct sg_net *n, const struct net_transport *info)
 	if (!t)
 		t = transport_new(ts, &e);
 	if (!t) {
-		log_warn("more than %d transports, or no memory: one is not registered", LISTED_MAX);
+		log_warn_rl(&ts->rl_full, "more than %d transports, or no memory: one is not registered", LISTED_MAX);
 		return;
 	}
 	if (is_self(t)) {

@@ -339,6 +339,29 @@ static void a_dead_discovery_is_not_pestered(void **state)
 	assert_in_range(w->web.requests, 1, 4);
 }
 
+/* A thousand deletions that nobody hears keep no new transport from its place. */
+static void away_for_long(void **state)
+{
+	struct world *w = *state;
+	struct net_transport in = transport(w, "stcpr", false), gone = {.type = "stcpr"};
+
+	w->v3 = true;
+	w->web.dead = true;
+	gone.remote.b[0] = 2;
+	for (unsigned i = 1; i < 2500; i++) {
+		gone.remote.b[1] = (uint8_t)(i >> 8);
+		gone.remote.b[2] = (uint8_t)i;
+		net_transport_up(w->net, &gone);
+		net_transport_down(w->net, &gone);
+	}
+	net_transport_up(w->net, &in);
+	run(w, 1000);
+	w->web.dead = false;
+	run(w, 4000);
+	assert_int_equal(w->n, 1);
+	assert_true(w->deletes < 100);
+}
+
 static void without_a_discovery(void **state)
 {
 	struct world *w = *state;
@@ -404,6 +427,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(up_and_down, setup, teardown),
 		cmocka_unit_test_setup_teardown(compared, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_dead_discovery_is_not_pestered, setup, teardown),
+		cmocka_unit_test_setup_teardown(away_for_long, setup, teardown),
 		cmocka_unit_test_setup_teardown(without_a_discovery, setup, teardown),
 		cmocka_unit_test_setup_teardown(who_is_connected, setup, teardown),
 	};
