@@ -125,6 +125,7 @@ static void tell(struct deployment *d, const char *why)
 static const char *reason(int err)
 {
 	return err == SG_EMALF   ? "that is no JSON object"
+	       : err == -EACCES  ? "no permission; a directory that the sandbox does not know yet takes a restart"
 	       : err == -ENOENT  ? "nothing in it is known here: dmsg_servers, dmsg_discovery_dmsg, …"
 	       : err == SG_ELONG ? "no file, or longer than 256 KiB"
 				 : sg_strerror(err);

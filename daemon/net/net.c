@@ -137,16 +137,40 @@ void net_deployed(struct sg_net *n, const struct sg_deployment *d)
 	memcpy(n->setup_nodes, d->setup_nodes, n->n_setup_nodes * sizeof(n->setup_nodes[0]));
 }
 
+/* What is known without asking: an interface with an address that others reach. */
+static void look_for_public_ip(struct sg_net *n)
+{
+	char list[SG_VISOR_ADDRESSES][SG_IP_TEXT];
+	size_t count = address_list(list, SG_VISOR_ADDRESSES);
+
+	for (size_t i = 0; i < count && !n->public_ip[0]; i++) {
+		if (address_public(list[i]))
+			memcpy(n->public_ip, list[i], sizeof(n->public_ip));
+	}
+}
+
+/* Our address is another one. */
+static void moved(struct sg_net *n)
+{
+	resolver_moved(n->resolver);
+	offers_moved(n->offers);
+}
+
 void net_configure(struct sg_net *n, const struct sg_uci *doc)
 {
 	const struct sg_uci_section *s = sg_uci_next(doc, "deployment", NULL);
 	const char *ip = s ? sg_uci_get(s, "public_ip", "") : "";
 
+	/* Not given any more: what can be seen, until others say more. */
+	if (n->public_ip_given && !ip[0]) {
+		n->public_ip[0] = '\0';
+		look_for_public_ip(n);
+		moved(n);
+	}
 	n->public_ip_given = ip[0] != '\0';
 	if (ip[0] && strcmp(n->public_ip, ip) != 0) {
 		snprintf(n->public_ip, sizeof(n->public_ip), "%s", ip);
-		resolver_moved(n->resolver);
-		offers_moved(n->offers);
+		moved(n);
 	}
 	deployment_configure(n->deployment, s);
 }
@@ -166,8 +190,7 @@ void net_seen_at(struct sg_net *n, const struct sg_addr *addr)
 		return;
 	log_info("our public address is %s", sg_log_addr(text));
 	snprintf(n->public_ip, sizeof(n->public_ip), "%.*s", (int)sizeof(n->public_ip) - 1, text);
-	resolver_moved(n->resolver);
-	offers_moved(n->offers);
+	moved(n);
 }
 
 /* ---- the end -------------------------------------------------------------------------------------------------------- */
@@ -198,18 +221,6 @@ void net_leave(struct sg_net *n, void (*done)(void *arg), void *arg)
 }
 
 /* ---- life ------------------------------------------------------------------------------------------------------------- */
-
-/* What is known without asking: an interface with an address that others reach. */
-static void look_for_public_ip(struct sg_net *n)
-{
-	char list[SG_VISOR_ADDRESSES][SG_IP_TEXT];
-	size_t count = address_list(list, SG_VISOR_ADDRESSES);
-
-	for (size_t i = 0; i < count && !n->public_ip[0]; i++) {
-		if (address_public(list[i]))
-			memcpy(n->public_ip, list[i], sizeof(n->public_ip));
-	}
-}
 
 struct sg_net *net_new(const struct sg_net_conf *conf)
 {

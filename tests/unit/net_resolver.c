@@ -234,6 +234,11 @@ static void bound_again_elsewhere(void **state)
 	configure(w, "198.51.100.9");
 	run(w, 1000);
 	assert_int_equal(w->binds, 2);
+	/* Not given any more: not told any more. */
+	configure(w, "");
+	run(w, 1000);
+	assert_int_equal(w->binds, 3);
+	assert_null(strstr(w->bound, "198.51.100.9"));
 	assert_int_equal(net_bind(w->net, "sudph", 1), -ENOTSUP);
 }
 
