@@ -8,11 +8,10 @@ static void sweep(void *arg);
 
 void rules_start(struct sg_route *r)
 {
-	uint32_t first;
+	uint8_t secret[RULES_SECRET];
 
-	/* At random in the lower half: whoever has no rule of ours cannot guess one, and there are enough for ever. */
-	sg_crypto_random(links_crypto(r->links), &first, sizeof(first));
-	rules_init(&r->rules, first % INT32_MAX + 1);
+	sg_crypto_random(links_crypto(r->links), secret, sizeof(secret));
+	rules_init(&r->rules, secret);
 	sg_timer_init(&r->sweep, r->loop, sweep, r);
 }
 

@@ -1,14 +1,18 @@
-/* The rule table: a hash by key, for keys follow one another. */
+/* The rule table: a hash by key, for keys are spread as if by chance. */
 #include "route/rules.h"
 #include "base/alloc.h"
 #include "base/common.h"
+#include "base/cursor.h"
 #include "base/err.h"
+#include "crypto/crypto.h"
 
 #define BUCKETS_FIRST 64
+#define ROUNDS        6
 
-void rules_init(struct rules *t, uint32_t first_id)
+void rules_init(struct rules *t, const uint8_t secret[RULES_SECRET])
 {
-	*t = (struct rules){.first_id = first_id, .next_id = first_id};
+	*t = (struct rules){0};
+	memcpy(t->secret, secret, RULES_SECRET);
 }
 
 void rules_fini(struct rules *t)
@@ -21,12 +25,54 @@ void rules_fini(struct rules *t)
 	*t = (struct rules){0};
 }
 
+/* ---- ids: the numbers 0, 1, 2 … through a keyed permutation of 32 bits, a Feistel network over halves of 16 ---- */
+
+static uint16_t mix(const struct rules *t, unsigned round, uint16_t half)
+{
+	const uint8_t in[3] = {(uint8_t)round, (uint8_t)(half >> 8), (uint8_t)half};
+	const struct sg_view parts[] = {{t->secret, RULES_SECRET}, {in, sizeof(in)}};
+	uint8_t hash[32];
+
+	sg_sha256(parts, SG_ARRAY_LEN(parts), hash);
+	return sg_get_u16(hash);
+}
+
+static uint32_t id_of(const struct rules *t, uint32_t number)
+{
+	uint16_t left = (uint16_t)(number >> 16), right = (uint16_t)number;
+
+	for (unsigned round = 0; round < ROUNDS; round++) {
+		uint16_t was = right;
+
+		right = (uint16_t)(left ^ mix(t, round, right));
+		left = was;
+	}
+	return (uint32_t)left << 16 | right;
+}
+
+static uint32_t number_of(const struct rules *t, uint32_t id)
+{
+	uint16_t left = (uint16_t)(id >> 16), right = (uint16_t)id;
+
+	for (unsigned round = ROUNDS; round-- > 0;) {
+		uint16_t was = left;
+
+		left = (uint16_t)(right ^ mix(t, round, left));
+		right = was;
+	}
+	return (uint32_t)left << 16 | right;
+}
+
 int rules_reserve(struct rules *t, size_t n, uint32_t *out)
 {
-	if (n > UINT32_MAX - t->next_id)
+	/* One more than asked for: the number whose id is 0 is passed over. */
+	if (n >= UINT32_MAX - t->n_ids)
 		return SG_EFULL;
-	for (size_t i = 0; i < n; i++)
-		out[i] = t->next_id++;
+	for (size_t i = 0; i < n; i++) {
+		do {
+			out[i] = id_of(t, t->n_ids++);
+		} while (out[i] == 0);
+	}
 	return 0;
 }
 
@@ -74,7 +120,7 @@ int rules_add(struct rules *t, const struct sg_rule *r, struct sg_mono now, stru
 {
 	struct rule *rule;
 
-	if (r->key < t->first_id || r->key >= t->next_id)
+	if (r->key == 0 || number_of(t, r->key) >= t->n_ids)
 		return SG_ESTATE;
 	if (find(t, r->key))
 		return SG_EDUP;

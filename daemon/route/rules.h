@@ -1,7 +1,9 @@
 /*
  * The rules that this visor keeps, under their keys. A rule is dead when no packet used it for as long as it asked to live:
  * nobody finds it any more, and the next sweep removes it. It accepts packets from one transport only, that by which its
- * first packet came; forward rules accept none, for what they are for begins here.
+ * first packet came; forward rules accept none, for what they are for begins here. Until that first packet whoever knows the
+ * key may send it, so keys tell nobody what others are: a neighbour that guessed those of routes about to begin would take
+ * them away by being first.
  */
 #ifndef SG_ROUTE_RULES_H
 #define SG_ROUTE_RULES_H
@@ -25,17 +27,20 @@ struct rule {
 	uint64_t packets, bytes;
 };
 
+#define RULES_SECRET 16
+
 struct rules {
 	struct sg_list *buckets; /* owned, n_buckets of them, a power of two; none before the first rule */
 	size_t n_buckets, n;
-	uint32_t first_id, next_id; /* ids given out: from first_id to before next_id */
+	uint32_t n_ids; /* given out */
+	uint8_t secret[RULES_SECRET];
 };
 
-/** rules_init - @first_id: the first route id to be given out, not 0. */
-void rules_init(struct rules *t, uint32_t first_id);
+/** rules_init - @secret: random, decides in which order ids are given out. */
+void rules_init(struct rules *t, const uint8_t secret[RULES_SECRET]);
 /** rules_fini - groups have taken theirs out before. */
 void rules_fini(struct rules *t);
-/** rules_reserve - ids that no rule has had. 0, or SG_EFULL: there are no more. */
+/** rules_reserve - ids that no rule has had, never 0. 0, or SG_EFULL: there are no more. */
 int rules_reserve(struct rules *t, size_t n, uint32_t *out);
 /** rules_add - 0, SG_ESTATE: its key was not given out, SG_EDUP: it is in use, SG_EFULL, -ENOMEM. */
 int rules_add(struct rules *t, const struct sg_rule *r, struct sg_mono now, struct rule **out);

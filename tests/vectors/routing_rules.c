@@ -184,8 +184,8 @@ void routing_forwarding(struct run *r, const struct value *v)
 	struct rules rules;
 	uint64_t next;
 
-	rules_init(&rules, 1);
-	rules.next_id = UINT32_MAX; /* all were reserved */
+	rules_init(&rules, (const uint8_t[RULES_SECRET]){0});
+	rules.n_ids = UINT32_MAX; /* all were reserved */
 	for (size_t i = 0; given && i < given->count; i++) {
 		if (value_as_u64(&given->items[i].value, &next))
 			rule_put(&rules, strtoull(given->items[i].name, NULL, 10), next);
