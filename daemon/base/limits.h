@@ -43,13 +43,16 @@
 #define SG_VSTREAM_RX_QUEUE_BYTES (256 * 1024)       /* held for a slow reader without credits (own) */
 
 /* Rules and route groups. */
-#define SG_RULE_LIFE_MIN_MS   1000 /* what a rule asks for is kept within these (own) */
-#define SG_RULE_LIFE_MAX_MS   600000
-#define SG_RULES_MAX          16384 /* rules kept at once (own) */
-#define SG_RULES_SWEEP_MS     5000  /* between two looks for dead rules (spec) */
-#define SG_RULES_RESERVE_MAX  255   /* route ids of one question: its number is a byte (spec) */
-#define SG_GROUPS_MAX         1024  /* groups at once, unfinished ones included (own) */
-#define SG_GROUPS_UNFINISHED  64    /* of one other end, with the handshake to come (own) */
+#define SG_RULE_LIFE_MIN_MS  1000 /* what a rule asks for is kept within these (own) */
+#define SG_RULE_LIFE_MAX_MS  600000
+#define SG_RULES_MAX         16384 /* rules kept at once (own) */
+#define SG_RULES_SWEEP_MS    5000  /* between two looks for dead rules (spec) */
+#define SG_RULES_RESERVE_MAX 255   /* route ids of one question: its number is a byte (spec) */
+#define SG_GROUPS_MAX        1024  /* groups at once, unfinished ones included (own) */
+#define SG_GROUPS_PER_KEY    256   /* that one other end opened (own) */
+#define SG_GROUPS_UNFINISHED 64    /* of these, with the handshake to come (own) */
+#define SG_GROUP_FRESH_MS                                                                                              \
+	4000 /* since the last packet: its other end has not been started anew; a ping, and some (own) */
 #define SG_GROUP_DIAL_MS      30000 /* what a setup node allows itself for one route (spec) */
 #define SG_GROUP_HANDSHAKE_MS 10000 /* until the other end's Handshake packet (spec, 2026) */
 #define SG_GROUP_GREET_MS     40    /* until our second Handshake packet; then doubled (own) */

@@ -24,32 +24,48 @@ static bool greet(struct group *g)
 }
 /* ---- the beginning ---- */
 
-static struct group *find_desc(const struct sg_route *r, const struct sg_route_desc *desc)
+static struct group *find_open(const struct sg_route *r, const struct sg_route_desc *desc)
 {
 	sg_list_for (it, &r->groups) {
 		struct group *g = sg_container_of(it, struct group, node);
 
-		if (g->state != GROUP_CLOSING && sg_route_desc_equal(&g->desc, desc))
+		if (g->state == GROUP_OPEN && sg_route_desc_equal(&g->desc, desc))
 			return g;
 	}
 	return NULL;
 }
 
-/* Groups of one other end whose handshake is under way. */
-static size_t unfinished_of(const struct sg_route *r, const struct sg_pk *pk)
+/*
+ * Setup nodes let anybody name anybody as the dialler, so rules prove nothing: a group whose other end is heard from is not
+ * replaced. A dialler that was started anew, and takes the same ports, is not heard from by the old route.
+ */
+static bool is_alive(const struct group *g)
 {
-	size_t n = 0;
+	return g->dialled || sg_mono_ms_since(sg_loop_now(g->r->loop), g->heard_at) < SG_GROUP_FRESH_MS;
+}
+
+/* Whether one more may be opened by that key. Those that we dialled do not count: nobody else decides how many these are. */
+static bool is_crowd(const struct sg_route *r, const struct sg_pk *pk)
+{
+	size_t unfinished = 0, its = 0, its_unfinished = 0;
 
 	sg_list_for (it, &r->groups) {
 		const struct group *g = sg_container_of(it, struct group, node);
+		bool begins = g->state == GROUP_GREETING || g->state == GROUP_NOISE;
+		bool is_its = sg_pk_equal(&g->desc.src, pk);
 
-		n += (g->state == GROUP_GREETING || g->state == GROUP_NOISE) && sg_pk_equal(&g->desc.src, pk);
+		if (g->dialled)
+			continue;
+		unfinished += begins;
+		its += is_its;
+		its_unfinished += begins && is_its;
 	}
-	return n;
+	return unfinished >= SG_GROUPS_MAX / 2 || its >= SG_GROUPS_PER_KEY || its_unfinished >= SG_GROUPS_UNFINISHED;
 }
 
-static int check(struct sg_route *r, const struct sg_edge_rules *e, char *why, size_t cap)
+static int check(struct sg_route *r, const struct sg_edge_rules *e, bool dialled, char *why, size_t cap)
 {
+	const struct group *old = find_open(r, &e->desc);
 	const char *said = NULL;
 	int err = SG_EMALF;
 
@@ -60,10 +76,12 @@ static int check(struct sg_route *r, const struct sg_edge_rules *e, char *why, s
 		said = "this visor is no end of that route";
 	} else if (sg_pk_check(links_crypto(r->links), &e->desc.src) < 0) {
 		said = "the key of the other end is not a key";
-	} else if (r->stopping || r->n_groups >= SG_GROUPS_MAX ||
-		   unfinished_of(r, &e->desc.src) >= SG_GROUPS_UNFINISHED) {
+	} else if (r->stopping || r->n_groups >= SG_GROUPS_MAX || (!dialled && is_crowd(r, &e->desc.src))) {
 		err = SG_EFULL;
 		said = "this visor has as many route groups as it may";
+	} else if (old && is_alive(old)) {
+		err = SG_EDUP;
+		said = "a route between these two ports is open";
 	} else {
 		return 0;
 	}
@@ -122,7 +140,7 @@ static int begin(struct group *g, const struct sg_edge_rules *e, char *why, size
 int group_new(
 	struct sg_route *r, const struct sg_edge_rules *rules, bool dialled, struct group **out, char *why, size_t cap)
 {
-	int err = check(r, rules, why, cap);
+	int err = check(r, rules, dialled, why, cap);
 	struct group *g, *old;
 
 	if (err < 0)
@@ -132,7 +150,7 @@ int group_new(
 		snprintf(why, cap, "%s", sg_strerror(-ENOMEM));
 		return -ENOMEM;
 	}
-	old = find_desc(r, &rules->desc);
+	old = find_open(r, &rules->desc);
 	init(g, r, &rules->desc, dialled);
 	group_hold(g);
 	err = begin(g, rules, why, cap);

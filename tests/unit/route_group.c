@@ -683,31 +683,82 @@ static void handshakes_of_one_other_end_are_limited(void **state)
 	chain_free(c);
 }
 
-static void a_route_from_a_restarted_dialler_replaces_the_old_one(void **state)
+/* Open ones as well; and whoever spends them on somebody's name keeps us from dialling nobody. */
+static void groups_of_one_other_end_are_limited(void **state)
+{
+	struct chain *c = chain_new(2);
+	struct end *a = &ends[0], *b = &ends[1];
+	struct sg_route_desc desc = {.dst_port = PORT};
+	char why[128];
+	int err = 0;
+
+	(void)state;
+	assert_int_equal(route_listen(c->w.node[1].route, PORT, &accepting, b), 0);
+	for (unsigned i = 0; i < SG_GROUPS_PER_KEY; i++) {
+		dial(c, a);
+		world_settle(&c->w);
+		assert_int_equal(a->err, 0);
+		a->dialed = false;
+	}
+	dial(c, a);
+	world_settle(&c->w);
+	assert_int_equal(a->err, SG_EFULL);
+	chain_free(c);
+
+	c = chain_new(2);
+	desc.src = c->w.node[1].pk;
+	desc.dst = c->w.node[0].pk;
+	assert_int_equal(route_listen(c->w.node[1].route, PORT, &accepting, b), 0);
+	for (desc.src_port = 1; desc.src_port < 1000 && err == 0; desc.src_port++) {
+		struct sg_edge_rules e = {.desc = desc};
+		uint32_t ids[2];
+
+		assert_int_equal(route_reserve_ids(c->w.node[0].route, 2, ids, why, sizeof(why)), 0);
+		e.reverse = (struct sg_rule){
+			.keep_alive_ns = 30000000000, .type = SG_RULE_REVERSE, .key = ids[0], .desc = desc};
+		e.forward = (struct sg_rule){
+			.keep_alive_ns = 30000000000, .type = SG_RULE_FORWARD, .key = ids[1], .next_id = 1};
+		sg_route_desc_invert(&desc, &e.forward.desc);
+		sg_tpid_make(&c->w.node[0].pk, &c->w.node[1].pk, "stcp", &e.forward.next_tp);
+		err = route_accept_edge(c->w.node[0].route, &e, why, sizeof(why));
+	}
+	assert_int_equal(err, SG_EFULL);
+	dial(c, a);
+	world_settle(&c->w);
+	assert_int_equal(a->err, 0);
+	assert_non_null(a->st);
+	chain_free(c);
+}
+
+/* Whoever has rules made, and says that it is somebody else, ends nothing of that one. */
+static void an_open_route_is_not_taken_over(void **state)
 {
 	struct chain *c = chain_new(2);
 	struct end *a = &ends[0], *b = &ends[1];
 	struct rules_seen s;
 	struct sg_edge_rules mine;
-	uint32_t old;
+	struct sg_route_desc there, back;
+	char why[128];
 
 	(void)state;
 	open_group(c, a, b);
+	world_pass(&c->w, 20000);
 	s = rules_at(c, 1);
-	old = s.of[SG_RULE_REVERSE].rule.key;
+	there = s.of[SG_RULE_REVERSE].rule.desc;
 	c->s.want.keep_alive_ns = 30000000000;
-	assert_int_equal(setup_rules(&c->s, &s.of[SG_RULE_REVERSE].rule.desc, &mine), 0);
-	setup_release(&c->s);
-	c->s.late = true;
-	setup_release(&c->s);
-	assert_int_equal(b->closed, 1);
-	assert_string_equal(b->why, "the other end dialled anew");
-	s = rules_at(c, 1);
-	assert_int_equal(s.n[SG_RULE_REVERSE], 1);
-	assert_true(s.of[SG_RULE_REVERSE].rule.key != old);
-	/* Nothing was said on the old route. */
+	assert_int_equal(setup_rules(&c->s, &there, &mine), 0);
+	assert_int_equal(route_accept_edge(c->w.node[1].route, &c->s.far_end, why, sizeof(why)), SG_EDUP);
+	assert_string_equal(why, "a route between these two ports is open");
+	/* At the dialler, too, whom its other end would call with the ports changed about. */
+	sg_route_desc_invert(&there, &back);
+	mine.desc = mine.reverse.desc = back;
+	mine.forward.desc = there;
+	assert_int_equal(route_accept_edge(c->w.node[0].route, &mine, why, sizeof(why)), SG_EDUP);
+	assert_int_equal(rules_in_all(c), 4);
+	assert_int_equal(send_record(a, 0, 100), 0);
 	world_settle(&c->w);
-	assert_int_equal(a->closed, 0);
+	assert_int_equal(b->records, 1);
+	assert_int_equal(b->closed, 0);
 	chain_free(c);
 }
 
@@ -754,7 +805,8 @@ int main(void)
 		cmocka_unit_test(dials_are_cancelled_wherever_they_are),
 		cmocka_unit_test(a_handshake_that_was_begun_is_finished),
 		cmocka_unit_test(handshakes_of_one_other_end_are_limited),
-		cmocka_unit_test(a_route_from_a_restarted_dialler_replaces_the_old_one),
+		cmocka_unit_test(groups_of_one_other_end_are_limited),
+		cmocka_unit_test(an_open_route_is_not_taken_over),
 		cmocka_unit_test(the_end_of_a_visor_ends_everything),
 	};
 

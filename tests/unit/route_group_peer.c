@@ -565,6 +565,37 @@ static void a_close_without_answer_ends_after_2_s(void **state)
 	peer_free(p);
 }
 
+static void a_dialler_that_was_started_anew_replaces_its_old_route(void **state)
+{
+	struct peer *p = peer_new(true);
+	struct sg_edge_rules e;
+	uint32_t old;
+	char why[128];
+
+	(void)state;
+	open_group(p, "\1", 1, 0, 2048);
+	old = p->ids[0];
+	e = edge_of(p, PORT, 50000);
+	assert_int_equal(route_accept_edge(p->w.node[0].route, &e, why, sizeof(why)), SG_EDUP);
+	assert_int_equal(p->app.closed, 0);
+	world_pass(&p->w, SG_GROUP_FRESH_MS);
+	while (stranger_got(p->s, &p->got)) {
+	}
+	assert_int_equal(route_accept_edge(p->w.node[0].route, &e, why, sizeof(why)), 0);
+	assert_int_equal(p->app.closed, 1);
+	assert_string_equal(p->app.why, "the other end dialled anew");
+	/* Not a word on the old route, and the new one opens. */
+	world_settle(&p->w);
+	hear_nothing(p);
+	assert_true(p->ids[0] != old);
+	assert_int_equal(sg_noise_kk_init(&p->noise, p->w.crypto, true, &p->s->sk, &p->s->remote), 0);
+	p->app.opened = 0;
+	sg_frame_key_fini(&p->tx);
+	sg_frame_key_fini(&p->rx);
+	open_group(p, "\1", 1, 0, 2048);
+	peer_free(p);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -582,6 +613,7 @@ int main(void)
 		cmocka_unit_test(pings_are_sent_and_answered),
 		cmocka_unit_test(closes_are_answered_with_their_code),
 		cmocka_unit_test(a_close_without_answer_ends_after_2_s),
+		cmocka_unit_test(a_dialler_that_was_started_anew_replaces_its_old_route),
 	};
 
 	return cmocka_run_group_tests_name("route/group, peers", tests, NULL, NULL);
