@@ -66,7 +66,7 @@ static void quiet(struct group *g)
 	g->rxq_len = 0;
 	sg_free(g->part);
 	g->part = NULL;
-	g->part_len = g->part_cap = 0;
+	g->part_len = 0;
 	group_noise_free(g);
 	sg_frame_key_fini(&g->tx);
 	sg_frame_key_fini(&g->rx);

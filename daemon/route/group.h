@@ -45,11 +45,11 @@ struct group {
 	struct sg_frame_key tx, rx;
 	struct turn wait, touched;
 	uint8_t *part; /* of a frame that came in pieces; NULL: none */
-	size_t part_len, part_cap;
+	size_t part_len;
 	bool plain; /* no encryption between the ends: the owner has allowed it */
 	bool want;
 	struct sg_list rxq; /* of struct record */
-	size_t rxq_len;
+	size_t rxq_len;     /* bytes of memory */
 	struct sg_defer drain;
 	uint64_t rx_bytes, tx_bytes;
 	char error[160]; /* the text of its Error packet */

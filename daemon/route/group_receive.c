@@ -12,7 +12,7 @@
 #include "route/group.h"
 
 #define PREFIX   2
-#define PART_MIN 4096
+#define PART_CAP (PREFIX + SG_FRAME_PREFIX_MAX)
 
 static void on_data(struct group *g, struct line *line, struct sg_view data);
 
@@ -85,30 +85,14 @@ void group_packet(struct group *g, struct line *line, uint8_t type, struct sg_vi
 
 /* ---- frames from bytes ---- */
 
-/* Room for the @want bytes that a frame has, in steps of what has come: a length that was only announced costs nothing. */
-static bool part_room(struct group *g, size_t want)
-{
-	size_t cap = SG_MAX(g->part_cap, (size_t)PART_MIN);
-	uint8_t *p;
-
-	while (cap < want)
-		cap *= 2;
-	if (cap == g->part_cap)
-		return true;
-	p = sg_realloc(g->part, cap);
-	if (!p)
-		return false;
-	g->part = p;
-	g->part_cap = cap;
-	return true;
-}
-
 /* Bytes of @in to the part, up to @want in all. */
 static int part_put(struct group *g, struct sg_view *in, size_t want)
 {
 	size_t n = SG_MIN(in->len, want - g->part_len);
 
-	if (!part_room(g, g->part_len + n))
+	if (!g->part)
+		g->part = sg_malloc(PART_CAP);
+	if (!g->part)
 		return -ENOMEM;
 	memcpy(g->part + g->part_len, in->p, n);
 	g->part_len += n;
@@ -137,7 +121,8 @@ static int next_frame(struct group *g, struct sg_view *in, struct sg_view *frame
 		err = part_put(g, in, PREFIX);
 	if (err < 0 || g->part_len < PREFIX)
 		return err;
-	if (g->state == GROUP_OPEN && sg_get_u16(g->part) > SG_FRAME_PREFIX_MAX)
+	/* Noise messages as well: the reader of others takes none that is longer either. */
+	if (sg_get_u16(g->part) > SG_FRAME_PREFIX_MAX)
 		return SG_ELONG;
 	err = part_put(g, in, frame_len(g->part));
 	if (err < 0 || g->part_len < frame_len(g->part))
@@ -149,20 +134,26 @@ static int next_frame(struct group *g, struct sg_view *in, struct sg_view *frame
 
 /* ---- records ---- */
 
+/* What a record costs: a queue of short ones is mostly their heads. */
+static size_t cost(size_t len)
+{
+	return sizeof(struct record) + len;
+}
+
 static int enqueue(struct group *g, struct sg_view data)
 {
 	struct record *rec;
 
-	if (g->rxq_len + data.len > SG_GROUP_RX_BYTES || g->r->rx_queued + data.len > g->r->rx_most)
+	if (g->rxq_len + cost(data.len) > SG_GROUP_RX_BYTES || g->r->rx_queued + cost(data.len) > g->r->rx_most)
 		return SG_EFULL;
-	rec = sg_malloc(sizeof(*rec) + data.len);
+	rec = sg_malloc(cost(data.len));
 	if (!rec)
 		return -ENOMEM;
 	rec->len = data.len;
 	memcpy(rec->b, data.p, data.len);
 	sg_list_add_tail(&g->rxq, &rec->node);
-	g->rxq_len += data.len;
-	g->r->rx_queued += data.len;
+	g->rxq_len += cost(data.len);
+	g->r->rx_queued += cost(data.len);
 	return 0;
 }
 
@@ -238,8 +229,8 @@ void group_drain(void *arg)
 		struct record *rec = sg_container_of(g->rxq.next, struct record, node);
 
 		/* Out of the queue first: the user may close inside. */
-		g->rxq_len -= rec->len;
-		g->r->rx_queued -= rec->len;
+		g->rxq_len -= cost(rec->len);
+		g->r->rx_queued -= cost(rec->len);
 		sg_list_remove(&rec->node);
 		g->pub.user->on_data(g->pub.user_arg, (struct sg_view){rec->b, rec->len});
 		sg_free(rec);

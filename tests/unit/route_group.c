@@ -335,6 +335,27 @@ static void a_slow_reader_ends_its_own_group_only(void **state)
 	chain_free(c);
 }
 
+/* Records of a byte cost far more than that byte. */
+static void short_records_count_with_their_heads(void **state)
+{
+	struct chain *c = chain_new(2);
+	struct end *a = &ends[0], *b = &ends[1];
+	unsigned sent = 0;
+
+	(void)state;
+	open_group(c, a, b);
+	b->st->ops->want(b->st, false);
+	while (!b->closed && sent < 2 * SG_GROUP_RX_BYTES / sizeof(void *)) {
+		if (a->st && send_record(a, (uint8_t)sent, 1) == 0)
+			sent++;
+		else
+			world_settle(&c->w);
+	}
+	assert_int_equal(b->err, SG_EFULL);
+	assert_true(sent < SG_GROUP_RX_BYTES / (2 * sizeof(void *)) + 2048);
+	chain_free(c);
+}
+
 static void a_full_link_asks_its_senders_to_wait(void **state)
 {
 	struct chain *c = chain_new(2);
@@ -792,6 +813,7 @@ int main(void)
 		cmocka_unit_test(what_was_sent_before_a_close_arrives),
 		cmocka_unit_test(nobody_listens),
 		cmocka_unit_test(a_slow_reader_ends_its_own_group_only),
+		cmocka_unit_test(short_records_count_with_their_heads),
 		cmocka_unit_test(a_full_link_asks_its_senders_to_wait),
 		cmocka_unit_test(a_link_that_ends_takes_its_groups_along),
 		cmocka_unit_test(no_direct_stream_where_none_is_wanted),

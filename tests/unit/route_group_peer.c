@@ -382,6 +382,27 @@ static void another_key_is_refused(void **state)
 	peer_free(p);
 }
 
+/* Of what anybody may begin no more is kept than a frame has. */
+static void a_noise_message_is_no_longer_than_a_frame(void **state)
+{
+	static uint8_t framed[2 + SG_FRAME_PREFIX_MAX + 1];
+
+	(void)state;
+	for (size_t len = SG_FRAME_PREFIX_MAX; len <= SG_FRAME_PREFIX_MAX + 1; len++) {
+		struct peer *p = peer_new(true);
+
+		say(p, SG_PACKET_HANDSHAKE, "\1", 1);
+		hear(p, SG_PACKET_HANDSHAKE);
+		sg_put_u16(framed, (uint16_t)len);
+		say(p, SG_PACKET_DATA, framed, 100);
+		if (len > SG_FRAME_PREFIX_MAX)
+			hear(p, SG_PACKET_CLOSE);
+		else
+			hear_nothing(p);
+		peer_free(p);
+	}
+}
+
 static void half_a_handshake_ends_in_time(void **state)
 {
 	struct peer *p = peer_new(true);
@@ -605,6 +626,7 @@ int main(void)
 		cmocka_unit_test(plaintext_is_refused),
 		cmocka_unit_test(plaintext_is_spoken_where_it_is_allowed),
 		cmocka_unit_test(another_key_is_refused),
+		cmocka_unit_test(a_noise_message_is_no_longer_than_a_frame),
 		cmocka_unit_test(half_a_handshake_ends_in_time),
 		cmocka_unit_test(a_dial_that_is_turned_away_says_why),
 		cmocka_unit_test(frames_may_be_cut_and_joined),
