@@ -38,6 +38,7 @@ struct group {
 	struct sg_mono opened_at;
 	/* Handshake. */
 	struct sg_noise *noise;
+	bool speaks;           /* our message waits for room on the link */
 	struct sg_timer timer; /* its next step; later: until the answer to our Close */
 	unsigned greetings;    /* Handshake packets sent, or pauses waited for one */
 	int64_t greeted_ms;    /* the sum of those pauses */
@@ -83,6 +84,8 @@ int group_new(
 /* A Handshake packet, or a Noise message, came. */
 void group_greeted(struct group *g, uint8_t flag);
 void group_noise(struct group *g, struct sg_view message);
+/* There is room on the link. */
+void group_noise_turn(struct group *g);
 
 /* ---- group.c: life ---- */
 void group_hold(struct group *g);

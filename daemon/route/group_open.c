@@ -217,26 +217,53 @@ static int noise_say(struct group *g)
 	if (len < 0)
 		return len;
 	sg_put_u16(frame, (uint16_t)len);
-	return group_say(g, SG_PACKET_DATA, frame, NOISE_PREFIX + (size_t)len) ? 0 : -EAGAIN;
+	return group_say(g, SG_PACKET_DATA, frame, NOISE_PREFIX + (size_t)len) ? 0 : SG_ECLOSED;
+}
+
+static int keys_make(struct group *g);
+static void opened(struct group *g);
+
+/*
+ * Our message, and what comes after it. While the link is full it waits for its turn: a visor of 2024 that has our
+ * Handshake and gets no message takes no route groups from anybody until it is started anew.
+ */
+static void noise_turn(struct group *g)
+{
+	struct line *line = rule_line(g->r, g->forward);
+	int err = line ? link_reserve(line->link, SG_PACKET_HEAD + NOISE_PREFIX + SG_NOISE_MSG_MIN) : SG_ECLOSED;
+
+	g->speaks = err == -EAGAIN;
+	if (g->speaks) {
+		turn_take(&line->waiting, &g->wait);
+		return;
+	}
+	if (err == 0)
+		err = noise_say(g);
+	if (err == 0 && !g->dialled)
+		err = keys_make(g);
+	if (err < 0)
+		group_end(g, true, err, sg_strerror(err));
+	else if (!g->dialled)
+		opened(g);
+}
+
+void group_noise_turn(struct group *g)
+{
+	if (g->speaks)
+		noise_turn(g);
 }
 
 /* Its Handshake came: encryption can begin. */
 static void noise_start(struct group *g)
 {
-	int err = 0;
-
 	g->state = GROUP_NOISE;
 	sg_timer_stop(&g->timer);
 	sg_timer_init(&g->timer, g->r->loop, noise_timeout, g);
 	if (sg_timer_start(&g->timer, SG_GROUP_NOISE_MS) < 0)
-		err = -ENOMEM;
+		group_end(g, true, -ENOMEM, sg_strerror(-ENOMEM));
 	else if (g->dialled)
-		err = noise_say(g);
-	if (err < 0)
-		group_end(g, true, err, sg_strerror(err));
+		noise_turn(g);
 }
-
-static void opened(struct group *g);
 
 static void plain_start(struct group *g)
 {
@@ -350,9 +377,11 @@ void group_noise(struct group *g, struct sg_view message)
 {
 	int err = sg_noise_read(g->noise, message, NULL, 0);
 
+	if (err >= 0 && !g->dialled) {
+		noise_turn(g);
+		return;
+	}
 	if (err >= 0)
-		err = g->dialled ? 0 : noise_say(g);
-	if (err == 0)
 		err = keys_make(g);
 	if (err == 0)
 		opened(g);

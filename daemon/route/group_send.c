@@ -88,8 +88,12 @@ void group_writable(void *arg)
 {
 	struct group *g = arg;
 
+	group_hold(g);
 	if (g->state == GROUP_OPEN)
 		g->pub.user->on_writable(g->pub.user_arg);
+	else if (g->state == GROUP_NOISE)
+		group_noise_turn(g);
+	group_release(g);
 }
 
 static void stream_want(struct sg_stream *st, bool read)

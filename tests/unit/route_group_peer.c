@@ -403,6 +403,53 @@ static void a_noise_message_is_no_longer_than_a_frame(void **state)
 	}
 }
 
+static void a_full_link_delays_the_handshake_only(void **state)
+{
+	static uint8_t filler[32768];
+	const struct iovec iov = {filler, sizeof(filler)};
+
+	(void)state;
+	for (int dials = 0; dials < 2; dials++) {
+		struct peer *p = peer_new(dials);
+		struct sg_link *l = links_find(p->w.node[0].links, &p->s->pk);
+		uint8_t framed[2048 + 2];
+		size_t len = 0;
+
+		if (dials) {
+			say(p, SG_PACKET_HANDSHAKE, "\1", 1);
+			hear(p, SG_PACKET_HANDSHAKE);
+			len = message(p, 0, framed);
+		} else {
+			hear(p, SG_PACKET_HANDSHAKE);
+		}
+		do {
+			while (link_reserve_far(l, sizeof(filler) + SG_PACKET_HEAD) == 0)
+				link_put(l, SG_PACKET_DATA, THEIR_ID + 1, &iov, 1);
+			world_settle(&p->w);
+		} while (link_reserve_far(l, 1) == 0);
+		if (dials)
+			say(p, SG_PACKET_DATA, framed, len);
+		else
+			say(p, SG_PACKET_HANDSHAKE, "\1", 1);
+		assert_int_equal(p->app.dialed + p->app.opened, 0);
+		assert_int_equal(world_counter(&p->w, 0, "route.groups_failed"), 0);
+		do {
+			while (!stranger_got(p->s, &p->got))
+				world_settle(&p->w);
+		} while (p->got.route_id != THEIR_ID);
+		assert_int_equal(p->got.type, SG_PACKET_DATA);
+		assert_int_equal(sg_get_u16(p->got.payload.p), SG_NOISE_MSG_MIN);
+		assert_int_equal(
+			sg_noise_read(&p->noise, (struct sg_view){p->got.payload.p + 2, SG_NOISE_MSG_MIN}, NULL, 0), 0);
+		if (!dials) {
+			len = message(p, 0, framed);
+			say(p, SG_PACKET_DATA, framed, len);
+		}
+		assert_int_equal(p->app.opened, 1);
+		peer_free(p);
+	}
+}
+
 static void half_a_handshake_ends_in_time(void **state)
 {
 	struct peer *p = peer_new(true);
@@ -627,6 +674,7 @@ int main(void)
 		cmocka_unit_test(plaintext_is_spoken_where_it_is_allowed),
 		cmocka_unit_test(another_key_is_refused),
 		cmocka_unit_test(a_noise_message_is_no_longer_than_a_frame),
+		cmocka_unit_test(a_full_link_delays_the_handshake_only),
 		cmocka_unit_test(half_a_handshake_ends_in_time),
 		cmocka_unit_test(a_dial_that_is_turned_away_says_why),
 		cmocka_unit_test(frames_may_be_cut_and_joined),
