@@ -20,6 +20,7 @@ SG_LOG_TOPIC("setup");
 #define CALLER_MS         60000 /* of one stream (spec, 2026) */
 #define CALLERS_MAX       64    /* streams at once (own) */
 #define CALLERS_PER_KEY   16    /* of one key (own) */
+#define NEIGHBOURS_MAX    32    /* of these streams, so that neighbours do not keep setup nodes out (own) */
 #define NEIGHBOUR_IDS_MAX 4     /* (spec, 2026) */
 #define WAITING_MAX       65536 /* bytes of answers that the caller does not read */
 
@@ -324,13 +325,17 @@ static bool is_node(const struct await *a, const struct sg_pk *pk)
 	return false;
 }
 
-static size_t streams_of(const struct await *a, const struct sg_pk *pk)
+static bool is_crowd(const struct await *a, const struct sg_pk *pk, bool node)
 {
-	size_t n = 0;
+	size_t its = 0, neighbours = 0;
 
-	sg_list_for (it, &a->callers)
-		n += sg_pk_equal(&sg_container_of(it, struct caller, node)->pk, pk);
-	return n;
+	sg_list_for (it, &a->callers) {
+		const struct caller *c = sg_container_of(it, struct caller, node);
+
+		its += sg_pk_equal(&c->pk, pk);
+		neighbours += !c->is_node;
+	}
+	return a->n_callers >= CALLERS_MAX || its >= CALLERS_PER_KEY || (!node && neighbours >= NEIGHBOURS_MAX);
 }
 
 static int on_stream(void *arg, struct sg_stream *stream)
@@ -348,7 +353,7 @@ static int on_stream(void *arg, struct sg_stream *stream)
 			sg_pk_short(&info.remote, pk));
 		return SG_EREFUSED;
 	}
-	if (a->n_callers >= CALLERS_MAX || streams_of(a, &info.remote) >= CALLERS_PER_KEY)
+	if (is_crowd(a, &info.remote, node))
 		return SG_EFULL;
 	c = sg_calloc(1, sizeof(*c));
 	if (!c)

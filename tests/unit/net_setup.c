@@ -769,6 +769,50 @@ static void strangers_and_crowds_are_turned_away(void **state)
 		caller_free(&many[i]);
 }
 
+/* However many neighbours there are, a setup node gets through. */
+static void neighbours_leave_room_for_setup_nodes(void **state)
+{
+	static const size_t from[] = {0, 2, 3};
+	struct mesh *m = *state;
+	struct caller c, many[3][16];
+	struct sg_uci *doc;
+	struct sg_pk node;
+	struct sg_sk sk;
+	char text[160], hex[SG_PK_TEXT];
+	size_t open = 0;
+	int len;
+
+	sg_sk_generate(m->w.crypto, &sk);
+	assert_int_equal(sg_pk_of(m->w.crypto, &sk, &node), 0);
+	len = snprintf(text, sizeof(text), "config deployment\n\tlist setup_node '%s'\n", sg_pk_str(&node, hex));
+	assert_int_equal(sg_uci_parse(text, (size_t)len, "conf", NULL, NULL, &doc), 0);
+	net_configure(m->node[1].net, doc);
+	routing_configure(m->node[1].routing, doc);
+	sg_uci_free(doc);
+	for (size_t i = 2; i < 4; i++) {
+		assert_true(world_boot(&m->w, i));
+		assert_int_equal(world_peer(&m->w, i, 1, false), 0);
+		world_settle(&m->w);
+	}
+	for (size_t i = 0; i < 3; i++) {
+		for (size_t k = 0; k < 16; k++) {
+			caller_new(&many[i][k], m, from[i]);
+			open += many[i][k].h->open;
+		}
+	}
+	assert_int_equal(open, 32);
+	memset(&c, 0, sizeof(c));
+	c.m = m;
+	c.h = call(m, &node, &m->node[1]);
+	world_settle(&m->w);
+	assert_true(c.h->open);
+	caller_free(&c);
+	for (size_t i = 0; i < 3; i++) {
+		for (size_t k = 0; k < 16; k++)
+			caller_free(&many[i][k]);
+	}
+}
+
 static void garbage_ends_the_stream_only(void **state)
 {
 	struct mesh *m = *state;
@@ -824,6 +868,7 @@ int main(void)
 		TEST(a_neighbour_installs_its_own_route_once),
 		TEST(a_caller_has_a_minute),
 		TEST(strangers_and_crowds_are_turned_away),
+		TEST(neighbours_leave_room_for_setup_nodes),
 		TEST(garbage_ends_the_stream_only),
 		TEST(each_allocation_of_a_setup_may_fail),
 	};
