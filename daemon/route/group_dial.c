@@ -71,7 +71,7 @@ int group_dial(
 		return -ENOMEM;
 	d->r = r;
 	d->want = (struct sg_route_want){.desc = {r->own, *pk, own, port},
-		.min_hops = min_hops,
+		.min_hops = SG_MAX(min_hops, r->min_hops),
 		.keep_alive_ns = (int64_t)SG_RULE_LIFE_OWN_MS * SG_NS_PER_MS};
 	d->done = done;
 	d->arg = arg;

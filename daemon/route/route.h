@@ -46,7 +46,7 @@ int route_dial_hops(
 	struct sg_route *r, const struct sg_pk *pk, uint16_t port, unsigned min_hops, sg_dialed_fn *done, void *arg);
 /** route_allow_plain - whether route groups may do without encryption between their ends. Not at first. */
 void route_allow_plain(struct sg_route *r, bool allow);
-/** route_set_min_hops - what every dial asks for at least. */
+/** route_set_min_hops - what every dial asks for at least, group_dial too. */
 void route_set_min_hops(struct sg_route *r, unsigned n);
 /** route_set_direct - whether dials may take a direct stream, as they may at first; otherwise groups only. */
 void route_set_direct(struct sg_route *r, bool on);

@@ -143,6 +143,14 @@ static void several_hops_are_no_direct_stream(void **state)
 	dial(p, &e, 1, 0, 100);
 	assert_string_equal(e.network, "skynet");
 	assert_int_equal(p->s.want.min_hops, 3);
+
+	/* For a dial that is no race as well: a ping is one. */
+	memset(&p->s.want, 0, sizeof(p->s.want));
+	e = (struct end){0};
+	assert_int_equal(group_dial(p->w.node[0].route, &p->w.node[1].pk, PORT, 0, on_dialed, &e), 0);
+	world_settle(&p->w);
+	assert_true(e.dialed);
+	assert_int_equal(p->s.want.min_hops, 3);
 }
 
 static void nobody_listening_at_ours_is_the_end(void **state)
