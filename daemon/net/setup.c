@@ -292,13 +292,16 @@ static bool is_its_own(const char *error)
 	return strstr(error, "dial attempt failed") || strstr(error, "dmsg") || strstr(error, "deadline");
 }
 
+/* False: the call went on to another node, or ended. */
 static bool take(struct setup_call *c, const struct sg_gob_value *v)
 {
 	if (!c->has_head) {
-		c->has_head = sg_rpc_read_head(v, &c->head) == 0;
-		if (!c->has_head)
+		if (sg_rpc_read_head(v, &c->head) < 0) {
 			failed(c, SG_EMALF, c->direct, "its answer cannot be read");
-		return c->has_head;
+			return false;
+		}
+		c->has_head = true;
+		return true;
 	}
 	c->has_head = false;
 	if (c->head.error[0]) {

@@ -56,6 +56,7 @@ struct node {
 	struct half *caller;
 	unsigned asked;
 	bool dead;         /* takes streams and says nothing */
+	bool babbles;      /* what it answers is no answer */
 	const char *error; /* its answer to everything; NULL: rules */
 };
 
@@ -246,6 +247,11 @@ static void node_answer(struct node *n, const struct sg_rpc_head *head, const st
 	struct sg_rpc_out o;
 	bool made;
 
+	if (n->babbles) {
+		sg_rpc_write_count(&w, 7);
+		assert_int_equal(half_send(&n->caller->pub, &(struct iovec){b, sg_writer_len(&w)}, 1), 0);
+		return;
+	}
 	sg_rpc_out_init(&o, 69);
 	made = !n->error && make_rules(n, route, &rules);
 	sg_rpc_write_response(&o, &w, head->method, head->seq, n->error ? n->error : made ? "" : "failure code 1 (x)");
@@ -524,6 +530,21 @@ static void what_setup_nodes_say_is_told(void **state)
 	dial(m, &a, 3000);
 	assert_true(a.dialed);
 	assert_non_null(strstr(a.why, "dial attempt failed"));
+	assert_int_equal(m->node[3].asked, 1);
+}
+
+static void what_cannot_be_read_is_no_answer(void **state)
+{
+	struct mesh *m = *state;
+	struct end a;
+
+	routing_network(m->node[1].routing, "dmsg", NULL, NULL);
+	m->node[2].babbles = m->node[3].babbles = true;
+	dial(m, &a, 3000);
+	assert_true(a.dialed);
+	assert_int_equal(a.err, SG_EMALF);
+	assert_non_null(strstr(a.why, "its answer cannot be read"));
+	assert_int_equal(m->node[2].asked, 1);
 	assert_int_equal(m->node[3].asked, 1);
 }
 
@@ -864,6 +885,7 @@ int main(void)
 		TEST(a_setup_node_that_is_silent_is_followed_by_the_next),
 		TEST(setup_nodes_that_are_all_silent_end_the_dial),
 		TEST(what_setup_nodes_say_is_told),
+		TEST(what_cannot_be_read_is_no_answer),
 		TEST(a_visor_is_pinged_over_a_route),
 		TEST(a_neighbour_installs_its_own_route_once),
 		TEST(a_caller_has_a_minute),
