@@ -253,8 +253,13 @@ int link_reserve(struct sg_link *l, size_t bytes);
  */
 int link_reserve_far(struct sg_link *l, size_t bytes);
 /**
+ * link_place - after link_reserve: where the next packet's @len bytes of payload will lie, so that they can be written there
+ * and need no copy, or NULL where they will be cut. For link_put alone, at once.
+ */
+uint8_t *link_place(struct sg_link *l, size_t len);
+/**
  * link_put - queues one packet for which room was reserved: head, then the bytes of @iov (at most 65,535). Borrows;
- * copies into the frames that leave at the end of this round of events.
+ * copies into the frames that leave at the end of this round of events; not what lies at link_place already.
  */
 void link_put(struct sg_link *l, uint8_t type, uint32_t route_id, const struct iovec *iov, int n);
 /** link_send_control - a small packet that must not wait nor get lost: taken above the mark too. Borrows. */

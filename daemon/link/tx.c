@@ -122,7 +122,8 @@ static void append(struct sg_link *l, const uint8_t *p, size_t len)
 		struct tx_chunk *c = tx->filling;
 		size_t n = SG_MIN(len, frame_room(l, c) - tx->plain);
 
-		memcpy(c->b + c->tail + frame_head(l) + tx->plain, p, n);
+		if (p != c->b + c->tail + frame_head(l) + tx->plain)
+			memcpy(c->b + c->tail + frame_head(l) + tx->plain, p, n);
 		tx->plain += n;
 		tx->room -= n;
 		p += n;
@@ -178,6 +179,16 @@ int link_reserve_far(struct sg_link *l, size_t bytes)
 	if (l->closed)
 		return SG_ECLOSED;
 	return tx_waiting(l) >= SG_LINK_TX_FAR ? SG_EFULL : reserve(l, bytes);
+}
+
+uint8_t *link_place(struct sg_link *l, size_t len)
+{
+	const struct link_tx *tx = &l->tx;
+	struct tx_chunk *c = tx->filling;
+
+	if (frame_room(l, c) - tx->plain < SG_PACKET_HEAD + len)
+		return NULL;
+	return c->b + c->tail + frame_head(l) + tx->plain + SG_PACKET_HEAD;
 }
 
 void link_put(struct sg_link *l, uint8_t type, uint32_t route_id, const struct iovec *iov, int n)

@@ -1,7 +1,7 @@
 /*
  * The way of a record from the user of a group to the first link of its route:
  *
- *	stream_send → link_reserve → sg_frame_seal → link_put            one record, one frame, one Data packet
+ *	stream_send → link_reserve → link_place → sg_frame_seal → link_put        one record, one frame, one Data packet
  *	group_say: what is no data, and waits for nobody
  */
 #include "base/cursor.h"
@@ -40,7 +40,7 @@ static void gather(uint8_t *to, const struct iovec *iov, int n)
 static int stream_send(struct sg_stream *st, const struct iovec *iov, int n)
 {
 	struct group *g = group_of(st);
-	struct iovec frame = {.iov_base = g->r->slot};
+	struct iovec frame;
 	struct line *line;
 	size_t total = 0;
 	int ret;
@@ -62,8 +62,11 @@ static int stream_send(struct sg_stream *st, const struct iovec *iov, int n)
 	if (g->plain) {
 		link_put(line->link, SG_PACKET_DATA, g->forward->r.next_id, iov, n);
 	} else {
-		gather(g->r->slot + SG_FRAME_HEAD, iov, n);
-		frame.iov_len = sg_frame_seal(&g->tx, g->r->slot, total);
+		frame.iov_base = link_place(line->link, SG_FRAME_HEAD + total + SG_FRAME_TAG);
+		if (!frame.iov_base)
+			frame.iov_base = g->r->slot;
+		gather((uint8_t *)frame.iov_base + SG_FRAME_HEAD, iov, n);
+		frame.iov_len = sg_frame_seal(&g->tx, frame.iov_base, total);
 		link_put(line->link, SG_PACKET_DATA, g->forward->r.next_id, &frame, 1);
 	}
 	g->tx_bytes += total;
