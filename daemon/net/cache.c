@@ -9,6 +9,7 @@
 struct item {
 	struct sg_list node;
 	char name[CACHE_NAME];
+	int64_t kept_ms; /* see cache_keep_fn */
 	size_t len;
 	uint8_t body[];
 };
@@ -76,13 +77,14 @@ void cache_keep(struct cache *c, cache_keep_fn *fn, void *arg)
 static void drop(struct cache *c, struct item *i)
 {
 	if (c->keep)
-		c->keep(c->keep_arg, i->name, (struct sg_view){NULL, 0});
+		c->keep(c->keep_arg, i->name, (struct sg_view){NULL, 0}, NULL);
 	item_free(c, i);
 }
 
 void cache_put(struct cache *c, const char *name, struct sg_view body)
 {
 	struct item *i = find(c, name);
+	int64_t kept_ms = i ? i->kept_ms : 0;
 
 	if (i && i->len == body.len && memcmp(i->body, body.p, body.len) == 0) {
 		sg_list_remove(&i->node);
@@ -101,6 +103,7 @@ void cache_put(struct cache *c, const char *name, struct sg_view body)
 	if (!i)
 		return;
 	snprintf(i->name, sizeof(i->name), "%s", name);
+	i->kept_ms = kept_ms;
 	i->len = body.len;
 	memcpy(i->body, body.p, body.len);
 	while (c->n && (c->n >= CACHE_ENTRIES || c->bytes + i->len > CACHE_BYTES))
@@ -109,7 +112,7 @@ void cache_put(struct cache *c, const char *name, struct sg_view body)
 	c->n++;
 	c->bytes += i->len;
 	if (c->keep)
-		c->keep(c->keep_arg, i->name, body);
+		c->keep(c->keep_arg, i->name, body, &i->kept_ms);
 }
 
 bool cache_get(struct cache *c, const char *name, struct sg_view *out)

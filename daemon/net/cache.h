@@ -16,8 +16,8 @@
 
 struct cache;
 
-/* Also kept elsewhere: @len 0 is a name that is forgotten. */
-typedef void cache_keep_fn(void *arg, const char *name, struct sg_view body);
+/* Also kept elsewhere. @body empty: the name is forgotten. @kept_ms: the keeper's own, of this name, 0 at first, or NULL. */
+typedef void cache_keep_fn(void *arg, const char *name, struct sg_view body, int64_t *kept_ms);
 
 /** cache_tag - the part of a name that stands for @url. Returns @out. */
 char *cache_tag(const char *url, char out[CACHE_TAG]);

@@ -13,19 +13,24 @@ SG_LOG_TOPIC("net");
 
 #define CACHE_SPACE    "cache/"
 #define CACHE_TTL_S    (7 * 24 * 3600)
+#define CACHE_AGAIN_MS (15 * 60 * 1000) /* until the next answer of the same name is written */
 #define SEQUENCE_KEY   "disc.sequence"
 #define SEQUENCE_AHEAD 256 /* one write does for so many entries: a day of them */
 
-static void on_cache(void *arg, const char *name, struct sg_view body)
+/* Every minute the discovery says something new of its servers; a start can do with what it said a while ago. */
+static void on_cache(void *arg, const char *name, struct sg_view body, int64_t *kept_ms)
 {
 	struct sg_net *n = arg;
 	char key[sizeof(CACHE_SPACE) + CACHE_NAME];
 	struct sg_store_change c = {.value = body, .remove = body.len == 0, .ttl_s = CACHE_TTL_S};
+	int64_t now = sg_loop_now(n->conf.loop).ns / SG_NS_PER_MS;
 	int err;
 
 	/* What just came from there is there. */
-	if (n->keep_loading)
+	if (n->keep_loading || (kept_ms && *kept_ms && now - *kept_ms < CACHE_AGAIN_MS))
 		return;
+	if (kept_ms)
+		*kept_ms = SG_MAX(now, (int64_t)1);
 	snprintf(key, sizeof(key), CACHE_SPACE "%s", name);
 	c.key = store_text(key);
 	err = store_write(n->conf.keys, &c, 1, 0, NULL, NULL);

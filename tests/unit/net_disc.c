@@ -296,6 +296,31 @@ static void answers_outlive_a_restart(void **state)
 	assert_false(cache_get(w->net->cache, "gone", &got));
 }
 
+/* Story: a discovery's list of servers has new times in it every minute, and a router's flash wears out. */
+static void answers_that_always_change_are_written_now_and_then(void **state)
+{
+	struct world *w = *state;
+	struct sg_view got;
+
+	for (int minute = 0; minute < 15; minute++) {
+		const uint8_t body[2] = {'m', (uint8_t)minute};
+
+		cache_put(w->net->cache, "dd/servers", (struct sg_view){body, sizeof(body)});
+		run(w, 60000);
+	}
+	restart(w);
+	run(w, 10);
+	assert_true(cache_get(w->net->cache, "dd/servers", &got));
+	assert_int_equal(got.p[1], 0);
+	cache_put(w->net->cache, "dd/servers", (struct sg_view){(const uint8_t *)"mx", 2});
+	run(w, 16 * 60000);
+	cache_put(w->net->cache, "dd/servers", (struct sg_view){(const uint8_t *)"my", 2});
+	restart(w);
+	run(w, 10);
+	assert_true(cache_get(w->net->cache, "dd/servers", &got));
+	assert_int_equal(got.p[1], 'y');
+}
+
 /* A liar, or another visor's entry, does not drive our sequence to where no honest discovery could follow. */
 static void no_sequence_from_a_liar(void **state)
 {
@@ -424,6 +449,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(sequence_outlives_a_restart, setup, teardown),
 		cmocka_unit_test_setup_teardown(no_sequence_from_a_liar, setup, teardown),
 		cmocka_unit_test_setup_teardown(answers_outlive_a_restart, setup, teardown),
+		cmocka_unit_test_setup_teardown(answers_that_always_change_are_written_now_and_then, setup, teardown),
 		cmocka_unit_test_setup_teardown(the_last_answers_serve_meanwhile, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_discovery_by_reload, setup, teardown),
 	};
