@@ -25,6 +25,9 @@ from boxes import Failed, keep_logs, need_programs, need_root
 from network import PACKAGES, Busy, Network, compare_warnings, page, percentile, say, throughput
 
 MB = 1 << 20
+# A Go vpn-server that was told of the end copies what its device brings into the closed connection: once in some 300 closes
+# under load, and Go beside Go closes fewer times here.
+EXPLAINED = ("Error resending traffic from TUN tunN to VPN client: no conn with key",)
 COURSES = ["go-go:stcpr", "go-go:stcpr:go"]
 COURSES += [f"{ends}:{carrier}" for carrier in ("stcp", "stcpr", "dmsg") for ends in ("ours-go", "go-ours")]
 COURSES += [f"{ends}:stcpr:{middle}" for middle in ("go", "ours") for ends in ("ours-go", "go-ours")]
@@ -154,7 +157,7 @@ def scenario(args, binary, postgres):
     if args.idle:
         idle(net, team, args.idle)
     compare_warnings([team.exits["go-go"], team.clients["go-go"], team.middles[True, "go"]],
-                     [team.exits["ours-go"], team.clients["go-ours"], team.middles[False, "go"]])
+                     [team.exits["ours-go"], team.clients["go-ours"], team.middles[False, "go"]], EXPLAINED)
 
 
 def main():
