@@ -122,6 +122,15 @@ static const struct sg_method_row *find_row(const struct args *a, size_t *used)
 	return bare;
 }
 
+static size_t rows_of(const char *noun)
+{
+	size_t n = 0;
+
+	for (const struct sg_method_row *m = sg_methods(); m->name; m++)
+		n += strcmp(m->noun, noun) == 0;
+	return n;
+}
+
 static int say_unknown(const struct args *a)
 {
 	struct sg_suggest noun = sg_suggest(a->words[0]), verb = sg_suggest(a->n_words > 1 ? a->words[1] : "");
@@ -184,14 +193,15 @@ static json_t *make_params(const struct sg_method_row *m, const struct args *a, 
 		if (!p->cli || p->cli[0] == '-')
 			continue;
 		if (next == a->n_words && p->required) {
-			wrong("%s %s wants %s: %s", m->noun, m->verb ? m->verb : "", p->cli, p->help);
+			wrong("%s%s%s wants %s: %s", m->noun, m->verb ? " " : "", m->verb ? m->verb : "", p->cli,
+				p->help);
 			goto fail;
 		}
 		if (next == a->n_words)
 			continue;
 		value = value_of(p, a->words[next]);
 		if (!value) {
-			wrong("%s: '%s' is not what it wants: %s", p->cli, a->words[next], p->help);
+			wrong("%s: '%s' is not a number\n  it means: %s", p->cli, a->words[next], p->help);
 			goto fail;
 		}
 		next++;
@@ -390,7 +400,7 @@ static int run(const struct args *a)
 	if (strcmp(a->words[0], "import") == 0)
 		return run_import(a);
 	m = find_row(a, &used);
-	if (a->help && m && (m->verb || a->n_words == 1) && !(used == 1 && strcmp(a->words[0], "log") == 0))
+	if (a->help && m && (used == 2 || (a->n_words == 1 && rows_of(a->words[0]) == 1)))
 		return print_method_help(m);
 	if (a->help) {
 		print_commands(a->words[0]);

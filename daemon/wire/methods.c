@@ -48,13 +48,13 @@ static const struct sg_param exit_list[] = {
 };
 
 static const struct sg_param route_find[] = {
-	{"pk", SG_PARAM_STRING, true, "KEY", "the other visor's key"},
+	{"pk", SG_PARAM_STRING, true, "KEY", "the other visor's key, or the beginning of it"},
 	{"min_hops", SG_PARAM_UINT, false, "HOPS", "only paths over at least so many transports"},
 	{0},
 };
 
 static const struct sg_param exit_use[] = {
-	{"pk", SG_PARAM_STRING, true, "KEY", "the exit's public key"},
+	{"pk", SG_PARAM_STRING, true, "KEY", "the exit's public key, or the beginning of it"},
 	{0},
 };
 
@@ -83,7 +83,7 @@ static const struct sg_method_row table[] = {
 		"send traffic through this exit until the next start"},
 	{"stream.list", SG_ROLE_VIEWER, "stream", "ls", NULL, page, "open streams"},
 	{"route.list", SG_ROLE_VIEWER, "route", "ls", NULL, page, "routes that end here or pass through"},
-	{"route.find", SG_ROLE_VIEWER, "route", "find", NULL, route_find, "the ways to a visor that are known"},
+	{"route.find", SG_ROLE_ADMIN, "route", "find", NULL, route_find, "the ways to a visor that are known"},
 	{"visor.ping", SG_ROLE_ADMIN, "ping", NULL, NULL, route_find, "how far a visor is, over a route"},
 	{"counter.list", SG_ROLE_VIEWER, "counter", "ls", NULL, NULL,
 		"what was counted since the start, drops by reason"},

@@ -105,6 +105,8 @@ static void test_params(void **state)
 		{"log.follow", "{\"follow\":1}", "log.follow: parameter follow is not true or false"},
 		{"transport.add", "{\"pk\":\"02\"}", "'02' is not a public key"},
 		{"transport.rm", "{\"pk\":\"02\"}", "'02' fits the key of no transport"},
+		{"route.find", "{\"pk\":\"\"}", "'' is not a public key"},
+		{"visor.ping", "{\"pk\":\"02ff\"}", "the beginning of a key that is known here"},
 		{"vpn.start", NULL, "vpn.start: the plugin app-vpn is not running"},
 	};
 
