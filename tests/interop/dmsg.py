@@ -3,8 +3,9 @@
 
     client ── session ── server a, server b ── sessions ── ours one, ours two        all register at the discovery
 
-What is shown: both register, both answer requests of the client, and a server, the discovery, and everything at once may
-be killed and come back without anybody touching ours. A third of ours knows no discovery and still has its session.
+What is shown: both register, both answer requests of the client, which also reads what their transport carried today, and a
+server, the discovery, and everything at once may be killed and come back without anybody touching ours. A third of ours knows
+no discovery and still has its session.
 
 Needs root, redis-server, and the binary of the existing implementation in SKYWIRE_REFERENCE (see README.md).
 """
@@ -149,6 +150,23 @@ def requests(box, binary, visors, servers):
     say(f"{REQUESTS} of {REQUESTS} requests answered, {repeats} more did not reach ours; 404 for a path that is not there")
 
 
+def transport_log(box, binary, visors, servers):
+    """What a transport carried today, as everybody may read it; nothing of a day before, and nothing else of that kind."""
+    one, two = visors
+    one.ask("transport.add", pk=two.pk, address="dmsg")
+    wait_for("a transport by dmsg", 30, lambda: one.transport(two.pk) and two.transport(one.pk))
+    one.ask("visor.ping", pk=two.pk)
+    link = one.transport(two.pk)["id"]
+    one.ask("transport.rm", pk=two.pk)  # what ended is counted at once
+    wait_for("the transport is gone", 10, lambda: not two.transport(one.pk))
+    day = time.strftime("%Y-%m-%d", time.gmtime())
+    for v in visors:
+        ask(box, binary, v, f"/transport_logs/{day}.csv", f"tp_id,recv,sent,time_stamp\n{link},", servers)
+    ask(box, binary, one, "/transport_logs/2020-01-01.csv", "404", servers)
+    ask(box, binary, one, "/transport_logs/", "404", servers)
+    say("the transport log of today read by the Go client from both ends of a transport; 404 for another day and for a list")
+
+
 def servers_killed(visors, servers):
     a, b = servers
     a.kill()
@@ -240,6 +258,7 @@ def scenario(binary):
     settled(visors, servers, 30, "both of ours have both sessions, the discovery accepted their entries")
     client = box_on_bridge("client", 21)
     requests(client, binary, visors, servers)
+    transport_log(client, binary, visors, servers)
     idle(visors, 30)
     servers_killed(visors, servers)
     discovery_killed(visors, discovery, servers)
