@@ -128,6 +128,11 @@
 #define SG_RESTART_RESET_MS      60000
 #define SG_NETD_MSG_MAX          4096 /* bytes of one message between netd and core */
 
+/* What strangers and services answer. A value in memory takes fifty times what it took on the line. */
+#define SG_JSON_VALUES_MAX  32768         /* values of one JSON text (own; 2,700 exits of the service discovery) */
+#define SG_SERVICE_BODY_MAX (64 * 1024)   /* bytes of one answer of a service (own) */
+#define SG_SERVICE_LIST_MAX (1024 * 1024) /* the same of those that answer with lists (own) */
+
 /* Configuration and control. */
 #define SG_CONF_FILE_MAX    (1024 * 1024) /* bytes (own) */
 #define SG_CONF_VALUE_MAX   4096          /* bytes of one value (own) */

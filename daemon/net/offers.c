@@ -7,6 +7,7 @@
 #include "base/common.h"
 #include "base/err.h"
 #include "base/hex.h"
+#include "base/limits.h"
 #include "base/log.h"
 #include "net/internal.h"
 
@@ -18,6 +19,7 @@ SG_LOG_TOPIC("net");
 #define SOON_MS      50
 #define UPTIME_MS    300000
 #define FOUND_MAX    4096
+#define FINDING_MAX  8 /* questions at once: their answers are long */
 #define VERSION      "skygate-" SG_VERSION
 #define PATH_MAX_LEN 180 /* of a question; behind a tag it is a name of the cache */
 
@@ -37,6 +39,7 @@ struct offers {
 	struct sg_net *n;
 	struct offer offer[2];
 	struct sg_list finding; /* struct net_offers_query */
+	size_t n_finding;
 	struct sg_timer uptime;
 	struct service_call *uptime_call;
 };
@@ -149,6 +152,7 @@ struct net_offers_query {
 void net_offers_cancel(struct net_offers_query *q)
 {
 	sg_list_remove(&q->node);
+	q->n->offers->n_finding--;
 	sg_timer_stop(&q->known);
 	if (q->call)
 		service_cancel(q->call);
@@ -223,19 +227,22 @@ int net_offers(
 {
 	struct net_offers_query *q;
 	char path[PATH_MAX_LEN], tag[CACHE_TAG];
-	struct service_ask get = {.method = "GET", .path = path};
+	struct service_ask get = {.method = "GET", .path = path, .body_max = SG_SERVICE_LIST_MAX};
 	struct sg_text t = sg_text(path, sizeof(path));
 	struct sg_view last;
 	int err;
 
 	if (!plain(ask->type) || !plain(ask->country) || !plain(ask->version))
 		return SG_EMALF;
+	if (n->offers->n_finding >= FINDING_MAX)
+		return SG_EFULL;
 	q = sg_calloc(1, sizeof(*q));
 	if (!q)
 		return -ENOMEM;
 	*q = (struct net_offers_query){.n = n, .fn = fn, .arg = arg};
 	sg_timer_init(&q->known, n->conf.loop, on_known, q);
 	sg_list_add_tail(&n->offers->finding, &q->node);
+	n->offers->n_finding++;
 	sg_text_addf(&t, "/api/services?type=%s", ask->type);
 	if (ask->version[0])
 		sg_text_addf(&t, "&version=%s", ask->version);

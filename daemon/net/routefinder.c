@@ -16,6 +16,7 @@
 #define AGAIN_MS    500
 #define GIVE_UP_MS  2000 /* (spec) */
 #define QUERIES_MAX 64
+#define BODY_MAX    (256 * 1024) /* bytes of an answer (own) */
 
 struct net_routes_query {
 	struct sg_list node;
@@ -135,7 +136,8 @@ static void begin(struct net_routes_query *q)
 {
 	static const struct sg_http_header headers[] = {{"Content-Type", "application/json"}, {0}};
 	char body[SG_ROUTES_ASK_MAX];
-	struct service_ask ask = {.method = "POST", .path = "/routes", .headers = headers, .timeout_ms = ASK_MS};
+	struct service_ask ask = {
+		.method = "POST", .path = "/routes", .headers = headers, .timeout_ms = ASK_MS, .body_max = BODY_MAX};
 	int len = sg_routes_ask(
 		&q->ask.src, &q->ask.dst, q->wide ? 1 : q->ask.min_hops, q->ask.max_hops, body, sizeof(body));
 

@@ -9,6 +9,7 @@
 #include "base/common.h"
 #include "base/err.h"
 #include "base/hex.h"
+#include "base/limits.h"
 #include "base/log.h"
 #include "wire/httpauth.h"
 
@@ -45,6 +46,7 @@ struct service_call {
 	size_t body_len;
 	bool sign, begun, again;
 	int64_t timeout_ms;
+	size_t body_max;
 	struct http_call *http;
 	http_done_fn *done;
 	void *arg;
@@ -151,7 +153,8 @@ static int transmit(struct service_call *c, const char *method, const char *path
 		.path = path,
 		.headers = headers,
 		.body = body,
-		.timeout_ms = c->timeout_ms};
+		.timeout_ms = c->timeout_ms,
+		.body_max = c->body_max};
 	int err = 0;
 
 	if (!s->url[0])
@@ -304,6 +307,7 @@ int service_ask(
 	c->s = s;
 	c->sign = ask->sign;
 	c->timeout_ms = ask->timeout_ms ? ask->timeout_ms : ASK_MS;
+	c->body_max = ask->body_max ? ask->body_max : SG_SERVICE_BODY_MAX;
 	c->done = done;
 	c->arg = arg;
 	sg_list_add_tail(&s->calls, &c->node);

@@ -28,6 +28,7 @@ struct service_ask {
 	struct sg_view body;                  /* copied */
 	bool sign;
 	int64_t timeout_ms; /* 0: 10 s */
+	size_t body_max;    /* bytes of the answer; 0: SG_SERVICE_BODY_MAX */
 };
 
 /** service_new - @name for people: "address resolver"; static. NULL when memory is out. */

@@ -12,6 +12,7 @@
 #include "base/common.h"
 #include "base/err.h"
 #include "base/hex.h"
+#include "base/limits.h"
 #include "base/log.h"
 #include "net/internal.h"
 #include "wire/settle.h"
@@ -391,7 +392,7 @@ static void on_again(void *arg)
 {
 	struct transports *ts = arg;
 	char path[120], pk[SG_PK_TEXT];
-	struct service_ask ask = {.method = "GET", .path = path, .sign = true};
+	struct service_ask ask = {.method = "GET", .path = path, .sign = true, .body_max = SG_SERVICE_LIST_MAX};
 
 	snprintf(path, sizeof(path), "/transports/edge:%s", sg_pk_str(&ts->n->conf.pk, pk));
 	if (!service_known(ts->n->tpd) || ts->compare ||
@@ -505,7 +506,7 @@ int net_edges(struct sg_net *n, const struct sg_pk *pk, net_edges_fn *fn, void *
 {
 	struct net_edges_query *q = sg_calloc(1, sizeof(*q));
 	char path[120], text[SG_PK_TEXT], tag[CACHE_TAG];
-	struct service_ask ask = {.method = "GET", .path = path, .sign = true};
+	struct service_ask ask = {.method = "GET", .path = path, .sign = true, .body_max = SG_SERVICE_LIST_MAX};
 	int err;
 
 	if (!q)

@@ -7,6 +7,7 @@
 #include "base/common.h"
 #include "base/err.h"
 #include "base/hex.h"
+#include "base/limits.h"
 
 #include <strings.h>
 
@@ -180,11 +181,33 @@ int sg_json_object(struct sg_view in, size_t max, json_t **out)
 	return len;
 }
 
+/* Every value but the first has a bracket or a comma before it. */
+static bool too_many_values(struct sg_view in)
+{
+	bool quoted = false;
+	size_t n = 0;
+
+	for (size_t i = 0; i < in.len && n <= SG_JSON_VALUES_MAX; i++) {
+		uint8_t c = in.p[i];
+
+		if (quoted && c == '\\')
+			i++;
+		else if (c == '"')
+			quoted = !quoted;
+		else if (!quoted)
+			n += c == ',' || c == '[' || c == '{';
+	}
+	return n > SG_JSON_VALUES_MAX;
+}
+
 json_t *sg_json_parse(struct sg_view in, size_t *used)
 {
 	json_error_t err;
-	json_t *root =
-		json_loadb((const char *)in.p, in.len, JSON_DECODE_ANY | (used ? JSON_DISABLE_EOF_CHECK : 0), &err);
+	json_t *root;
+
+	if (too_many_values(in))
+		return NULL;
+	root = json_loadb((const char *)in.p, in.len, JSON_DECODE_ANY | (used ? JSON_DISABLE_EOF_CHECK : 0), &err);
 
 	if (root && used)
 		*used = (size_t)err.position;

@@ -1,6 +1,7 @@
 /* JSON as the existing network writes it, and values that arrive in pieces. */
 #include "base/common.h"
 #include "base/err.h"
+#include "base/limits.h"
 #include "wire/json.h"
 
 #include <setjmp.h>
@@ -51,6 +52,32 @@ static void escapes(void **state)
 	(void)state;
 	for (size_t i = 0; i < SG_ARRAY_LEN(cases); i++)
 		assert_string_equal(quoted(cases[i].in), cases[i].out);
+}
+
+/* A list of @n empty objects, and a string that is full of brackets and commas. */
+static bool list_is_read(size_t n)
+{
+	static char text[4 * SG_JSON_VALUES_MAX];
+	size_t len = (size_t)snprintf(text, sizeof(text), "[\"[[{{,,\\\"[[\"");
+	json_t *root;
+	bool read;
+
+	for (size_t i = 0; i < n; i++)
+		len += (size_t)snprintf(text + len, sizeof(text) - len, ",{}");
+	text[len++] = ']';
+	root = sg_json_parse_peer((struct sg_view){(const uint8_t *)text, len});
+	read = json_array_size(root) == n + 1;
+	json_decref(root);
+	return read;
+}
+
+/* An answer of a megabyte that is all braces would take a hundred of memory. */
+static void too_many_values(void **state)
+{
+	(void)state;
+	assert_true(list_is_read(SG_JSON_VALUES_MAX / 2 - 1));
+	assert_false(list_is_read(SG_JSON_VALUES_MAX / 2));
+	assert_false(list_is_read(SG_JSON_VALUES_MAX));
 }
 
 static void no_room_for_text(void **state)
@@ -252,6 +279,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(escapes),
+		cmocka_unit_test(too_many_values),
 		cmocka_unit_test(no_room_for_text),
 		cmocka_unit_test(values_in_pieces),
 		cmocka_unit_test(what_follows_a_value),
