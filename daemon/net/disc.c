@@ -87,6 +87,9 @@ void disc_configure(struct sg_net *n, const struct sg_deployment *d)
 		snprintf(n->discovery, sizeof(n->discovery), "%s", discovery);
 		n->own.registered = false;
 		n->own.why[0] = '\0';
+		n->disc_state = DISC_UNTRIED;
+		n->disc_answered.ns = 0;
+		n->disc_why[0] = '\0';
 		own_soon(n);
 	}
 	for (size_t k = 0; k < SG_DEPLOYED; k++)
@@ -229,12 +232,38 @@ static void take_last(struct query *q, int err, const char *why)
 		query_done(q, err, NULL, 0, why);
 }
 
+static void printable(char *s)
+{
+	for (; *s; s++) {
+		if ((unsigned char)*s < 0x20 || (unsigned char)*s >= 0x7f)
+			*s = '?';
+	}
+}
+
+/* How it stands, for people. */
+static void heard(struct sg_net *n, const struct http_answer *a)
+{
+	n->disc_why[0] = '\0';
+	if (a->err == 0 && a->status < 500) {
+		n->disc_state = DISC_UP;
+		n->disc_answered = sg_loop_now(n->conf.loop);
+		return;
+	}
+	n->disc_state = DISC_DOWN;
+	if (a->err < 0)
+		snprintf(n->disc_why, sizeof(n->disc_why), "%s", a->why);
+	else
+		snprintf(n->disc_why, sizeof(n->disc_why), "%.240s answers with status %d", n->discovery, a->status);
+	printable(n->disc_why);
+}
+
 static void on_answer(void *arg, const struct http_answer *a)
 {
 	struct query *q = arg;
 	char why[120];
 
 	q->call = NULL;
+	heard(q->n, a);
 	if (a->err < 0) {
 		take_last(q, a->err, a->why);
 	} else if (a->status == 404 && q->list) {
@@ -318,11 +347,7 @@ static void own_later(struct sg_net *n, const char *why)
 	char text[sizeof(n->own.why)];
 
 	snprintf(text, sizeof(text), "%s", why);
-	/* A service's words end up in JSON and on a terminal. */
-	for (char *c = text; *c; c++) {
-		if ((unsigned char)*c < 0x20 || (unsigned char)*c >= 0x7f)
-			*c = '?';
-	}
+	printable(text); /* a service's words end up in JSON and on a terminal */
 	/* Once for each reason, however long it lasts. */
 	if (strcmp(n->own.why, text) != 0)
 		log_warn("our entry in the dmsg discovery: %s", text);
@@ -346,6 +371,7 @@ static void on_posted(void *arg, const struct http_answer *a)
 	char why[200];
 
 	n->own.call = NULL;
+	heard(n, a);
 	if (a->err < 0) {
 		own_later(n, a->why);
 		return;
@@ -404,6 +430,7 @@ static void on_own(void *arg, const struct http_answer *a)
 	int err;
 
 	n->own.call = NULL;
+	heard(n, a);
 	if (a->err < 0) {
 		own_later(n, a->why);
 		return;

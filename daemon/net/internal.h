@@ -76,6 +76,9 @@ struct sg_net {
 	size_t n_servers;
 	struct sg_disc_entry servers[NET_SERVERS_MAX]; /* configured */
 	struct sg_list queries;
+	enum { DISC_UNTRIED, DISC_UP, DISC_DOWN } disc_state;
+	struct sg_mono disc_answered;
+	char disc_why[300];
 	struct own_entry own;
 };
 

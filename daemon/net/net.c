@@ -303,13 +303,13 @@ void net_network_set(struct sg_net *n, const char *name, const struct sg_network
 /* The dmsg discovery keeps its own account: it is asked without service.c. */
 static json_t *disc_service(const struct sg_net *n)
 {
-	const char *state = !n->discovery[0]    ? "none"
-			    : n->own.registered ? "up"
-			    : n->own.why[0]     ? "down"
-						: "not asked yet";
+	static const char *const states[] = {[DISC_UNTRIED] = "not asked yet", [DISC_UP] = "up", [DISC_DOWN] = "down"};
+	bool ever = n->disc_answered.ns != 0;
 
-	return json_pack("{s:s, s:s, s:s, s:I, s:s}", "name", "dmsg discovery", "url", n->discovery, "state", state,
-		"answer_ms_ago", (json_int_t)-1, "reason", n->own.why);
+	return json_pack("{s:s, s:s, s:s, s:I, s:s}", "name", "dmsg discovery", "url", n->discovery, "state",
+		n->discovery[0] ? states[n->disc_state] : "none", "answer_ms_ago",
+		(json_int_t)(ever ? (sg_loop_now(n->conf.loop).ns - n->disc_answered.ns) / SG_NS_PER_MS : -1), "reason",
+		n->own.why[0] ? n->own.why : n->disc_why);
 }
 
 json_t *net_services(const struct sg_net *n)

@@ -235,7 +235,7 @@ static void one_of_a_service(void **state)
 	assert_in_range(w->asked, 4, 8);
 	assert_string_equal(url_of(w, "route finder"), "");
 	w->status = 200;
-	run(w, 60000);
+	run(w, 70000);
 	assert_string_equal(url_of(w, "route finder"), "http://192.0.2.1:9092");
 	assert_int_equal(servers(w), 1);
 	w->asked = 0;
