@@ -49,8 +49,8 @@
 #define SG_RULES_SWEEP_MS    5000  /* between two looks for dead rules (spec) */
 #define SG_RULES_RESERVE_MAX 255   /* route ids of one question: its number is a byte (spec) */
 #define SG_GROUPS_MAX        1024  /* groups at once, unfinished ones included (own) */
-#define SG_GROUPS_PER_KEY    256   /* that one other end opened (own) */
-#define SG_GROUPS_UNFINISHED 64    /* of these, with the handshake to come (own) */
+#define SG_GROUPS_PER_KEY    256   /* open ones that one other end opened (own) */
+#define SG_GROUPS_UNFINISHED 64    /* in the name of one other end, with the handshake to come (own) */
 #define SG_GROUP_FRESH_MS                                                                                              \
 	4000 /* since the last packet: its other end has not been started anew; a ping, and some (own) */
 #define SG_GROUP_DIAL_MS      30000 /* what a setup node allows itself for one route (spec) */

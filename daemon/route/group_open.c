@@ -44,23 +44,36 @@ static bool is_alive(const struct group *g)
 	return g->dialled || sg_mono_ms_since(sg_loop_now(g->r->loop), g->heard_at) < SG_GROUP_FRESH_MS;
 }
 
-/* Whether one more may be opened by that key. Those that we dialled do not count: nobody else decides how many these are. */
-static bool is_crowd(const struct sg_route *r, const struct sg_pk *pk)
+/*
+ * Room for one more that somebody opens in the name of @pk. The first come of those whose handshake is not done makes it: their
+ * key is not proven, so that a crowd of them must not keep out who has it, and a handshake takes less time than the crowd
+ * needs to be replaced. Those that we dialled do not count: nobody else decides how many these are.
+ */
+static bool make_room(const struct sg_route *r, const struct sg_pk *pk)
 {
 	size_t unfinished = 0, its = 0, its_unfinished = 0;
+	struct group *first = NULL, *its_first = NULL;
 
 	sg_list_for (it, &r->groups) {
-		const struct group *g = sg_container_of(it, struct group, node);
+		struct group *g = sg_container_of(it, struct group, node);
 		bool begins = g->state == GROUP_GREETING || g->state == GROUP_NOISE;
 		bool is_its = sg_pk_equal(&g->desc.src, pk);
 
 		if (g->dialled)
 			continue;
-		unfinished += begins;
+		if (begins && ++unfinished == 1)
+			first = g;
+		if (begins && is_its && ++its_unfinished == 1)
+			its_first = g;
 		its += is_its;
-		its_unfinished += begins && is_its;
 	}
-	return unfinished >= SG_GROUPS_MAX / 2 || its >= SG_GROUPS_PER_KEY || its_unfinished >= SG_GROUPS_UNFINISHED;
+	if (its - its_unfinished >= SG_GROUPS_PER_KEY)
+		return false;
+	if (its_unfinished >= SG_GROUPS_UNFINISHED)
+		group_end(its_first, false, SG_EFULL, "");
+	else if (unfinished >= SG_GROUPS_MAX / 2)
+		group_end(first, false, SG_EFULL, "");
+	return true;
 }
 
 static int check(struct sg_route *r, const struct sg_edge_rules *e, bool dialled, char *why, size_t cap)
@@ -76,12 +89,12 @@ static int check(struct sg_route *r, const struct sg_edge_rules *e, bool dialled
 		said = "this visor is no end of that route";
 	} else if (sg_pk_check(links_crypto(r->links), &e->desc.src) < 0) {
 		said = "the key of the other end is not a key";
-	} else if (r->stopping || r->n_groups >= SG_GROUPS_MAX || (!dialled && is_crowd(r, &e->desc.src))) {
-		err = SG_EFULL;
-		said = "this visor has as many route groups as it may";
 	} else if (old && is_alive(old)) {
 		err = SG_EDUP;
 		said = "a route between these two ports is open";
+	} else if (r->stopping || r->n_groups >= SG_GROUPS_MAX || (!dialled && !make_room(r, &e->desc.src))) {
+		err = SG_EFULL;
+		said = "this visor has as many route groups as it may";
 	} else {
 		return 0;
 	}
