@@ -224,7 +224,7 @@ struct sg_links {
 	uint8_t *scratch; /* SG_LINK_RX_READ bytes: one read, the rest of the one before in front */
 	bool stopping;
 	struct sg_link_counters count;
-	struct sg_log_limit rl_drop[LINK_DROPS], rl_failed;
+	struct sg_log_limit rl_drop[LINK_DROPS], rl_failed, rl_up, rl_down;
 };
 
 /* ---- link/manager.c ---- */
@@ -240,6 +240,8 @@ int64_t links_quiet_ms(const struct sg_links *ls, const struct sg_pk *pk);
 int64_t links_may_go(struct sg_links *ls, const struct peer *peer, const char *carrier);
 /* A settled connection becomes a link. Takes what it runs over in any case, and frees @p. */
 void links_settled(struct sg_links *ls, struct pending *p, struct line line);
+/* @rl for what a stranger does, who may come and go as fast as keys are made; NULL for those that we know. */
+struct sg_log_limit *links_log_limit(const struct sg_link *l, struct sg_log_limit *rl);
 void links_person(const struct sg_links *ls, const struct sg_pk *pk, char *buf, size_t cap);
 
 /* ---- link/pending.c ---- */

@@ -190,8 +190,8 @@ void link_close(struct sg_link *l, const char *why)
 	sg_defer_stop(&l->end);
 	sg_defer_stop(&l->rx.resume);
 	hang_up(l);
-	log_info("%s: %s%s%s is down: %s", l->name, l->carrier, l->address[0] ? " to " : "", sg_log_addr(l->address),
-		why);
+	log_info_rl(links_log_limit(l, &ls->rl_down), "%s: %s%s%s is down: %s", l->name, l->carrier,
+		l->address[0] ? " to " : "", sg_log_addr(l->address), why);
 	ls->user->on_down(ls->user_arg, l, why);
 	if (ls->conf.host->down)
 		ls->conf.host->down(ls->conf.host_arg, &info, why);

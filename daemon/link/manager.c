@@ -160,6 +160,11 @@ void links_person(const struct sg_links *ls, const struct sg_pk *pk, char *buf, 
 	snprintf(buf, cap, "%s", peer && !peer->once ? peer->name : sg_pk_short(pk, key));
 }
 
+struct sg_log_limit *links_log_limit(const struct sg_link *l, struct sg_log_limit *rl)
+{
+	return l->dialled || peer_find(l->ls, &l->remote) ? NULL : rl;
+}
+
 /* The newest first: while one link replaces another, both are there. */
 struct sg_link *links_find(struct sg_links *ls, const struct sg_pk *pk)
 {
@@ -459,8 +464,8 @@ void links_settled(struct sg_links *ls, struct pending *p, struct line line)
 		return;
 	}
 	ls->count.up++;
-	log_info("%s: %s%s%s is up (%s)", l->name, l->carrier, l->address[0] ? " to " : "", sg_log_addr(l->address),
-		l->dialled ? "we dialled" : "it dialled");
+	log_info_rl(links_log_limit(l, &ls->rl_up), "%s: %s%s%s is up (%s)", l->name, l->carrier,
+		l->address[0] ? " to " : "", sg_log_addr(l->address), l->dialled ? "we dialled" : "it dialled");
 	peers_linked(ls, l);
 	l->busy++;
 	ls->user->on_up(ls->user_arg, l);

@@ -6,6 +6,7 @@
 #include "base/common.h"
 #include "base/err.h"
 #include "base/hex.h"
+#include "base/log.h"
 #include "fake/stranger.h"
 #include "fake/world.h"
 
@@ -335,6 +336,43 @@ static void an_offer_of_any_length_is_taken_and_ignored(void **state)
 		stranger_free(s);
 		world_settle(w);
 	}
+}
+
+static void count_links(void *arg, enum sg_log_level level, const char *topic, const char *line)
+{
+	(void)level;
+	(void)topic;
+	*(unsigned *)arg += strstr(line, " is up") || strstr(line, " is down");
+}
+
+/* Who is known is worth a line each time; strangers share one a second. */
+static void callers_without_number_fill_no_log(void **state)
+{
+	struct fake_world *w = *state;
+	unsigned lines = 0;
+
+	sg_log_set_sink(count_links, &lines);
+	for (size_t i = 0; i < 100; i++) {
+		struct stranger *s = stranger_new(w, 2, 0);
+
+		stranger_call(s);
+		assert_int_equal(stranger_link(s, false, 0), SG_SETTLE_OK);
+		stranger_free(s);
+		world_settle(w);
+	}
+	assert_in_range(lines, 2, 60);
+	world_peer(w, 0, 2, true);
+	lines = 0;
+	for (size_t i = 0; i < 20; i++) {
+		struct stranger *s = stranger_new(w, 2, 0);
+
+		stranger_call(s);
+		assert_int_equal(stranger_link(s, false, 0), SG_SETTLE_OK);
+		stranger_free(s);
+		world_settle(w);
+	}
+	sg_log_set_sink(NULL, NULL);
+	assert_int_equal(lines, 40);
 }
 
 /* Its section leaves the configuration while our dial is beyond its point of no return. */
@@ -809,6 +847,7 @@ int main(void)
 		TEST(a_committed_dial_outlives_its_peer),
 		TEST(a_visor_of_2024_links_both_ways_and_gets_nothing_new),
 		TEST(an_offer_of_any_length_is_taken_and_ignored),
+		TEST(callers_without_number_fill_no_log),
 		cmocka_unit_test(a_dial_that_is_committed_wins_over_a_caller_of_2024),
 		TEST(a_dial_that_is_not_committed_gives_way),
 		TEST(a_dial_does_not_commit_beside_a_proven_caller),
