@@ -80,6 +80,7 @@
 	(128 * 1024) /* bytes waiting in user space; above it streams wait: each ms of it is latency (own) */
 #define SG_LINK_TX_FAR          (512 * 1024) /* the same for packets that only pass through (own) */
 #define SG_LINK_TX_LOW          (32 * 1024)
+#define SG_LINK_TX_SHARE        (32 * 1024) /* bytes that pass through in each turn for which our own packets wait (own) */
 #define SG_LINK_NOTSENT_LOWAT   (128 * 1024) /* bytes, TCP_NOTSENT_LOWAT (contracts) */
 #define SG_LINK_TX_BURST        (64 * 1024)  /* bytes staged that are sent without waiting for the round's end (own) */
 #define SG_LINK_RX_READ         (128 * 1024) /* bytes of one read: frames and plaintext stay in the second-level cache (own) */

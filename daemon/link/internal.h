@@ -49,6 +49,7 @@ struct link_tx {
 	size_t room;              /* plaintext bytes that all chunks still hold */
 	bool blocked;             /* the line takes no more, and says when it does */
 	bool refused;             /* somebody was told to wait */
+	size_t passed;            /* bytes of others that were let in since */
 	struct sg_defer flush;
 };
 

@@ -253,6 +253,11 @@ int link_reserve(struct sg_link *l, size_t bytes);
  */
 int link_reserve_far(struct sg_link *l, size_t bytes);
 /**
+ * link_reserve_passing - the same for what others send through us. While somebody was told to wait by link_reserve no more
+ * than SG_LINK_TX_SHARE bytes of it pass before he is asked again: nobody's flood keeps our own packets from the link.
+ */
+int link_reserve_passing(struct sg_link *l, size_t bytes);
+/**
  * link_place - after link_reserve: where the next packet's @len bytes of payload will lie, so that they can be written there
  * and need no copy, or NULL where they will be cut. For link_put alone, at once.
  */

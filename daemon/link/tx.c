@@ -168,6 +168,8 @@ int link_reserve(struct sg_link *l, size_t bytes)
 	if (l->closed)
 		return SG_ECLOSED;
 	if (is_full(l)) {
+		if (!l->tx.refused)
+			l->tx.passed = 0;
 		l->tx.refused = true;
 		return -EAGAIN;
 	}
@@ -179,6 +181,15 @@ int link_reserve_far(struct sg_link *l, size_t bytes)
 	if (l->closed)
 		return SG_ECLOSED;
 	return tx_waiting(l) >= SG_LINK_TX_FAR ? SG_EFULL : reserve(l, bytes);
+}
+
+int link_reserve_passing(struct sg_link *l, size_t bytes)
+{
+	int err = l->tx.refused && l->tx.passed >= SG_LINK_TX_SHARE ? SG_EFULL : link_reserve_far(l, bytes);
+
+	if (err == 0)
+		l->tx.passed += bytes;
+	return err;
 }
 
 uint8_t *link_place(struct sg_link *l, size_t len)

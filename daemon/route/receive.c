@@ -50,7 +50,7 @@ static void pass_on(struct line *line, struct rule *rule, uint8_t type, struct s
 
 	if (!to) {
 		route_drop(line, ROUTE_DROP_TRANSPORT_DOWN);
-	} else if (link_reserve_far(to->link, SG_PACKET_HEAD + payload.len) < 0) {
+	} else if (link_reserve_passing(to->link, SG_PACKET_HEAD + payload.len) < 0) {
 		route_drop(line, ROUTE_DROP_FULL);
 	} else {
 		link_put(to->link, type, rule->r.next_id, &iov, 1);

@@ -21,7 +21,7 @@
 /* The app at our end. */
 struct app {
 	struct sg_stream *st;
-	unsigned opened, records, closed, dialed;
+	unsigned opened, records, sent, closed, dialed;
 	size_t lens[8];
 	int err;
 	char why[200];
@@ -450,6 +450,47 @@ static void a_full_link_delays_the_handshake_only(void **state)
 	}
 }
 
+/* An app that sends whenever it may. */
+static void send_all(void *arg)
+{
+	static uint8_t bytes[4000];
+	struct app *a = arg;
+
+	while (a->st->ops->send(a->st, &(struct iovec){bytes, sizeof(bytes)}, 1) == 0)
+		a->sent++;
+}
+
+static const struct sg_stream_user eager_user = {sizeof(eager_user), on_data, send_all, on_close, NULL};
+
+/* Others who send through us more than a line takes leave room for what is our own. */
+static void a_flood_that_passes_starves_nobody(void **state)
+{
+	struct peer *p = peer_new(true);
+	struct sg_link *l = links_find(p->w.node[0].links, &p->s->pk);
+	const struct iovec iov = {(uint8_t[4096]){0}, 4096};
+	unsigned passed = 0;
+
+	(void)state;
+	open_group(p, "\1", 1, 0, 2048);
+	p->app.st->user = &eager_user;
+	for (unsigned round = 0; round < 60; round++) {
+		/* The flood comes first, each time. */
+		while (link_reserve_passing(l, iov.iov_len + SG_PACKET_HEAD) == 0) {
+			link_put(l, SG_PACKET_DATA, THEIR_ID + 1, &iov, 1);
+			passed++;
+		}
+		if (round == 0)
+			send_all(&p->app);
+		world_step(&p->w, 3);
+		stranger_got(p->s, &p->got);
+		p->s->plain_at = p->s->plain_len = 0;
+		world_step(&p->w, 3);
+	}
+	assert_in_range(p->app.sent, 200, UINT32_MAX);
+	assert_in_range(passed, 200, UINT32_MAX);
+	peer_free(p);
+}
+
 static void half_a_handshake_ends_in_time(void **state)
 {
 	struct peer *p = peer_new(true);
@@ -675,6 +716,7 @@ int main(void)
 		cmocka_unit_test(another_key_is_refused),
 		cmocka_unit_test(a_noise_message_is_no_longer_than_a_frame),
 		cmocka_unit_test(a_full_link_delays_the_handshake_only),
+		cmocka_unit_test(a_flood_that_passes_starves_nobody),
 		cmocka_unit_test(half_a_handshake_ends_in_time),
 		cmocka_unit_test(a_dial_that_is_turned_away_says_why),
 		cmocka_unit_test(frames_may_be_cut_and_joined),
