@@ -79,6 +79,7 @@
 #define SG_LINK_TX_HIGH                                                                                                \
 	(128 * 1024) /* bytes waiting in user space; above it streams wait: each ms of it is latency (own) */
 #define SG_LINK_TX_FAR          (512 * 1024) /* the same for packets that only pass through (own) */
+#define SG_LINK_TX_WORDS        (32 * 1024)  /* above SG_LINK_TX_FAR, for words of our own (own) */
 #define SG_LINK_TX_LOW          (32 * 1024)
 #define SG_LINK_TX_SHARE        (32 * 1024) /* bytes that pass through in each turn for which our own packets wait (own) */
 #define SG_LINK_NOTSENT_LOWAT   (128 * 1024) /* bytes, TCP_NOTSENT_LOWAT (contracts) */

@@ -248,13 +248,14 @@ void **link_user(struct sg_link *l);
  */
 int link_reserve(struct sg_link *l, size_t bytes);
 /**
- * link_reserve_far - as link_reserve, for packets whose sender nobody can ask to wait: up to SG_LINK_TX_FAR bytes may be
- * waiting, beyond it SG_EFULL and on_writable does not follow.
+ * link_reserve_far - as link_reserve, for words of our own that wait for nobody, a ping or a handshake: SG_EFULL when far more
+ * waits, and on_writable does not follow. What passes through leaves room for them.
  */
 int link_reserve_far(struct sg_link *l, size_t bytes);
 /**
- * link_reserve_passing - the same for what others send through us. While somebody was told to wait by link_reserve no more
- * than SG_LINK_TX_SHARE bytes of it pass before he is asked again: nobody's flood keeps our own packets from the link.
+ * link_reserve_passing - the same for what others send through us, whom nobody can ask to wait: up to SG_LINK_TX_FAR bytes.
+ * While somebody was told to wait by link_reserve no more than SG_LINK_TX_SHARE bytes of it pass before he is asked again:
+ * nobody's flood keeps our own packets from the link.
  */
 int link_reserve_passing(struct sg_link *l, size_t bytes);
 /**

@@ -180,12 +180,13 @@ int link_reserve_far(struct sg_link *l, size_t bytes)
 {
 	if (l->closed)
 		return SG_ECLOSED;
-	return tx_waiting(l) >= SG_LINK_TX_FAR ? SG_EFULL : reserve(l, bytes);
+	return tx_waiting(l) >= SG_LINK_TX_FAR + SG_LINK_TX_WORDS ? SG_EFULL : reserve(l, bytes);
 }
 
 int link_reserve_passing(struct sg_link *l, size_t bytes)
 {
-	int err = l->tx.refused && l->tx.passed >= SG_LINK_TX_SHARE ? SG_EFULL : link_reserve_far(l, bytes);
+	bool full = tx_waiting(l) >= SG_LINK_TX_FAR || (l->tx.refused && l->tx.passed >= SG_LINK_TX_SHARE);
+	int err = full ? SG_EFULL : link_reserve_far(l, bytes);
 
 	if (err == 0)
 		l->tx.passed += bytes;

@@ -479,6 +479,7 @@ static void a_flood_that_passes_starves_nobody(void **state)
 			link_put(l, SG_PACKET_DATA, THEIR_ID + 1, &iov, 1);
 			passed++;
 		}
+		assert_int_equal(link_reserve_far(l, SG_PACKET_HEAD + SG_PACKET_PING_LEN), 0);
 		if (round == 0)
 			send_all(&p->app);
 		world_step(&p->w, 3);
