@@ -69,19 +69,19 @@
 #define SG_RULE_LIFE_OWN_MS 120000
 #define SG_GROUP_RECORD_MAX 4037          /* plaintext bytes of one record: fills a link frame (contracts) */
 #define SG_GROUP_RX_BYTES   (1024 * 1024) /* held for a slow reader of one group (own) */
-#define SG_SETUP_NODES_MAX  16            /* (own) */
-#define SG_SETUP_NODE_MS    5000          /* for one of them, or a neighbour, to set up a route (own) */
-#define SG_GROUP_PORT_FIRST 49152         /* of those that a dialler takes, to 65535 (spec) */
+#define SG_FORWARD_STUCK_MS 5000 /* a link that takes less than the next holds up others for so long at most (own) */
+#define SG_FORWARD_MOVED    (32 * 1024) /* bytes (own) */
+#define SG_SETUP_NODES_MAX  16          /* (own) */
+#define SG_SETUP_NODE_MS    5000        /* for one of them, or a neighbour, to set up a route (own) */
+#define SG_GROUP_PORT_FIRST 49152       /* of those that a dialler takes, to 65535 (spec) */
 
 /* Links. */
 #define SG_LINKS_MAX      1024 /* live links, all carriers (own) */
 #define SG_LINK_WANTS_MAX 64   /* keys that somebody wants a link to at once (own) */
 #define SG_LINK_TX_HIGH                                                                                                \
 	(128 * 1024) /* bytes waiting in user space; above it streams wait: each ms of it is latency (own) */
-#define SG_LINK_TX_FAR          (512 * 1024) /* the same for packets that only pass through (own) */
-#define SG_LINK_TX_WORDS        (32 * 1024)  /* above SG_LINK_TX_FAR, for words of our own (own) */
+#define SG_LINK_TX_FAR          (512 * 1024) /* the same for small packets of routes, which should not wait (own) */
 #define SG_LINK_TX_LOW          (32 * 1024)
-#define SG_LINK_TX_SHARE        (32 * 1024) /* bytes that pass through in each turn for which our own packets wait (own) */
 #define SG_LINK_NOTSENT_LOWAT   (128 * 1024) /* bytes, TCP_NOTSENT_LOWAT (contracts) */
 #define SG_LINK_TX_BURST        (64 * 1024)  /* bytes staged that are sent without waiting for the round's end (own) */
 #define SG_LINK_RX_READ         (128 * 1024) /* bytes of one read: frames and plaintext stay in the second-level cache (own) */

@@ -96,8 +96,10 @@ static void check_carrier(
 	findings_addf(f, v->line,
 		"%s:%u: peer '%s': list address: no loaded plugin provides the carrier '%s'\n  %s%s%s%s%s",
 		c->doc->file, v->line, s->name, carrier,
-		t.len ? "accepted: " : "for stcp, stcpr:  list plugin 'transport-tcp', for dmsg:  list plugin 'transport-dmsg',  in section visor", have,
-		near.best ? "        did you mean '" : "", near.best ? near.best : "", near.best ? "'?" : "");
+		t.len ? "accepted: "
+		      : "for stcp, stcpr:  list plugin 'transport-tcp', for dmsg:  list plugin 'transport-dmsg',  in "
+			"section visor",
+		have, near.best ? "        did you mean '" : "", near.best ? near.best : "", near.best ? "'?" : "");
 }
 
 /* What one row of a table cannot say. */

@@ -5,7 +5,8 @@
  *	2026    a ping every SG_LINK_PING_2026_MS, gone after SG_LINK_DEAD_2026_MS without a byte
  *	2024    knows no pings and logs a warning for each: TCP keep-alive and TCP_USER_TIMEOUT, set for all but our own
  *
- * Pings of others are always answered: whoever got one answer counts on all of them.
+ * Pings of others are always answered: whoever got one answer counts on all of them. While a link is not read its pings are
+ * not either, so an own end hears an answer unasked instead.
  * Silence counts only while we were awake to hear: a timer that fires late says that this process was stopped.
  */
 #include "link/internal.h"
@@ -109,6 +110,14 @@ static void tick_2026(struct sg_link *l, int64_t silent_ms)
 	tick_in(l, SG_LINK_PING_2026_MS);
 }
 
+/* We do not read it, so it hears no answers: it must not take us for dead. */
+static void sign_of_life(struct sg_link *l)
+{
+	static const uint8_t nobodys[PING_LEN];
+
+	link_send_control(l, SG_PACKET_TRANSPORT_PONG, 0, nobodys, sizeof(nobodys));
+}
+
 static void tick(void *arg)
 {
 	struct sg_link *l = arg;
@@ -116,6 +125,8 @@ static void tick(void *arg)
 	/* While its packets wait for a slow reader of ours, silence is of our own making. */
 	if (sg_mono_ms_since(now(l), l->tick_due) > LATE_MS || l->rx.paused)
 		l->last_rx = now(l);
+	if (l->own && l->rx.paused)
+		sign_of_life(l);
 	if (l->own)
 		tick_own(l, sg_mono_ms_since(now(l), l->last_rx));
 	else

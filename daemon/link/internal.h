@@ -49,7 +49,6 @@ struct link_tx {
 	size_t room;              /* plaintext bytes that all chunks still hold */
 	bool blocked;             /* the line takes no more, and says when it does */
 	bool refused;             /* somebody was told to wait */
-	size_t passed;            /* bytes of others that were let in since */
 	struct sg_defer flush;
 };
 
@@ -96,6 +95,7 @@ struct rx_plain {
 struct link_rx {
 	struct rx_plain *plain; /* NULL while no part of a packet is held */
 	unsigned paused;        /* counted by link_want */
+	bool put_back;          /* the packet that was given last is to come again */
 	struct sg_defer resume;
 	size_t raw_len; /* the part of a frame that arrived */
 	uint8_t raw[SG_FRAME_PREFIX_MAX + 2];

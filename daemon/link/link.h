@@ -248,16 +248,10 @@ void **link_user(struct sg_link *l);
  */
 int link_reserve(struct sg_link *l, size_t bytes);
 /**
- * link_reserve_far - as link_reserve, for words of our own that wait for nobody, a ping or a handshake: SG_EFULL when far more
- * waits, and on_writable does not follow. What passes through leaves room for them.
+ * link_reserve_far - as link_reserve, for small packets that do not wait: up to SG_LINK_TX_FAR bytes may be waiting, beyond it
+ * SG_EFULL and on_writable does not follow.
  */
 int link_reserve_far(struct sg_link *l, size_t bytes);
-/**
- * link_reserve_passing - the same for what others send through us, whom nobody can ask to wait: up to SG_LINK_TX_FAR bytes.
- * While somebody was told to wait by link_reserve no more than SG_LINK_TX_SHARE bytes of it pass before he is asked again:
- * nobody's flood keeps our own packets from the link.
- */
-int link_reserve_passing(struct sg_link *l, size_t bytes);
 /**
  * link_place - after link_reserve: where the next packet's @len bytes of payload will lie, so that they can be written there
  * and need no copy, or NULL where they will be cut. For link_put alone, at once.
@@ -273,6 +267,15 @@ void link_send_control(struct sg_link *l, uint8_t type, uint32_t route_id, const
 /** link_want - while @read is false nothing more is read from the socket. Counted: each false needs
  * its true. */
 void link_want(struct sg_link *l, bool read);
+/**
+ * link_put_back - within on_packet: the packet was not taken. It comes again, first, when the link is read again; to be
+ * used with link_want.
+ */
+void link_put_back(struct sg_link *l);
+/** link_resume - after link_want(true): what waited is delivered now, not at the end of this round, where that may be. */
+void link_resume(struct sg_link *l);
+/** link_sent - bytes that its line has taken so far. */
+uint64_t link_sent(const struct sg_link *l);
 /** link_close - ends it; on_down comes before this returns. @why: a sentence. */
 void link_close(struct sg_link *l, const char *why);
 

@@ -71,7 +71,15 @@ static void deliver(struct sg_link *l)
 		l->rx_packets++;
 		l->rx_payload += (size_t)used - SG_PACKET_HEAD;
 		l->ls->count.rx_packets++;
+		l->rx.put_back = false;
 		link_packet(l, &p);
+		if (l->rx.put_back && !l->closed) {
+			plain->head -= (size_t)used;
+			l->rx_packets--;
+			l->rx_payload -= (size_t)used - SG_PACKET_HEAD;
+			l->ls->count.rx_packets--;
+			break;
+		}
 	}
 	if (!l->closed && plain->head == plain->tail)
 		plain_release(l);
@@ -255,6 +263,20 @@ static void resume(void *arg)
 	l->busy--;
 	if (l->closed && !l->busy)
 		link_free(l);
+}
+
+void link_put_back(struct sg_link *l)
+{
+	l->rx.put_back = true;
+}
+
+void link_resume(struct sg_link *l)
+{
+	/* While a call of its own is on the stack it waits for its turn. */
+	if (l->closed || l->busy || l->rx.paused)
+		return;
+	sg_defer_stop(&l->rx.resume);
+	resume(l);
 }
 
 void link_want(struct sg_link *l, bool read)

@@ -168,8 +168,6 @@ int link_reserve(struct sg_link *l, size_t bytes)
 	if (l->closed)
 		return SG_ECLOSED;
 	if (is_full(l)) {
-		if (!l->tx.refused)
-			l->tx.passed = 0;
 		l->tx.refused = true;
 		return -EAGAIN;
 	}
@@ -180,17 +178,12 @@ int link_reserve_far(struct sg_link *l, size_t bytes)
 {
 	if (l->closed)
 		return SG_ECLOSED;
-	return tx_waiting(l) >= SG_LINK_TX_FAR + SG_LINK_TX_WORDS ? SG_EFULL : reserve(l, bytes);
+	return tx_waiting(l) >= SG_LINK_TX_FAR ? SG_EFULL : reserve(l, bytes);
 }
 
-int link_reserve_passing(struct sg_link *l, size_t bytes)
+uint64_t link_sent(const struct sg_link *l)
 {
-	bool full = tx_waiting(l) >= SG_LINK_TX_FAR || (l->tx.refused && l->tx.passed >= SG_LINK_TX_SHARE);
-	int err = full ? SG_EFULL : link_reserve_far(l, bytes);
-
-	if (err == 0)
-		l->tx.passed += bytes;
-	return err;
+	return l->tx_bytes;
 }
 
 uint8_t *link_place(struct sg_link *l, size_t len)

@@ -93,13 +93,10 @@ void group_detach(struct group *g)
 /* Our Close goes out; the rules stay for its answer. */
 static void shut(struct group *g)
 {
-	static const uint8_t requested = 0;
-
 	quiet(g);
 	g->state = GROUP_CLOSING;
 	sg_timer_init(&g->timer, g->r->loop, close_timeout, g);
-	if (!group_say(g, SG_PACKET_CLOSE, &requested, sizeof(requested)) ||
-		sg_timer_start(&g->timer, SG_GROUP_CLOSE_MS) < 0)
+	if (!group_say_close(g, 0) || sg_timer_start(&g->timer, SG_GROUP_CLOSE_MS) < 0)
 		group_detach(g);
 }
 
@@ -142,7 +139,7 @@ void group_closed(struct group *g, uint8_t code)
 		group_detach(g);
 		return;
 	}
-	(void)group_say(g, SG_PACKET_CLOSE, &code, sizeof(code));
+	(void)group_say_close(g, code);
 	rules_drop(g);
 	if (g->state == GROUP_OPEN && !sg_list_empty(&g->rxq)) {
 		sg_timer_stop(&g->tick);
@@ -259,13 +256,11 @@ void groups_line_down(struct line *line, const char *why)
 
 void groups_farewell(struct sg_route *r)
 {
-	static const uint8_t requested = 0;
-
 	sg_list_for (it, &r->groups) {
 		struct group *g = sg_container_of(it, struct group, node);
 
 		if (g->state != GROUP_CLOSING)
-			(void)group_say(g, SG_PACKET_CLOSE, &requested, sizeof(requested));
+			(void)group_say_close(g, 0);
 	}
 }
 

@@ -110,6 +110,8 @@ void group_batch_end(void *arg);
 extern const struct sg_stream_ops group_ops;
 /* A packet that nobody waits for; false: there is no room, or no link. */
 bool group_say(struct group *g, uint8_t type, const void *payload, size_t len);
+/* A full link takes it too: who does not hear of it waits until its rules die. False: there is no link. */
+bool group_say_close(struct group *g, uint8_t code);
 void group_writable(void *arg);
 
 /* ---- group_dial.c ---- */

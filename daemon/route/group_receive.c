@@ -31,7 +31,8 @@ static void on_ping(struct group *g, struct sg_view payload)
 	uint8_t pong[SG_PACKET_PING_LEN];
 	struct sg_packet_ping p;
 
-	if (sg_packet_ping_decode(payload, &p) < 0)
+	/* Nothing follows our Close: the rules on its way are gone behind it. */
+	if (g->state == GROUP_CLOSING || sg_packet_ping_decode(payload, &p) < 0)
 		return;
 	g->up_bps = p.throughput;
 	p.throughput = 0;

@@ -87,6 +87,17 @@ bool group_say(struct group *g, uint8_t type, const void *payload, size_t len)
 	return true;
 }
 
+bool group_say_close(struct group *g, uint8_t code)
+{
+	struct line *line = g->forward ? rule_line(g->r, g->forward) : NULL;
+
+	if (!line)
+		return false;
+	link_send_control(line->link, SG_PACKET_CLOSE, g->forward->r.next_id, &code, sizeof(code));
+	went(g, sizeof(code));
+	return true;
+}
+
 void group_writable(void *arg)
 {
 	struct group *g = arg;

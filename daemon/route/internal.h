@@ -38,6 +38,15 @@ struct line {
 	size_t n_streams;
 	uint64_t next_id;
 	bool credits; /* both ends can: final when the first stream begins */
+	/* Packets that pass: route/forward.c. */
+	struct line *held_by; /* this line is not read until that one has room; NULL: it is */
+	struct turn held;     /* the place among those who wait there */
+	size_t holds;         /* lines that wait for this one */
+	struct sg_timer stuck;
+	struct sg_mono stuck_due;
+	int64_t stuck_ms;
+	uint64_t sent; /* bytes, when it was not stuck */
+	bool is_stuck; /* nobody is to wait for it, until it has room */
 };
 
 enum vstream_state {
@@ -138,6 +147,7 @@ struct sg_route {
 	struct silent silent[SG_DIRECT_SILENT_MAX];
 	size_t silent_at;
 	struct rules rules;
+	struct line *in_turn;  /* what waited of it is being delivered, in its turn */
 	struct sg_timer sweep; /* runs while there are rules */
 	const struct sg_route_setup *setup;
 	void *setup_arg;
@@ -169,6 +179,15 @@ struct line *rule_line(struct sg_route *r, struct rule *rule);
 void rules_line_down(struct line *line);
 /* A rule is kept: 0, or as rules_add, with a sentence. */
 int rule_keep(struct sg_route *r, const struct sg_rule *rule, struct rule **out, char *why, size_t why_cap);
+
+/* ---- route/forward.c ---- */
+void forward_init(struct line *line);
+/* The line ends: who waits for it waits no more. */
+void forward_line_down(struct line *line);
+/* It has room again. */
+void forward_writable(struct line *line);
+/* A packet to the rule's next transport, at once or later. */
+void forward(struct line *line, struct rule *rule, uint8_t type, struct sg_view payload);
 
 /* ---- route/group*.c ---- */
 void groups_start(struct sg_route *r);

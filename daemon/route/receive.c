@@ -1,7 +1,7 @@
 /*
  * The way of a packet from its link to the user of a stream, in the order of the functions:
  *
- *	receive_packet → receive_routed → pass_on                                       another link
+ *	receive_packet → receive_routed → forward                                       route/forward.c
  *	               |                → group_packet                                  route/group_receive.c
  *	               → receive_stream → receive_syn | receive_counted → receive_data → answer | port | deliver
  *	               → receive_credit                                                → receive_fin
@@ -38,32 +38,6 @@ void receive_packet(void *arg, struct sg_link *l, const struct sg_packet *p)
 
 /* ---- packets with a route id: they follow the rule of that id ---- */
 
-/*
- * To the rule's next transport. When that is full the packet is lost: whoever sent it is not asked to wait, for then
- * everybody's packets behind it would wait too.
- */
-static void pass_on(struct line *line, struct rule *rule, uint8_t type, struct sg_view payload)
-{
-	struct sg_route *r = line->r;
-	const struct iovec iov = {(void *)(uintptr_t)payload.p, payload.len};
-	struct line *to = rule_line(r, rule);
-
-	if (!to) {
-		route_drop(line, ROUTE_DROP_TRANSPORT_DOWN);
-	} else if (link_reserve_passing(to->link, SG_PACKET_HEAD + payload.len) < 0) {
-		route_drop(line, ROUTE_DROP_FULL);
-	} else {
-		link_put(to->link, type, rule->r.next_id, &iov, 1);
-		rule->used_at = sg_loop_now(r->loop);
-		rule->packets++;
-		rule->bytes += payload.len;
-		r->count.forwarded++;
-		r->count.forwarded_bytes += payload.len;
-	}
-	if (type == SG_PACKET_CLOSE)
-		rules_remove(&r->rules, rule);
-}
-
 static void receive_routed(struct line *line, const struct sg_packet *p)
 {
 	struct rule *rule = rules_find(&line->r->rules, p->route_id, sg_loop_now(line->r->loop));
@@ -79,7 +53,7 @@ static void receive_routed(struct line *line, const struct sg_packet *p)
 	else if (rule->group)
 		group_packet(rule->group, line, p->type, payload);
 	else
-		pass_on(line, rule, p->type, payload);
+		forward(line, rule, p->type, payload);
 }
 
 /* ---- a new stream ---- */

@@ -68,6 +68,7 @@ static void on_up(void *arg, struct sg_link *l)
 		sg_list_init(&line->streams[i]);
 	sg_list_init(&line->waiting);
 	sg_list_init(&line->touched);
+	forward_init(line);
 	sg_list_add_tail(&r->lines, &line->node);
 	*link_user(l) = line;
 	if (link_knows_streams(l))
@@ -99,6 +100,7 @@ static void line_free(struct line *line, const char *why)
 	}
 	groups_line_down(line, text);
 	rules_line_down(line);
+	forward_line_down(line);
 	rules_forget_line(&line->r->rules, line);
 	sg_list_remove(&line->node);
 	*link_user(line->link) = NULL;

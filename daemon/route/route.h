@@ -136,7 +136,8 @@ void route_each_stream(
 	X(groups_out, "route.groups_out", "route groups that we opened")                                               \
 	X(groups_failed, "route.groups_failed", "route groups whose handshake failed")                                 \
 	X(forwarded, "route.forwarded", "packets of others that passed through")                                       \
-	X(forwarded_bytes, "route.forwarded_bytes", "bytes of their payloads")
+	X(forwarded_bytes, "route.forwarded_bytes", "bytes of their payloads")                                         \
+	X(held, "route.held", "times that a link was not read because the next link of a packet was full")
 
 /* Why something was dropped or refused: a counter and a rate-limited line each. X(reason, name, help) */
 #define SG_ROUTE_DROPS(X)                                                                                              \
@@ -149,7 +150,7 @@ void route_each_stream(
 		"packets dropped: they came by another transport than their rule's")                                   \
 	X(ROUTE_DROP_TRANSPORT_DOWN, "route.drop.transport_down",                                                      \
 		"packets dropped: the transport that they should leave by is down")                                    \
-	X(ROUTE_DROP_FULL, "route.drop.full", "packets dropped: the transport that they should leave by is full")      \
+	X(ROUTE_DROP_STUCK, "route.drop.stuck", "routes closed: the transport that they leave by takes nothing more")  \
 	X(ROUTE_DROP_GROUP, "route.drop.group", "packets dropped: their group is not open yet, or no longer")          \
 	X(ROUTE_DROP_TYPE, "route.drop.type", "packets skipped: a type that has no use here")                          \
 	X(ROUTE_DROP_MALFORMED, "route.drop.malformed", "packets dropped: shorter than their type needs")              \

@@ -172,6 +172,37 @@ bool rule_accepts(struct rule *rule, const struct sg_tpid *from)
 	return memcmp(rule->from.b, from->b, SG_TPID_LEN) == 0;
 }
 
+static bool leads_back(const struct rule *back, const struct rule *rule, const struct sg_tpid *from)
+{
+	return back != rule && back->r.type == SG_RULE_INTERMEDIARY &&
+	       memcmp(&back->r.next_tp, from, sizeof(*from)) == 0 &&
+	       (!back->bound || memcmp(&back->from, &rule->r.next_tp, sizeof(back->from)) == 0);
+}
+
+/* By how many their ids were given out one after the other. */
+static uint32_t apart(const struct rules *t, const struct rule *a, const struct rule *b)
+{
+	uint32_t x = number_of(t, a->r.key), y = number_of(t, b->r.key);
+
+	return x > y ? x - y : y - x;
+}
+
+struct rule *rules_back(const struct rules *t, const struct rule *rule, const struct sg_tpid *from)
+{
+	struct rule *nearest = NULL;
+
+	for (size_t i = 0; i < t->n_buckets; i++) {
+		sg_list_for (it, &t->buckets[i]) {
+			struct rule *back = sg_container_of(it, struct rule, node);
+
+			if (leads_back(back, rule, from) &&
+				(!nearest || apart(t, back, rule) < apart(t, nearest, rule)))
+				nearest = back;
+		}
+	}
+	return nearest;
+}
+
 void rules_sweep(struct rules *t, struct sg_mono now)
 {
 	for (size_t i = 0; i < t->n_buckets; i++) {

@@ -49,6 +49,12 @@ void rules_remove(struct rules *t, struct rule *rule);
 /** rules_find - alive, or NULL. */
 struct rule *rules_find(const struct rules *t, uint32_t key, struct sg_mono now);
 bool rule_is_dead(const struct rule *rule, struct sg_mono now);
+/**
+ * rules_back - the rule for the way back of a route whose packets come by @from and go on by @rule. NULL: none. Setup nodes
+ * ask for the ids of both ways at once, so of those that lead from there to here it is the one whose id was given out next
+ * to that of @rule.
+ */
+struct rule *rules_back(const struct rules *t, const struct rule *rule, const struct sg_tpid *from);
 /** rule_accepts - whether its packets come by that transport, to which the first one binds it. */
 bool rule_accepts(struct rule *rule, const struct sg_tpid *from);
 /** rules_sweep - removes those that are dead and of no group. */

@@ -129,6 +129,8 @@ void send_writable(void *arg, struct sg_link *l)
 	struct line *line = *link_user(l);
 
 	(void)arg;
+	if (line)
+		forward_writable(line);
 	while (line && !sg_list_empty(&line->waiting) && link_reserve(l, 1) == 0) {
 		struct turn *t = sg_container_of(line->waiting.next, struct turn, node);
 
