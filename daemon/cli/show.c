@@ -357,7 +357,7 @@ static int show_store(const json_t *result)
 		term_duration(get_int(result, "uptime_ms"), up), term_bytes((uint64_t)get_int(result, "daily"), daily),
 		term_bytes((uint64_t)get_int(result, "waiting"), waiting));
 	if (*get_str(result, "why"))
-		printf("  %s; it is kept in memory and tried again\n", get_str(result, "why"));
+		printf("  %s\n", get_str(result, "why"));
 	return EXIT_DONE;
 }
 

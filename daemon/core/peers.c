@@ -185,13 +185,21 @@ static const char *kept_key(const struct peer_extra *e, char buf[SG_STORE_KEY_MA
 	return buf;
 }
 
+static void on_written(void *arg, int err)
+{
+	(void)arg;
+	if (err < 0)
+		log_warn("a transport could not be written to the store, a restart will not know it: %s",
+			sg_strerror(err));
+}
+
 static void keep(const struct core *core, const struct peer_extra *e, bool remove)
 {
 	char key[SG_STORE_KEY_MAX];
 	struct sg_store_change change = {
 		.key = store_text(kept_key(e, key)), .value = store_text(e->address), .remove = remove};
 
-	if (store_write(&core->keys, &change, 1, SG_STORE_DURABLE, NULL, NULL) < 0)
+	if (store_write(&core->keys, &change, 1, SG_STORE_DURABLE, on_written, NULL) < 0)
 		log_warn("a transport could not be written to the store");
 }
 

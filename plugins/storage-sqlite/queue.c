@@ -153,9 +153,8 @@ static void tell_commit(struct queue *q, bool tried)
 {
 	if (q->note[0])
 		log_error("%s", q->note);
-	if (q->stats.lost)
-		log_error("%s: what was written in the last seconds is lost: %s", q->path,
-			sg_strerror(q->commit_err < 0 ? q->commit_err : -EIO));
+	if (q->stats.lost && (!tried || q->commit_err == 0))
+		log_error("%s: what was written in the last seconds is lost", q->path);
 	if (!tried)
 		return;
 	if (q->commit_err == 0) {
@@ -163,9 +162,10 @@ static void tell_commit(struct queue *q, bool tried)
 		q->commits++;
 		return;
 	}
-	snprintf(q->why, sizeof(q->why), "%.300s cannot be written: %s", q->path,
-		q->commit_err == -ENOSPC ? "the disk or  option size_mib  is full" : sg_strerror(q->commit_err));
-	log_warn_rl(&q->rl_failed, "%s; it is kept in memory and tried again", q->why);
+	snprintf(q->why, sizeof(q->why), "%.300s cannot be written: %s; %s", q->path,
+		q->commit_err == -ENOSPC ? "the disk or  option size_mib  is full" : sg_strerror(q->commit_err),
+		q->stats.lost ? "what was written last is lost" : "it is kept in memory and tried again");
+	log_warn_rl(&q->rl_failed, "%s", q->why);
 }
 
 static void deliver(struct queue *q)
