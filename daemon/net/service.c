@@ -66,6 +66,9 @@ static void printable(char *s)
 /* One line when it goes away and one when it is back, however often it is asked. */
 static void heard(struct service *s, const struct http_answer *a)
 {
+	/* Nobody was asked. */
+	if (!s->url[0])
+		return;
 	if (a->err == 0 && a->status < 500) {
 		if (s->state == DOWN)
 			log_info("%s %s answers again", s->name, s->url);
@@ -350,6 +353,7 @@ bool service_set_url(struct service *s, const char *url)
 	snprintf(s->url, sizeof(s->url), "%s", url);
 	s->nonce_known = false;
 	s->state = UNTRIED;
+	s->answered.ns = 0;
 	s->why[0] = '\0';
 	return true;
 }
