@@ -124,6 +124,20 @@ static int write_key(const struct import *im, const char *path, bool force)
 	return status;
 }
 
+/* The key alone would be in the way of the next attempt. */
+static int write_conf(const struct import *im, const struct import_paths *p, const char *key)
+{
+	struct stat a, b;
+	int status;
+
+	if (p->force && stat(key, &a) == 0 && stat(p->out, &b) == 0 && a.st_dev == b.st_dev && a.st_ino == b.st_ino)
+		return failed("%s is the key now\n  name another file for the configuration:  --out FILE", p->out);
+	status = write_file(p->out, im->conf.p, im->conf.len, 0640, false, p->force);
+	if (status != EXIT_DONE && !p->force)
+		unlink(key);
+	return status;
+}
+
 static void tell(const struct import *im, const struct import_paths *p, const char *key)
 {
 	printf("%s: taken over\n%s", p->in, im->taken.p);
@@ -157,7 +171,7 @@ static int convert(const struct sg_crypto *c, const struct import_paths *p, bool
 	if (status == EXIT_DONE)
 		status = write_key(&im, key, p->force);
 	if (status == EXIT_DONE)
-		status = write_file(p->out, im.conf.p, im.conf.len, 0640, false, p->force);
+		status = write_conf(&im, p, key);
 	if (status == EXIT_DONE && json)
 		printf("{\"pk\": \"%s\", \"left\": %zu}\n", sg_pk_str(&im.pk, hex), im.n_left);
 	else if (status == EXIT_DONE)

@@ -7,6 +7,7 @@
 #include "base/common.h"
 #include "base/err.h"
 #include "base/hex.h"
+#include "base/text.h"
 #include "wire/json.h"
 
 #include <stdarg.h>
@@ -48,8 +49,9 @@ static const char *printable(const char *text, char *buf, size_t cap)
 	size_t n = 0;
 
 	for (; *text && n + 1 < cap; text++)
-		buf[n++] = (unsigned char)*text < 0x20 || *text == 0x7f ? '?' : *text;
+		buf[n++] = *text;
 	buf[n] = '\0';
+	sg_text_tame(buf);
 	return buf;
 }
 

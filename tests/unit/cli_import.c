@@ -5,6 +5,7 @@
 #include "base/alloc.h"
 #include "base/common.h"
 #include "base/err.h"
+#include "cli/cli.h"
 #include "cli/import.h"
 #include "core/core.h"
 #include "fake/alloc.h"
@@ -161,11 +162,38 @@ static void test_every_allocation_fails(void **state)
 	assert_true(fake_alloc_each("import", convert_once, read_text(DATA "odd.json")) > 0);
 }
 
+/* Whatever goes wrong, a key is never lost and never left where the next attempt would stumble over it. */
+static void test_the_key_survives(void **state)
+{
+	static const char text[] = "{\"sk\":\"5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f\"}";
+	char dir[] = "/tmp/sg-import-XXXXXX", in[64], key[64], again[64];
+	struct import_paths p = {.in = in, .out = again, .key = key, .force = true};
+	FILE *f;
+
+	(void)state;
+	assert_non_null(mkdtemp(dir));
+	snprintf(in, sizeof(in), "%s/in", dir);
+	snprintf(key, sizeof(key), "%s/key", dir);
+	snprintf(again, sizeof(again), "%s/./key", dir);
+	f = fopen(in, "wb");
+	assert_true(f && fwrite(text, 1, sizeof(text) - 1, f) == sizeof(text) - 1 && fclose(f) == 0);
+	assert_int_not_equal(import(&p, false), 0);
+	assert_int_equal(strlen(read_text(key)), 65);
+	unlink(key);
+	p.out = "/proc/nothing/there";
+	p.force = false;
+	assert_int_not_equal(import(&p, false), 0);
+	assert_int_not_equal(access(key, F_OK), 0);
+	unlink(in);
+	assert_int_equal(rmdir(dir), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_files),
 		cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_the_key_survives),
 		cmocka_unit_test(test_every_allocation_fails),
 	};
 	int status;
