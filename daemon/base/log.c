@@ -137,15 +137,6 @@ bool sg_log_pass(struct sg_log_limit *rl)
 	return true;
 }
 
-/* A line is one line: what strangers put into it (names, reasons) may not break it or drive a terminal. */
-static void make_printable(char *s)
-{
-	for (; *s; s++) {
-		if ((unsigned char)*s < 0x20 || *s == 0x7f)
-			*s = '?';
-	}
-}
-
 void sg_log_line(struct sg_log_topic *t, enum sg_log_level level, struct sg_log_limit *rl, const char *fmt, ...)
 {
 	char line[LINE_MAX_LEN];
@@ -159,7 +150,7 @@ void sg_log_line(struct sg_log_topic *t, enum sg_log_level level, struct sg_log_
 		sg_text_addf(&text, " (%u more like this not shown)", rl->suppressed);
 		rl->suppressed = 0;
 	}
-	make_printable(line);
+	sg_text_tame(line); /* what strangers put into it may not break it or drive a terminal */
 	pthread_mutex_lock(&state.lock);
 	if (state.sink)
 		state.sink(state.sink_arg, level, t->name, line);

@@ -44,6 +44,28 @@ void sg_text_add(struct sg_text *t, const char *s)
 	sg_text_addf(t, "%s", s);
 }
 
+void sg_text_tame(char *s)
+{
+	for (; *s; s++) {
+		unsigned char c = (unsigned char)*s, next = (unsigned char)s[1];
+
+		if (c == 0xc2 && next >= 0x80 && next < 0xa0) {
+			s[0] = s[1] = '?';
+			s++;
+		} else if (c < 0x20 || c == 0x7f) {
+			*s = '?';
+		}
+	}
+}
+
+void sg_text_ascii(char *s)
+{
+	for (; *s; s++) {
+		if ((unsigned char)*s < 0x20 || (unsigned char)*s >= 0x7f)
+			*s = '?';
+	}
+}
+
 int sg_parse_u64(const char *s, uint64_t max, uint64_t *out)
 {
 	uint64_t v = 0;

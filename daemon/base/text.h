@@ -28,6 +28,11 @@ void sg_text_add(struct sg_text *t, const char *s);
 void sg_text_addf(struct sg_text *t, const char *fmt, ...) SG_PRINTF(2, 3);
 void sg_text_vaddf(struct sg_text *t, const char *fmt, va_list ap) SG_PRINTF(2, 0);
 
+/** sg_text_tame - control characters become '?', those of UTF-8 (U+0080 to U+009F) too: one line, and no terminal obeys it. */
+void sg_text_tame(char *s);
+/** sg_text_ascii - whatever is no printable ASCII becomes '?', so that a cut anywhere leaves a text. */
+void sg_text_ascii(char *s);
+
 /** sg_parse_u64 - decimal digits only, no sign, no space, at most @max. 0, SG_EMALF or SG_ELONG. */
 int sg_parse_u64(const char *s, uint64_t max, uint64_t *out);
 

@@ -11,6 +11,7 @@
 #include "base/err.h"
 #include "base/hex.h"
 #include "base/log.h"
+#include "base/text.h"
 #include "net/internal.h"
 #include "wire/entry.h"
 
@@ -232,14 +233,6 @@ static void take_last(struct query *q, int err, const char *why)
 		query_done(q, err, NULL, 0, why);
 }
 
-static void printable(char *s)
-{
-	for (; *s; s++) {
-		if ((unsigned char)*s < 0x20 || (unsigned char)*s >= 0x7f)
-			*s = '?';
-	}
-}
-
 /* How it stands, for people. */
 static void heard(struct sg_net *n, const struct http_answer *a)
 {
@@ -254,7 +247,7 @@ static void heard(struct sg_net *n, const struct http_answer *a)
 		snprintf(n->disc_why, sizeof(n->disc_why), "%s", a->why);
 	else
 		snprintf(n->disc_why, sizeof(n->disc_why), "%.240s answers with status %d", n->discovery, a->status);
-	printable(n->disc_why);
+	sg_text_ascii(n->disc_why);
 }
 
 static void on_answer(void *arg, const struct http_answer *a)
@@ -347,7 +340,7 @@ static void own_later(struct sg_net *n, const char *why)
 	char text[sizeof(n->own.why)];
 
 	snprintf(text, sizeof(text), "%s", why);
-	printable(text); /* a service's words end up in JSON and on a terminal */
+	sg_text_ascii(text); /* a service's words end up in JSON and on a terminal */
 	/* Once for each reason, however long it lasts. */
 	if (strcmp(n->own.why, text) != 0)
 		log_warn("our entry in the dmsg discovery: %s", text);

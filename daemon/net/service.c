@@ -11,6 +11,7 @@
 #include "base/hex.h"
 #include "base/limits.h"
 #include "base/log.h"
+#include "base/text.h"
 #include "wire/httpauth.h"
 
 SG_LOG_TOPIC("net");
@@ -54,15 +55,6 @@ struct service_call {
 
 /* ---- how it stands ------------------------------------------------------------------------------------------------- */
 
-/* A service's words end up in JSON and on a terminal. */
-static void printable(char *s)
-{
-	for (; *s; s++) {
-		if ((unsigned char)*s < 0x20 || (unsigned char)*s >= 0x7f)
-			*s = '?';
-	}
-}
-
 /* One line when it goes away and one when it is back, however often it is asked. */
 static void heard(struct service *s, const struct http_answer *a)
 {
@@ -90,7 +82,7 @@ char *service_fail_text(const struct service *s, const struct http_answer *a, ch
 	else
 		snprintf(out, cap, "%s answers with status %d%s%.*s", s->url, a->status, a->body.len ? ": " : "",
 			(int)SG_MIN(a->body.len, (size_t)120), a->body.len ? (const char *)a->body.p : "");
-	printable(out);
+	sg_text_ascii(out); /* a service's words end up in JSON and on a terminal */
 	return out;
 }
 

@@ -3,6 +3,7 @@
 #include "base/common.h"
 #include "base/err.h"
 #include "base/hex.h"
+#include "base/text.h"
 #include "crypto/keys.h"
 #include "wire/json.h"
 
@@ -110,10 +111,7 @@ char *sg_service_error(struct sg_view body, char *out, size_t cap)
 	else if (json_is_string(error))
 		v = (struct sg_view){(const uint8_t *)json_string_value(error), json_string_length(error)};
 	snprintf(out, cap, "%.*s", (int)SG_MIN(v.len, cap - 1), v.len ? (const char *)v.p : "");
-	for (char *s = out; *s; s++) {
-		if ((unsigned char)*s < 0x20 || (unsigned char)*s >= 0x7f)
-			*s = '?';
-	}
+	sg_text_ascii(out);
 	json_decref(root);
 	return out;
 }

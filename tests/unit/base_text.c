@@ -42,6 +42,20 @@ static void text_is_cut_and_says_so(void **state)
 	sg_text_add(&t, "x");
 }
 
+static void tamed(void **state)
+{
+	char text[] = "a\x1b[31m\n\tb\x7f\xc2\x9b"
+		      "31m\xc2\xa0\xc3\xa9\xc2",
+	     same[sizeof(text)];
+
+	(void)state;
+	memcpy(same, text, sizeof(text));
+	sg_text_tame(text);
+	assert_string_equal(text, "a?[31m??b???31m\xc2\xa0\xc3\xa9\xc2");
+	sg_text_ascii(same);
+	assert_string_equal(same, "a?[31m??b???31m?????");
+}
+
 static void numbers(void **state)
 {
 	static const char *const bad[] = {"", " 1", "1 ", "+1", "-1", "0x1", "1.0", "1e3", "\xd9\xa1"};
@@ -131,6 +145,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(text_is_cut_and_says_so),
+		cmocka_unit_test(tamed),
 		cmocka_unit_test(numbers),
 		cmocka_unit_test(addresses),
 		cmocka_unit_test(prefixes),
