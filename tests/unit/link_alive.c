@@ -86,6 +86,23 @@ static void our_own_other_end_is_gone_after_six_seconds_of_silence(void **state)
 	stranger_free(s);
 }
 
+/* Its pings lie unread meanwhile, and are not answered. */
+static void a_link_that_is_not_read_is_dead_for_nobody(void **state)
+{
+	struct fake_world *w = *state;
+	struct sg_link *l;
+
+	world_peer(w, 0, 1, false);
+	world_settle(w);
+	l = links_find(w->node[1].links, &w->node[0].pk);
+	link_want(l, false);
+	world_pass(w, 30000);
+	assert_true(is_up(w, 0, 1) && is_up(w, 1, 0));
+	link_want(l, true);
+	world_pass(w, 30000);
+	assert_int_equal(w->node[0].ups, 1);
+}
+
 static void any_byte_is_a_sign_of_life(void **state)
 {
 	struct fake_world *w = *state;
@@ -348,6 +365,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(our_own_ends_keep_an_idle_link),
 		TEST(our_own_other_end_is_gone_after_six_seconds_of_silence),
+		TEST(a_link_that_is_not_read_is_dead_for_nobody),
 		TEST(any_byte_is_a_sign_of_life),
 		TEST(silence_while_we_were_stopped_does_not_count),
 		TEST(pings_are_echoed_to_the_byte_and_always),
