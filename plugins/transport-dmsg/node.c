@@ -129,7 +129,8 @@ static void on_servers(void *arg, int err, const struct sg_disc_entry *entries, 
 		d->n_servers = SG_MIN(n, SG_ARRAY_LEN(d->servers));
 		memcpy(d->servers, entries, d->n_servers * sizeof(*entries));
 		if (n == 0)
-			snprintf(d->why, sizeof(d->why), "no dmsg server is known: the discovery lists none");
+			snprintf(d->why, sizeof(d->why),
+				"no dmsg server is known: neither the configuration nor a discovery names one");
 	}
 	fill(d);
 }
@@ -228,21 +229,20 @@ static void on_server(void *arg, int err, const struct sg_disc_entry *entries, s
 {
 	struct dial *dl = arg;
 
-	if (err == 0 && n && entries[0].is_server && sessions(dl->d, false) < SESSIONS_MAX)
-		err = dmsg_session_new(dl->d, &entries[0]);
-	else if (err == 0)
+	if (err == 0 && (n == 0 || !entries[0].is_server))
 		err = SG_ENOROUTE;
-	if (err == 0 && !session_with(dl->d, &entries[0].pk, false))
-		err = -ENETUNREACH; /* over already: no route to its address */
+	/* Another dial may have begun the session since we asked. */
+	if (err == 0 && !session_with(dl->d, &entries[0].pk, false)) {
+		err = sessions(dl->d, false) < SESSIONS_MAX ? dmsg_session_new(dl->d, &entries[0]) : SG_ENOROUTE;
+		if (err == 0 && !session_with(dl->d, &entries[0].pk, false))
+			err = -ENETUNREACH; /* over already: no route to its address */
+	}
 	if (err < 0) {
 		snprintf(dl->why, sizeof(dl->why), "its server cannot be reached: %s",
 			why && *why ? why : sg_strerror(err));
 		dl->at++;
-		dial_go(dl);
-		return;
 	}
-	dl->waits_for = entries[0].pk;
-	dl->step = DIAL_SESSION;
+	dial_go(dl);
 }
 
 /* The next way that is left. */
