@@ -253,6 +253,15 @@ static void on_timer(void *arg)
 			client_enter(c, WAIT, SG_MIN(left, WAIT_STEP_MS));
 			break;
 		}
+		/* Until client_use: exits that the network lists can only be seen by who runs already. */
+		if (!c->conf.n_exits) {
+			snprintf(c->why, sizeof(c->why),
+				"no exit is named: choose one by  skygate exit ls  and  skygate exit use KEY,  or add  "
+				"list exit 'PEER'");
+			log_warn("%s", c->why);
+			client_enter(c, WAIT, 0);
+			break;
+		}
 		client_enter(c, TUN, NETD_MS);
 		client_go(c);
 		break;

@@ -59,10 +59,6 @@ int client_conf_read(struct client_conf *conf, const struct sg_uci_section *s, c
 			}
 		}
 	}
-	if (conf->mode != MODE_OFF && !conf->n_exits) {
-		snprintf(why, why_cap, "vpn_client '%s': no exit is named. Add  list exit 'PEER'", s->name);
-		return SG_ECONF;
-	}
 	return 0;
 }
 

@@ -25,7 +25,8 @@ static json_t *link_status(const struct client *c)
 
 int client_status(const struct client *c, json_t *out)
 {
-	int64_t now = client_now_ms(c), wait = c->phase == WAIT ? SG_MAX(c->next_try_ms - now, 0) : -1;
+	int64_t now = client_now_ms(c),
+		wait = c->phase == WAIT && c->conf.n_exits ? SG_MAX(c->next_try_ms - now, 0) : -1;
 	const char *proof = c->probe.want_echo ? (c->probe.want_record ? "record and echo" : "echo") : "record";
 	char since[32], ip[SG_IP4_TEXT], pk[SG_PK_TEXT];
 	bool up = c->phase == UP;

@@ -823,12 +823,29 @@ static void reload_tells_change_from_no_change(void **state)
 	end(h);
 }
 
+/* What the configuration lets pass starts: without an exit nothing is dialled and nothing let out. */
+static void without_an_exit_it_blocks(void **state)
+{
+	struct fake_host *h = begin("config vpn_client 'v'\n\toption mode 'vpn'\n");
+
+	(void)state;
+	fake_pass(h, 60000);
+	expect_state(h, "blocking", "exit use KEY");
+	assert_int_equal(h->want, SG_WANT_VPN);
+	json_decref(fake_call(h, "vpn.stop", "{}"));
+	expect_state(h, "armed", NULL);
+	json_decref(fake_call(h, "vpn.start", "{}"));
+	fake_pass(h, 1000);
+	expect_state(h, "blocking", "no exit is named");
+	assert_int_equal(h->dials, 0);
+	end(h);
+}
+
 static void bad_settings_are_named(void **state)
 {
 	static const struct {
 		const char *conf, *want;
 	} rows[] = {
-		{"config vpn_client 'v'\n\toption mode 'vpn'\n", "list exit 'PEER'"},
 		{"config vpn_client 'v'\n\tlist probe '1'\n", "probe"},
 		{"config vpn_client 'v'\n\toption passcode '"
 		 "0123456789012345678901234567890123456789012345678901234567890123"
@@ -873,6 +890,7 @@ int main(void)
 		cmocka_unit_test(stopping_waits_for_answers),
 		cmocka_unit_test(stop_gives_a_late_lease_back),
 		cmocka_unit_test(reload_tells_change_from_no_change),
+		cmocka_unit_test(without_an_exit_it_blocks),
 		cmocka_unit_test(bad_settings_are_named),
 	};
 
