@@ -360,6 +360,20 @@ struct resolve {
 	uint16_t port;
 };
 
+/* The resolver's own words say nothing of names. */
+static const char *no_address(int status)
+{
+	switch (status) {
+	case UV_EAI_AGAIN:
+		return "its name cannot be looked up now: no DNS server answers";
+	case UV_EAI_NONAME:
+	case UV_EAI_NODATA:
+		return "no address is known for that name";
+	default:
+		return uv_strerror(status);
+	}
+}
+
 static void resolve_done(uv_getaddrinfo_t *req, int status, struct addrinfo *res)
 {
 	struct resolve *r = req->data;
@@ -378,7 +392,7 @@ static void resolve_done(uv_getaddrinfo_t *req, int status, struct addrinfo *res
 	uv_freeaddrinfo(res);
 	if (status == 0 && n == 0)
 		status = UV_EAI_NODATA;
-	r->done(r->arg, addrs, n, status < 0 ? uv_strerror(status) : "");
+	r->done(r->arg, addrs, n, status < 0 ? no_address(status) : "");
 	sg_free(r);
 }
 
