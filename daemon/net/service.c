@@ -123,11 +123,16 @@ static void finish(struct service_call *c, const struct http_answer *a)
 
 static void finish_err(struct service_call *c, int err)
 {
-	char why[400];
+	char why[400], option[32];
 	struct http_answer a = {.err = err, .why = why};
 
+	/* Options are called as the services are. */
+	snprintf(option, sizeof(option), "%s", c->s->name);
+	for (char *space = option; (space = strchr(space, ' '));)
+		*space = '_';
 	if (!c->s->url[0])
-		snprintf(why, sizeof(why), "no %s is configured", c->s->name);
+		snprintf(
+			why, sizeof(why), "no %s is configured:  option %s  in section deployment", c->s->name, option);
 	else if (err == -ENOTSUP)
 		snprintf(why, sizeof(why), "%s: dmsg is not there (yet): it needs  list plugin 'transport-dmsg'",
 			c->s->url);
