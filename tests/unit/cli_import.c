@@ -1,6 +1,7 @@
 /*
  * skygate import, by input beside expected output (tests/data/import); what comes out is a configuration that skygated takes,
  * and every member that was not taken is told. To write what is expected anew after a change: SG_WRITE_EXPECTED=1.
+ * Beside it the other way to a configuration, the example: every option stands in it, and all of them are taken.
  */
 #include "base/alloc.h"
 #include "base/common.h"
@@ -8,6 +9,8 @@
 #include "cli/cli.h"
 #include "cli/import.h"
 #include "core/core.h"
+#include "net/net.h"
+#include "wire/schema.h"
 #include "fake/alloc.h"
 
 #include <dirent.h>
@@ -79,6 +82,42 @@ static void is_valid(const char *text)
 	core.crypto = NULL;
 	core_fini(&core);
 	unlink(path);
+}
+
+/* packaging/skygate.conf with what is commented out in force, and a key for each that is left open. */
+static void test_the_example(void **state)
+{
+	static const char key[] = "0279be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798", open[] = "…";
+	const struct sg_option *tables[SG_ARRAY_LEN(plugins) + 2] = {sg_schema_common(), net_options()};
+	char text[16384], line[64];
+	struct sg_text t = sg_text(text, sizeof(text));
+	bool begins = true;
+
+	(void)state;
+	for (const char *s = read_text("packaging/skygate.conf"); *s; s++) {
+		if (begins && (strncmp(s, "#\t", 2) == 0 || strncmp(s, "#config ", 8) == 0))
+			s++;
+		begins = *s == '\n';
+		if (s[0] == '0' && strncmp(s + 2, open, strlen(open)) == 0) {
+			sg_text_add(&t, key);
+			s += 1 + strlen(open);
+		} else {
+			sg_text_addf(&t, "%c", *s);
+		}
+	}
+	is_valid(text);
+	for (size_t i = 0; plugins[i]; i++)
+		tables[2 + i] = plugins[i]->options;
+	for (size_t i = 0; i < SG_ARRAY_LEN(tables); i++) {
+		for (const struct sg_option *o = tables[i]; o && o->section; o++) {
+			if (!o->name)
+				continue;
+			snprintf(
+				line, sizeof(line), "\n\t%s %s '", o->flags & SG_OPT_LIST ? "list" : "option", o->name);
+			if (!strstr(text, line))
+				fail_msg("section %s: the example has no option %s", o->section, o->name);
+		}
+	}
 }
 
 static void test_files(void **state)
@@ -192,6 +231,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_files),
+		cmocka_unit_test(test_the_example),
 		cmocka_unit_test(test_refused),
 		cmocka_unit_test(test_the_key_survives),
 		cmocka_unit_test(test_every_allocation_fails),
