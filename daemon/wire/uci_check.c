@@ -284,8 +284,11 @@ static void judge(
 		return;
 	case SG_OPT_NAME:
 		if (!((o->flags & SG_OPT_OR_PK) && pk_form_ok(v) && (!c->pk_ok || c->pk_ok(c->arg, v))) &&
-			!reference_ok(c, o, v, a))
+			!reference_ok(c, o, v, a)) {
 			sg_text_addf(why, "names no section of type %s", o->accepted);
+			if (o->flags & SG_OPT_OR_PK)
+				sg_text_addf(&a->text, "%sa key of 66 hex digits", a->text.len ? ", " : "");
+		}
 		return;
 	}
 }
