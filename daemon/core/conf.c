@@ -73,15 +73,14 @@ static int load_plugins(struct core *core, struct conf *c, struct findings *f)
 	return 0;
 }
 
-/* stcp://… needs a plugin that provides stcp. */
+/* stcp://… needs a plugin that provides stcp. @what: the rest of the line's beginning. */
 static void check_carrier(
-	const struct conf *c, const struct sg_uci_section *s, const struct sg_uci_value *v, struct findings *f)
+	const struct conf *c, unsigned line, const char *what, const char *carrier, struct findings *f)
 {
-	char carrier[16], have[128];
+	char have[128];
 	struct sg_text t = sg_text(have, sizeof(have));
 	struct sg_suggest near;
 
-	snprintf(carrier, sizeof(carrier), "%.*s", (int)strcspn(v->text, ":"), v->text);
 	if (plugin_of_carrier(c->plugins, c->n_plugins, carrier))
 		return;
 	near = sg_suggest(carrier);
@@ -93,13 +92,31 @@ static void check_carrier(
 			sg_suggest_try(&near, p->name);
 		}
 	}
-	findings_addf(f, v->line,
-		"%s:%u: peer '%s': list address: no loaded plugin provides the carrier '%s'\n  %s%s%s%s%s",
-		c->doc->file, v->line, s->name, carrier,
+	findings_addf(f, line, "%s:%u: %s: no loaded plugin provides the carrier '%s'\n  %s%s%s%s%s", c->doc->file,
+		line, what, carrier,
 		t.len ? "accepted: "
 		      : "for stcp, stcpr:  list plugin 'transport-tcp', for dmsg:  list plugin 'transport-dmsg',  in "
 			"section visor",
 		have, near.best ? "        did you mean '" : "", near.best ? near.best : "", near.best ? "'?" : "");
+}
+
+static void check_address(
+	const struct conf *c, const struct sg_uci_section *s, const struct sg_uci_value *v, struct findings *f)
+{
+	char carrier[16], what[100];
+
+	snprintf(carrier, sizeof(carrier), "%.*s", (int)strcspn(v->text, ":"), v->text);
+	snprintf(what, sizeof(what), "peer '%s': list address", s->name);
+	check_carrier(c, v->line, what, carrier, f);
+}
+
+/* A section of a carrier that nobody provides would listen nowhere, without a word. */
+static void check_carriers(const struct conf *c, struct findings *f)
+{
+	const struct sg_uci_section *s = NULL;
+
+	while ((s = sg_uci_next(c->doc, "carrier", s)))
+		check_carrier(c, s->line, "section carrier", s->name, f);
 }
 
 /* What one row of a table cannot say. */
@@ -123,7 +140,7 @@ static void check_peers(const struct conf *c, struct findings *f)
 		}
 		if (o) {
 			sg_list_for (it, &o->values)
-				check_carrier(c, s, sg_container_of(it, struct sg_uci_value, node), f);
+				check_address(c, s, sg_container_of(it, struct sg_uci_value, node), f);
 		}
 	}
 }
@@ -151,6 +168,7 @@ static int check_all(struct core *core, struct conf *c, struct findings *f)
 	/* Only what the tables let pass may be looked at closer. */
 	if (!f->n) {
 		check_peers(c, f);
+		check_carriers(c, f);
 		net_check(core->crypto, c->doc, report, &check);
 	}
 	return 0;

@@ -59,8 +59,8 @@ static void same_as(const char *stem, const char *end, const char *got)
 	assert_string_equal(got, read_text(path));
 }
 
-/* As skygated --check sees it. */
-static void is_valid(const char *text)
+/* As skygated --check sees it; @finding: what it says, NULL: nothing. */
+static void check(const char *text, const char *finding)
 {
 	char path[] = "/tmp/sg-import-XXXXXX";
 	int fd = mkstemp(path);
@@ -75,9 +75,11 @@ static void is_valid(const char *text)
 	core.crypto = crypto;
 	findings_init(&f);
 	err = conf_load(&core, &f, &core.conf);
-	if (err < 0)
+	if (err < 0 && !finding)
 		findings_print(&f, stderr);
-	assert_int_equal(err, 0);
+	assert_int_equal(err, finding ? SG_ECONF : 0);
+	if (finding)
+		assert_non_null(strstr(sg_container_of(f.list.next, struct finding, node)->text, finding));
 	findings_fini(&f);
 	core.crypto = NULL;
 	core_fini(&core);
@@ -105,7 +107,7 @@ static void test_the_example(void **state)
 			sg_text_addf(&t, "%c", *s);
 		}
 	}
-	is_valid(text);
+	check(text, NULL);
 	for (size_t i = 0; plugins[i]; i++)
 		tables[2 + i] = plugins[i]->options;
 	for (size_t i = 0; i < SG_ARRAY_LEN(tables); i++) {
@@ -118,6 +120,21 @@ static void test_the_example(void **state)
 				fail_msg("section %s: the example has no option %s", o->section, o->name);
 		}
 	}
+}
+
+/* What only the plugins that are loaded can tell. */
+static void test_checked(void **state)
+{
+	static const char head[] =
+		"config visor 'main'\n\toption identity '" IDENTITY "'\n\tlist plugin 'transport-tcp'\n"
+		"\tlist plugin 'app-vpn'\n";
+	char text[1024];
+
+	(void)state;
+	snprintf(text, sizeof(text), "%sconfig carrier 'sudph'\n\tlist listen '0.0.0.0:7777'\n", head);
+	check(text, "section carrier: no loaded plugin provides the carrier 'sudph'\n  accepted: stcp, stcpr");
+	snprintf(text, sizeof(text), "%sconfig vpn_client 'vpn'\n\tlist exit 'home'\n", head);
+	check(text, "'home' names no section of type peer\n  accepted: a key of 66 hex digits");
 }
 
 static void test_files(void **state)
@@ -144,7 +161,7 @@ static void test_files(void **state)
 		snprintf(told, sizeof(told), "%s-- left\n%s", im.taken.p, im.left.p);
 		same_as(stem, ".conf", im.conf.p);
 		same_as(stem, ".txt", told);
-		is_valid(im.conf.p);
+		check(im.conf.p, NULL);
 		import_fini(&im);
 		n++;
 	}
@@ -232,6 +249,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_files),
 		cmocka_unit_test(test_the_example),
+		cmocka_unit_test(test_checked),
 		cmocka_unit_test(test_refused),
 		cmocka_unit_test(test_the_key_survives),
 		cmocka_unit_test(test_every_allocation_fails),
