@@ -260,8 +260,8 @@ method_fn method_visor_status, method_visor_show, method_config_check, method_co
 /** core_text - a JSON string of what may hold strangers' bytes: those that are no UTF-8 become '?'. Returns new. */
 json_t *core_text(const char *s);
 /**
- * core_key_find - a whole key, or the beginning of one that is known here: of a transport, of a peer, of an exit that was
- * listed last. How many it fits; *out is the key when that is 1.
+ * core_key_find - a whole key, or the beginning of one that is known here: of a transport, in the configuration, of an
+ * exit that was listed last. How many it fits; *out is the key when that is 1.
  */
 size_t core_key_find(struct core *core, const char *text, struct sg_pk *out);
 /** core_pk - 66 digits. Returns new. */

@@ -193,11 +193,24 @@ static bool match_remote(void *arg, const struct sg_link_info *i)
 	return true;
 }
 
+/* Peers, and whatever else of the configuration names a visor by its key. */
+static void match_section(struct core *core, struct match *m, const struct sg_uci_section *s)
+{
+	struct sg_pk pk;
+
+	sg_list_for (it, &s->options) {
+		sg_list_for (at, &sg_container_of(it, struct sg_uci_option, node)->values) {
+			const char *hex = sg_container_of(at, struct sg_uci_value, node)->text;
+
+			if (sg_pk_parse(core->crypto, hex, strlen(hex), &pk) == 0)
+				match_key(m, &pk);
+		}
+	}
+}
+
 size_t core_key_find(struct core *core, const char *text, struct sg_pk *out)
 {
 	struct match m = {.prefix = text, .len = strlen(text)};
-	const struct sg_uci_section *s = NULL;
-	struct sg_pk pk;
 
 	if (sg_pk_parse(core->crypto, text, m.len, out) == 0)
 		return 1;
@@ -205,12 +218,8 @@ size_t core_key_find(struct core *core, const char *text, struct sg_pk *out)
 		return 0;
 	links_each(core->links, match_remote, &m);
 	peers_each_added(core, match_extra, &m);
-	while ((s = sg_uci_next(core->conf->doc, "peer", s))) {
-		const char *hex = sg_uci_get(s, "pk", "");
-
-		if (sg_pk_parse(core->crypto, hex, strlen(hex), &pk) == 0)
-			match_key(&m, &pk);
-	}
+	sg_list_for (it, &core->conf->doc->sections)
+		match_section(core, &m, sg_container_of(it, struct sg_uci_section, node));
 	net_offers_known(core->net, "vpn", match_extra, &m);
 	*out = m.pk;
 	return m.n;
