@@ -375,7 +375,9 @@ static int run_import(const struct args *a)
 		     "  Tells what it took, and each member that it did not take with the reason.");
 		return EXIT_DONE;
 	}
-	if (a->n_words != 2 || a->n_flags)
+	if (a->n_flags)
+		return wrong("import takes no option %s\n  see:  skygate import --help", a->flags[0]);
+	if (a->n_words != 2)
 		return wrong("import wants one FILE: the configuration of a Go visor\n  see:  skygate import --help");
 	p.in = a->words[1];
 	return import(&p, a->json);
