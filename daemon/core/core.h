@@ -264,6 +264,8 @@ json_t *core_text(const char *s);
  * exit that was listed last. How many it fits; *out is the key when that is 1.
  */
 size_t core_key_find(struct core *core, const char *text, struct sg_pk *out);
+/** core_key_read - the same for one key. False: the call was refused with a sentence. */
+bool core_key_read(struct core *core, struct call *call, const char *text, struct sg_pk *out);
 /** core_pk - 66 digits. Returns new. */
 json_t *core_pk(const struct sg_pk *pk);
 

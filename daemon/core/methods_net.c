@@ -112,12 +112,8 @@ void method_transport_add(struct core *core, struct call *call, json_t *params)
 	struct sg_pk pk;
 	int err;
 
-	if (sg_pk_parse(core->crypto, text, strlen(text), &pk) < 0) {
-		call_fail(call, SG_RPC_PARAMS,
-			"'%.70s' is not a public key\n  accepted: 66 hex digits, as  skygate status  prints them",
-			text);
+	if (!core_key_read(core, call, text, &pk))
 		return;
-	}
 	if (sg_pk_equal(&pk, &core->pk)) {
 		call_fail(call, SG_RPC_PARAMS, "that is this visor's own key");
 		return;
@@ -223,6 +219,20 @@ size_t core_key_find(struct core *core, const char *text, struct sg_pk *out)
 	net_offers_known(core->net, "vpn", match_extra, &m);
 	*out = m.pk;
 	return m.n;
+}
+
+bool core_key_read(struct core *core, struct call *call, const char *text, struct sg_pk *out)
+{
+	size_t n = core_key_find(core, text, out);
+
+	if (n > 1)
+		call_fail(call, SG_RPC_PARAMS, "'%.70s' fits %zu keys; give more of it", text, n);
+	if (n == 0)
+		call_fail(call, SG_RPC_PARAMS,
+			"'%.70s' is not a public key\n  accepted: 66 hex digits, or the beginning of a key that is "
+			"known here",
+			text);
+	return n == 1;
 }
 
 void method_transport_rm(struct core *core, struct call *call, json_t *params)

@@ -79,20 +79,10 @@ static bool read_params(struct core *core, struct call *call, json_t *params)
 {
 	const char *text = json_string_value(json_object_get(params, "pk"));
 	uint64_t min = (uint64_t)json_integer_value(json_object_get(params, "min_hops"));
-	size_t n = core_key_find(core, text, call_pk(call));
 
 	*call_note(call) = min;
-	if (n > 1) {
-		call_fail(call, SG_RPC_PARAMS, "'%.70s' fits %zu keys; give more of it", text, n);
+	if (!core_key_read(core, call, text, call_pk(call)))
 		return false;
-	}
-	if (n == 0) {
-		call_fail(call, SG_RPC_PARAMS,
-			"'%.70s' is not a public key\n  accepted: 66 hex digits, or the beginning of a key that is "
-			"known here",
-			text);
-		return false;
-	}
 	if (min > HOPS_MAX) {
 		call_fail(call, SG_RPC_PARAMS, "at most %d hops", HOPS_MAX);
 		return false;

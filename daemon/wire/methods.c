@@ -9,7 +9,7 @@ static const struct sg_param page[] = {
 };
 
 static const struct sg_param transport_add[] = {
-	{"pk", SG_PARAM_STRING, true, "KEY", "the other visor's public key"},
+	{"pk", SG_PARAM_STRING, true, "KEY", "the other visor's public key, or the beginning of one that is known"},
 	{"address", SG_PARAM_STRING, false, "TYPE|ADDRESS",
 		"dmsg or stcpr: found by its key; or where it listens, like stcp://192.0.2.10:7777; without it any way "
 		"there is"},
