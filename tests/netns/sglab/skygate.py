@@ -119,11 +119,14 @@ class Visor:
         """One-shot: --arm, --disarm."""
         return self.space.run([self.program("skygate-netd"), *self.places(), *words], check=False, timeout=timeout)
 
+    @staticmethod
+    def environment():
+        """In core's sandbox the leak check of a sanitized build cannot stop its own threads; the unit tests have it."""
+        return {"ASAN_OPTIONS": "detect_leaks=0", **os.environ}
+
     def start(self):
-        # In core's sandbox the leak check of a sanitized build cannot stop its own threads; the unit tests have it.
-        env = {"ASAN_OPTIONS": "detect_leaks=0", **os.environ}
         self.process = self.space.spawn([self.program("skygate-netd"), *self.places()], cgroup=self.cgroup, log=self.log,
-                                        env=env)
+                                        env=self.environment())
 
     def stop(self, timeout=10):
         """As init does it: SIGTERM, and waits."""
