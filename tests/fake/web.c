@@ -2,6 +2,7 @@
 #include "base/alloc.h"
 #include "base/common.h"
 #include "base/err.h"
+#include "wire/httpauth.h"
 
 #include <stdlib.h>
 
@@ -164,4 +165,19 @@ void web_fini(struct web *w)
 		sg_list_remove(&t->node);
 		free(t);
 	}
+}
+
+bool web_nonce(struct web_request *r, uint64_t next)
+{
+	if (strncmp(r->target, "/security/nonces/", 17) != 0)
+		return false;
+	r->status = 200;
+	snprintf(r->out, sizeof(r->out), "{\"next_nonce\":%llu}\n", (unsigned long long)next);
+	return true;
+}
+
+int web_signed(const struct web_request *r, const struct sg_crypto *c, struct sg_pk *who, uint64_t *nonce)
+{
+	return sg_httpauth_verify(c, sg_http_header(r->msg, "SW-Public"), sg_http_header(r->msg, "SW-Nonce"),
+		sg_http_header(r->msg, "SW-Sig"), r->body, who, nonce);
 }

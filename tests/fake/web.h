@@ -6,6 +6,7 @@
 #define SG_TESTS_FAKE_WEB_H
 
 #include "base/list.h"
+#include "crypto/crypto.h"
 #include "loop/loop.h"
 #include "wire/http.h"
 #include <skygate/plugin.h>
@@ -35,5 +36,9 @@ extern const struct sg_network_ops web_ops; /* ctx: the struct web */
 void web_init(struct web *w, struct sg_loop *loop, web_fn *fn, void *arg);
 /** web_fini - after the client is gone. */
 void web_fini(struct web *w);
+/** web_nonce - answers a question for the next nonce; false: it asks for something else. */
+bool web_nonce(struct web_request *r, uint64_t next);
+/** web_signed - sg_httpauth_verify of a request. */
+int web_signed(const struct web_request *r, const struct sg_crypto *c, struct sg_pk *who, uint64_t *nonce);
 
 #endif

@@ -6,9 +6,7 @@
 #include "base/common.h"
 #include "base/err.h"
 #include "base/hex.h"
-#include "fake/clock.h"
-#include "fake/web.h"
-#include "net/net.h"
+#include "fake/net.h"
 #include "wire/deployment.h"
 #include <jansson.h>
 
@@ -23,13 +21,7 @@
 #define TWO "032664cf6c7d841ee6cc8513d5c797a3836a64ec7d88b88f118637f0921ca0b1d6"
 
 struct world {
-	struct fake_clock clock;
-	struct sg_loop *loop;
-	struct sg_crypto *c;
-	struct web web;
-	struct sg_net *net;
-	struct store *store;
-	struct store_space keys;
+	struct fake_net us;
 	int status;
 	const char *body;
 	size_t asked, answers, n_servers;
@@ -54,31 +46,15 @@ static void serve(void *arg, struct web_request *r)
 
 static void run(struct world *w, int64_t ms)
 {
-	for (int64_t at = 0; at < ms; at += 100) {
-		fake_clock_add_ms(&w->clock, 100);
-		for (int i = 0; i < 12; i++)
-			sg_loop_step(w->loop, 0);
-	}
+	fake_net_run(&w->us, ms);
 }
 
 static int setup(void **state)
 {
 	struct world *w = calloc(1, sizeof(*w));
-	struct sg_net_conf conf = {0};
 
-	fake_clock_init(&w->clock);
-	w->loop = conf.loop = sg_loop_new(&w->clock.base);
-	w->c = sg_crypto_new(sg_random_system());
-	w->store = store_new(w->loop, store_wall_s);
-	w->keys = (struct store_space){w->store, w, "net"};
-	conf.keys = &w->keys;
-	conf.crypto = w->c;
-	sg_sk_generate(w->c, &conf.sk);
-	assert_int_equal(sg_pk_of(w->c, &conf.sk, &conf.pk), 0);
-	w->net = net_new(&conf);
+	fake_net_init(&w->us, serve, w);
 	w->status = 200;
-	web_init(&w->web, w->loop, serve, w);
-	net_network_set(w->net, "dmsg", &web_ops, &w->web);
 	*state = w;
 	return 0;
 }
@@ -87,26 +63,14 @@ static int teardown(void **state)
 {
 	struct world *w = *state;
 
-	net_network_set(w->net, "dmsg", NULL, NULL);
-	net_free(w->net);
-	web_fini(&w->web);
-	store_free(w->store);
-	sg_crypto_free(w->c);
-	sg_loop_free(w->loop);
+	fake_net_fini(&w->us);
 	free(w);
 	return 0;
 }
 
 static void configure(struct world *w, const char *options)
 {
-	char text[1000];
-	struct sg_uci *doc;
-	int len = snprintf(text, sizeof(text), "config deployment\n%s", options);
-
-	assert_int_equal(sg_uci_parse(text, (size_t)len, "conf", NULL, NULL, &doc), 0);
-	assert_int_equal(net_check(w->c, doc, NULL, NULL), 0);
-	net_configure(w->net, doc);
-	sg_uci_free(doc);
+	fake_net_configure(&w->us, "%s", options);
 }
 
 static void on_servers(void *arg, int err, const struct sg_disc_entry *entries, size_t n, const char *why)
@@ -123,7 +87,7 @@ static void on_servers(void *arg, int err, const struct sg_disc_entry *entries, 
 
 static size_t servers(struct world *w)
 {
-	assert_int_equal(net_disc_servers(w->net, w, on_servers, w), 0);
+	assert_int_equal(net_disc_servers(w->us.net, w, on_servers, w), 0);
 	run(w, 300);
 	return w->err < 0 ? 0 : w->n_servers;
 }
@@ -131,7 +95,7 @@ static size_t servers(struct world *w)
 static const char *url_of(struct world *w, const char *name)
 {
 	static char url[SG_DEPLOYMENT_URL];
-	json_t *list = net_services(w->net), *i;
+	json_t *list = net_services(w->us.net), *i;
 	size_t at;
 
 	url[0] = '\0';
@@ -150,7 +114,7 @@ static void none_unless_told(void **state)
 
 	configure(w, "\tlist dmsg_server '" KEY "@192.0.2.1:8081'\n");
 	run(w, 600000);
-	assert_int_equal(w->web.requests, 0);
+	assert_int_equal(w->us.web.requests, 0);
 	assert_int_equal(servers(w), 1);
 	assert_string_equal(url_of(w, "transport discovery"), "");
 }
@@ -166,16 +130,17 @@ static void the_public_one(void **state)
 	assert_string_equal(url_of(w, "transport discovery"),
 		"dmsg://02b307aee5c8ce1666c63891f8af25ad2f0a47a243914c963942b3ba35b9d095ae:80");
 	assert_string_equal(url_of(w, "uptime tracker"), "");
-	net_setup_nodes(w->net, &n);
+	net_setup_nodes(w->us.net, &n);
 	assert_int_equal(n, 2);
 	/* Its services are clients of every server, and never looked up. */
-	assert_int_equal(
-		sg_pk_parse(w->c, "039d89c5eedfda4a28b0c58b0b643eff949f08e4f68c8357278081d26f5a592d74", 66, &pk), 0);
-	assert_int_equal(net_disc_entry(w->net, w, &pk, on_servers, w), 0);
+	assert_int_equal(sg_pk_parse(w->us.crypto, "039d89c5eedfda4a28b0c58b0b643eff949f08e4f68c8357278081d26f5a592d74",
+				 66, &pk),
+		0);
+	assert_int_equal(net_disc_entry(w->us.net, w, &pk, on_servers, w), 0);
 	run(w, 300);
 	assert_int_equal(w->err, 0);
 	assert_int_equal(w->entry.n_servers, 9);
-	assert_int_equal(w->web.requests, 0);
+	assert_int_equal(w->us.web.requests, 0);
 	/* Not everybody begins with the same server. */
 	assert_int_equal(servers(w), 9);
 	pk = w->entry.pk;
@@ -252,20 +217,13 @@ static void one_of_a_service(void **state)
 static void another_source_after_a_restart(void **state)
 {
 	struct world *w = *state;
-	struct sg_net_conf conf = {.loop = w->loop, .crypto = w->c, .keys = &w->keys};
 
 	w->body = "{\"route_finder\":\"http://192.0.2.1:9092\"}";
 	configure(w, "\toption source 'dmsg://" TWO ":80'\n");
 	run(w, 1000);
 	assert_string_equal(url_of(w, "route finder"), "http://192.0.2.1:9092");
 	for (int i = 0; i < 2; i++) {
-		net_network_set(w->net, "dmsg", NULL, NULL);
-		net_free(w->net);
-		run(w, 100);
-		sg_sk_generate(w->c, &conf.sk);
-		assert_int_equal(sg_pk_of(w->c, &conf.sk, &conf.pk), 0);
-		w->net = net_new(&conf);
-		net_network_set(w->net, "dmsg", &web_ops, &w->web);
+		fake_net_restart(&w->us);
 		w->status = 503;
 		configure(w, i ? "\toption source 'dmsg://" TWO ":80'\n" : "\toption source 'dmsg://" KEY ":80'\n");
 		run(w, 1000);
@@ -295,7 +253,7 @@ static void bad_sources(void **state)
 
 		n_found = 0;
 		assert_int_equal(sg_uci_parse(text, (size_t)len, "conf", NULL, NULL, &doc), 0);
-		assert_int_equal(net_check(w->c, doc, report, (void *)(uintptr_t) "accepted: public"), 1);
+		assert_int_equal(net_check(w->us.crypto, doc, report, (void *)(uintptr_t) "accepted: public"), 1);
 		assert_int_equal(n_found, 1);
 		sg_uci_free(doc);
 	}

@@ -3,10 +3,7 @@
 #include "base/common.h"
 #include "base/err.h"
 #include "base/hex.h"
-#include "fake/clock.h"
-#include "fake/web.h"
-#include "net/net.h"
-#include "wire/httpauth.h"
+#include "fake/net.h"
 #include <jansson.h>
 
 #include <setjmp.h>
@@ -16,13 +13,8 @@
 #include <cmocka.h>
 
 struct world {
-	struct fake_clock clock;
-	struct sg_loop *loop;
-	struct sg_crypto *c;
-	struct web web;
-	struct sg_net *net;
-	struct store_space keys;
-	struct sg_pk pk, sd, ut;
+	struct fake_net us;
+	struct sg_pk sd, ut;
 	uint64_t nonce[2];
 	int status;
 	size_t posts, deletes, updates, answers, n;
@@ -37,21 +29,15 @@ static void serve(void *arg, struct web_request *r)
 	uint64_t *nonce = &w->nonce[sg_pk_equal(r->service, &w->ut)], got;
 	struct sg_pk who;
 
-	if (strncmp(r->target, "/security/nonces/", 17) == 0) {
-		r->status = 200;
-		snprintf(r->out, sizeof(r->out), "{\"next_nonce\":%d}\n", (int)*nonce);
+	if (web_nonce(r, *nonce))
 		return;
-	}
 	r->status = w->status;
 	snprintf(w->target, sizeof(w->target), "%s", r->target);
 	if (strncmp(r->target, "/api/services?", 14) == 0) {
 		snprintf(r->out, sizeof(r->out), "%s", w->list);
 		return;
 	}
-	assert_int_equal(
-		sg_httpauth_verify(w->c, sg_http_header(r->msg, "SW-Public"), sg_http_header(r->msg, "SW-Nonce"),
-			sg_http_header(r->msg, "SW-Sig"), r->body, &who, &got),
-		0);
+	assert_int_equal(web_signed(r, w->us.crypto, &who, &got), 0);
 	assert_int_equal(got, *nonce);
 	*nonce += r->status == 200;
 	if (sg_pk_equal(r->service, &w->ut)) {
@@ -68,53 +54,27 @@ static void serve(void *arg, struct web_request *r)
 
 static void run(struct world *w, int64_t ms)
 {
-	for (int64_t at = 0; at < ms; at += 100) {
-		fake_clock_add_ms(&w->clock, 100);
-		for (int i = 0; i < 12; i++)
-			sg_loop_step(w->loop, 0);
-	}
+	fake_net_run(&w->us, ms);
 }
 
 static void configure(struct world *w, bool uptime)
 {
-	char text[600], pk[SG_PK_TEXT];
-	struct sg_uci *doc;
-	struct sg_text t = sg_text(text, sizeof(text));
+	char sd[SG_PK_TEXT], option[200] = "", pk[SG_PK_TEXT];
 
-	sg_text_addf(&t,
-		"config deployment\n\toption public_ip '198.51.100.7'\n\toption service_discovery 'dmsg://%s:80'\n",
-		sg_pk_str(&w->sd, pk));
 	if (uptime)
-		sg_text_addf(&t, "\toption uptime_tracker 'dmsg://%s:80'\n", sg_pk_str(&w->ut, pk));
-	assert_int_equal(sg_uci_parse(text, t.len, "conf", NULL, NULL, &doc), 0);
-	net_configure(w->net, doc);
-	sg_uci_free(doc);
+		snprintf(option, sizeof(option), "\toption uptime_tracker 'dmsg://%s:80'\n", sg_pk_str(&w->ut, pk));
+	fake_net_configure(&w->us, "\toption public_ip '198.51.100.7'\n\toption service_discovery 'dmsg://%s:80'\n%s",
+		sg_pk_str(&w->sd, sd), option);
 }
 
 static int setup(void **state)
 {
 	struct world *w = calloc(1, sizeof(*w));
-	struct sg_net_conf conf = {0};
-	struct sg_sk sk;
 
-	fake_clock_init(&w->clock);
-	w->loop = conf.loop = sg_loop_new(&w->clock.base);
-	w->c = sg_crypto_new(sg_random_system());
-	conf.crypto = w->c;
-	sg_sk_generate(w->c, &conf.sk);
-	assert_int_equal(sg_pk_of(w->c, &conf.sk, &conf.pk), 0);
-	w->pk = conf.pk;
-	sg_sk_generate(w->c, &sk);
-	assert_int_equal(sg_pk_of(w->c, &sk, &w->sd), 0);
-	sg_sk_generate(w->c, &sk);
-	assert_int_equal(sg_pk_of(w->c, &sk, &w->ut), 0);
+	fake_net_init(&w->us, serve, w);
+	fake_net_key(&w->us, NULL, &w->sd);
+	fake_net_key(&w->us, NULL, &w->ut);
 	w->status = 200;
-	w->keys = (struct store_space){store_new(w->loop, store_wall_s), w, "net"};
-	assert_non_null(w->keys.store);
-	conf.keys = &w->keys;
-	w->net = net_new(&conf);
-	web_init(&w->web, w->loop, serve, w);
-	net_network_set(w->net, "dmsg", &web_ops, &w->web);
 	configure(w, false);
 	*state = w;
 	return 0;
@@ -124,12 +84,7 @@ static int teardown(void **state)
 {
 	struct world *w = *state;
 
-	net_network_set(w->net, "dmsg", NULL, NULL);
-	net_free(w->net);
-	store_free(w->keys.store);
-	web_fini(&w->web);
-	sg_crypto_free(w->c);
-	sg_loop_free(w->loop);
+	fake_net_fini(&w->us);
 	free(w);
 	return 0;
 }
@@ -139,26 +94,26 @@ static void listed_and_taken_back(void **state)
 	struct world *w = *state;
 	char want[400], pk[SG_PK_TEXT];
 
-	assert_int_equal(net_offer(w->net, "vpn", 44), 0);
+	assert_int_equal(net_offer(w->us.net, "vpn", 44), 0);
 	run(w, 1000);
 	assert_int_equal(w->posts, 1);
 	snprintf(want, sizeof(want), "{\"address\":\"%s:44\",\"type\":\"vpn\",\"version\":\"skygate-" SG_VERSION "\"}",
-		sg_pk_str(&w->pk, pk));
+		sg_pk_str(&w->us.conf.pk, pk));
 	assert_string_equal(w->body, want);
 	run(w, 400000);
 	assert_in_range(w->posts, 4, 6);
 	w->posts = 0;
-	assert_int_equal(net_offer(w->net, "vpn", 0), 0);
+	assert_int_equal(net_offer(w->us.net, "vpn", 0), 0);
 	run(w, 400000);
 	assert_int_equal(w->deletes, 1);
 	assert_int_equal(w->posts, 0);
 	snprintf(want, sizeof(want), "/api/services/%s:44?type=vpn", pk);
 	assert_string_equal(w->target, want);
-	assert_int_equal(net_offer(w->net, "visor", 7777), 0);
+	assert_int_equal(net_offer(w->us.net, "visor", 7777), 0);
 	run(w, 1000);
 	assert_non_null(strstr(w->body, ":7777\",\"type\":\"visor\""));
 	assert_non_null(strstr(w->body, "\"local_ips\":[\"198.51.100.7\""));
-	assert_int_equal(net_offer(w->net, "skychat", 1), -ENOTSUP);
+	assert_int_equal(net_offer(w->us.net, "skychat", 1), -ENOTSUP);
 }
 
 static void a_refusal_is_not_repeated_fast(void **state)
@@ -166,7 +121,7 @@ static void a_refusal_is_not_repeated_fast(void **state)
 	struct world *w = *state;
 
 	w->status = 403;
-	assert_int_equal(net_offer(w->net, "vpn", 44), 0);
+	assert_int_equal(net_offer(w->us.net, "vpn", 44), 0);
 	run(w, 300000);
 	assert_in_range(w->posts, 6, 14);
 	w->status = 200;
@@ -210,7 +165,7 @@ static void find(struct world *w, const char *country, bool remembered)
 {
 	struct net_offers_ask ask = {.type = "vpn", .country = country, .version = "", .remembered = remembered};
 
-	assert_int_equal(net_offers(w->net, &ask, found, w, NULL), 0);
+	assert_int_equal(net_offers(w->us.net, &ask, found, w, NULL), 0);
 	run(w, 500);
 }
 
@@ -236,19 +191,19 @@ static void what_others_offer(void **state)
 	assert_string_equal(w->first.version, "v1.3.29");
 	assert_string_equal(w->why, "");
 	/* The rest of a long list is not asked for again. */
-	w->web.requests = 0;
+	w->us.web.requests = 0;
 	find(w, "US", true);
 	assert_int_equal(w->n, 1);
-	assert_int_equal(w->web.requests, 0);
+	assert_int_equal(w->us.web.requests, 0);
 	/* Dead: what it said last, and that it is late. */
-	w->web.dead = true;
+	w->us.web.dead = true;
 	find(w, "US", false);
 	assert_int_equal(w->err, 0);
 	assert_int_equal(w->n, 1);
 	assert_string_not_equal(w->why, "");
 	find(w, "DE", false);
 	assert_true(w->err < 0);
-	w->web.dead = false;
+	w->us.web.dead = false;
 	snprintf(w->list, sizeof(w->list), "null\n");
 	find(w, "", false);
 	assert_int_equal(w->err, 0);
@@ -256,10 +211,10 @@ static void what_others_offer(void **state)
 	snprintf(w->list, sizeof(w->list), "{}\n");
 	find(w, "", false);
 	assert_int_equal(w->err, SG_EMALF);
-	assert_int_equal(net_offers(w->net, &bad, found, w, NULL), SG_EMALF);
+	assert_int_equal(net_offers(w->us.net, &bad, found, w, NULL), SG_EMALF);
 	bad.country = "";
 	w->answers = 0;
-	assert_int_equal(net_offers(w->net, &bad, found, w, &q), 0);
+	assert_int_equal(net_offers(w->us.net, &bad, found, w, &q), 0);
 	net_offers_cancel(q);
 	run(w, 500);
 	assert_int_equal(w->answers, 0);
@@ -271,7 +226,7 @@ static void how_services_stand(void **state)
 	json_t *list;
 
 	find(w, "", false);
-	list = net_services(w->net);
+	list = net_services(w->us.net);
 	assert_int_equal(json_array_size(list), 6);
 	assert_string_equal(json_string_value(json_object_get(json_array_get(list, 4), "name")), "service discovery");
 	assert_string_equal(json_string_value(json_object_get(json_array_get(list, 4), "state")), "up");

@@ -6,10 +6,7 @@
 #include "base/common.h"
 #include "base/err.h"
 #include "base/hex.h"
-#include "fake/clock.h"
-#include "fake/web.h"
-#include "net/net.h"
-#include "wire/httpauth.h"
+#include "fake/net.h"
 #include "wire/resolver.h"
 #include <jansson.h>
 
@@ -20,13 +17,8 @@
 #include <cmocka.h>
 
 struct world {
-	struct fake_clock clock;
-	struct sg_loop *loop;
-	struct sg_crypto *c;
-	struct web web;
-	struct sg_net *net;
-	struct store_space keys;
-	struct sg_pk pk, service, peer;
+	struct fake_net us;
+	struct sg_pk service, peer;
 	uint64_t nonce;
 	size_t nonces, refused, binds, unbinds, resolves;
 	int status; /* of bind and resolve */
@@ -44,11 +36,10 @@ static bool is_signed(struct world *w, struct web_request *r)
 {
 	struct sg_pk who;
 	uint64_t nonce;
-	int err = sg_httpauth_verify(w->c, sg_http_header(r->msg, "SW-Public"), sg_http_header(r->msg, "SW-Nonce"),
-		sg_http_header(r->msg, "SW-Sig"), r->body, &who, &nonce);
+	int err = web_signed(r, w->us.crypto, &who, &nonce);
 
 	if (err == 0 && nonce == w->nonce) {
-		assert_true(sg_pk_equal(&who, &w->pk));
+		assert_true(sg_pk_equal(&who, &w->us.conf.pk));
 		return true;
 	}
 	w->refused++;
@@ -63,7 +54,7 @@ static void serve(void *arg, struct web_request *r)
 	char pk[SG_PK_TEXT], path[200];
 
 	assert_true(sg_pk_equal(r->service, &w->service));
-	snprintf(path, sizeof(path), "/security/nonces/%s", sg_pk_str(&w->pk, pk));
+	snprintf(path, sizeof(path), "/security/nonces/%s", sg_pk_str(&w->us.conf.pk, pk));
 	if (strcmp(r->target, path) == 0) {
 		w->nonces++;
 		r->status = w->nonce_status;
@@ -92,51 +83,25 @@ static void serve(void *arg, struct web_request *r)
 
 static void run(struct world *w, int64_t ms)
 {
-	for (int64_t at = 0; at < ms; at += 100) {
-		fake_clock_add_ms(&w->clock, 100);
-		for (int i = 0; i < 12; i++)
-			sg_loop_step(w->loop, 0);
-	}
+	fake_net_run(&w->us, ms);
 }
 
 static void configure(struct world *w, const char *ip)
 {
-	char text[400], pk[SG_PK_TEXT];
-	struct sg_uci *doc;
-	int len = snprintf(text, sizeof(text),
-		"config deployment\n\toption address_resolver 'dmsg://%s:80'\n\toption public_ip '%s'\n",
-		sg_pk_str(&w->service, pk), ip);
+	char pk[SG_PK_TEXT];
 
-	assert_int_equal(sg_uci_parse(text, (size_t)len, "conf", NULL, NULL, &doc), 0);
-	net_configure(w->net, doc);
-	sg_uci_free(doc);
+	fake_net_configure(&w->us, "\toption address_resolver 'dmsg://%s:80'\n\toption public_ip '%s'\n",
+		sg_pk_str(&w->service, pk), ip);
 }
 
 static int setup(void **state)
 {
 	struct world *w = calloc(1, sizeof(*w));
-	struct sg_net_conf conf = {0};
-	struct sg_sk sk;
 
-	fake_clock_init(&w->clock);
-	w->loop = conf.loop = sg_loop_new(&w->clock.base);
-	w->c = sg_crypto_new(sg_random_system());
-	conf.crypto = w->c;
-	sg_sk_generate(w->c, &conf.sk);
-	assert_int_equal(sg_pk_of(w->c, &conf.sk, &conf.pk), 0);
-	w->pk = conf.pk;
-	sg_sk_generate(w->c, &sk);
-	assert_int_equal(sg_pk_of(w->c, &sk, &w->service), 0);
-	sg_sk_generate(w->c, &sk);
-	assert_int_equal(sg_pk_of(w->c, &sk, &w->peer), 0);
-	w->keys = (struct store_space){store_new(w->loop, store_wall_s), w, "net"};
-	assert_non_null(w->keys.store);
-	conf.keys = &w->keys;
-	w->net = net_new(&conf);
-	assert_non_null(w->net);
+	fake_net_init(&w->us, serve, w);
+	fake_net_key(&w->us, NULL, &w->service);
+	fake_net_key(&w->us, NULL, &w->peer);
 	w->status = w->nonce_status = 200;
-	web_init(&w->web, w->loop, serve, w);
-	net_network_set(w->net, "dmsg", &web_ops, &w->web);
 	configure(w, "198.51.100.7");
 	*state = w;
 	return 0;
@@ -146,12 +111,7 @@ static int teardown(void **state)
 {
 	struct world *w = *state;
 
-	net_network_set(w->net, "dmsg", NULL, NULL);
-	net_free(w->net);
-	store_free(w->keys.store);
-	web_fini(&w->web);
-	sg_crypto_free(w->c);
-	sg_loop_free(w->loop);
+	fake_net_fini(&w->us);
 	free(w);
 	return 0;
 }
@@ -169,14 +129,14 @@ static void resolved(void *arg, int err, const struct sg_addr *addrs, size_t n, 
 
 static void ask(struct world *w)
 {
-	assert_int_equal(net_resolve(w->net, w, "stcpr", &w->peer, resolved, w), 0);
+	assert_int_equal(net_resolve(w->us.net, w, "stcpr", &w->peer, resolved, w), 0);
 }
 
 static void bound_and_repeated(void **state)
 {
 	struct world *w = *state;
 
-	assert_int_equal(net_bind(w->net, "stcpr", 7777), 0);
+	assert_int_equal(net_bind(w->us.net, "stcpr", 7777), 0);
 	run(w, 1000);
 	assert_int_equal(w->binds, 1);
 	assert_non_null(strstr(w->bound, "{\"port\":\"7777\",\"addresses\":["));
@@ -191,7 +151,7 @@ static void bound_and_repeated(void **state)
 	assert_int_equal(w->refused, 1);
 	assert_int_equal(w->nonces, 2);
 	assert_true(w->nonce > 0);
-	assert_int_equal(net_bind(w->net, "stcpr", 0), 0);
+	assert_int_equal(net_bind(w->us.net, "stcpr", 0), 0);
 	run(w, 1000);
 	assert_int_equal(w->unbinds, 1);
 	w->binds = 0;
@@ -204,11 +164,11 @@ static void a_dead_resolver_is_not_pestered(void **state)
 {
 	struct world *w = *state;
 
-	w->web.dead = true;
-	assert_int_equal(net_bind(w->net, "stcpr", 7777), 0);
+	w->us.web.dead = true;
+	assert_int_equal(net_bind(w->us.net, "stcpr", 7777), 0);
 	run(w, 600000);
 	assert_int_equal(w->binds, 0);
-	w->web.dead = false;
+	w->us.web.dead = false;
 	run(w, 70000);
 	assert_int_equal(w->binds, 1);
 	/* One that answers with errors is not pestered either. */
@@ -225,7 +185,7 @@ static void bound_again_elsewhere(void **state)
 {
 	struct world *w = *state;
 
-	assert_int_equal(net_bind(w->net, "stcpr", 7777), 0);
+	assert_int_equal(net_bind(w->us.net, "stcpr", 7777), 0);
 	run(w, 1000);
 	configure(w, "198.51.100.9");
 	run(w, 1000);
@@ -239,7 +199,7 @@ static void bound_again_elsewhere(void **state)
 	run(w, 1000);
 	assert_int_equal(w->binds, 3);
 	assert_null(strstr(w->bound, "198.51.100.9"));
-	assert_int_equal(net_bind(w->net, "sudph", 1), -ENOTSUP);
+	assert_int_equal(net_bind(w->us.net, "sudph", 1), -ENOTSUP);
 }
 
 static void signed_requests_wait_for_their_turn(void **state)
@@ -256,14 +216,14 @@ static void signed_requests_wait_for_their_turn(void **state)
 	assert_int_equal(w->resolves, 20);
 	assert_int_equal(w->refused, 0);
 	assert_int_equal(w->nonces, 1);
-	assert_int_equal(w->web.open_max, 1);
+	assert_int_equal(w->us.web.open_max, 1);
 	assert_int_equal(w->n, 1);
 	assert_int_equal(sg_addr_port(&w->addrs[0]), 5555);
 	/* Given up half way: the number is read again, nothing follows. */
 	w->status = 0;
 	ask(w);
 	run(w, 300);
-	assert_int_equal(net_resolve_cancel(w->net, w, false, w), 1);
+	assert_int_equal(net_resolve_cancel(w->us.net, w, false, w), 1);
 	w->status = 200;
 	ask(w);
 	run(w, 2000);
@@ -281,13 +241,13 @@ static void the_last_answer_stays_good(void **state)
 	run(w, 1000);
 	assert_int_equal(w->err, 0);
 	assert_int_equal(sg_addr_port(&w->addrs[0]), 6000);
-	w->web.dead = true;
+	w->us.web.dead = true;
 	ask(w);
 	run(w, 1000);
 	assert_int_equal(w->answers, 2);
 	assert_int_equal(w->err, 0);
 	assert_int_equal(w->n, 1);
-	w->web.dead = false;
+	w->us.web.dead = false;
 	w->status = 404;
 	ask(w);
 	run(w, 1000);
@@ -341,10 +301,10 @@ static void another_resolver_another_memory(void **state)
 	w->status = 0;
 	ask(w);
 	run(w, 300);
-	sg_sk_generate(w->c, &sk);
-	assert_int_equal(sg_pk_of(w->c, &sk, &w->service), 0);
+	sg_sk_generate(w->us.crypto, &sk);
+	assert_int_equal(sg_pk_of(w->us.crypto, &sk, &w->service), 0);
 	configure(w, "198.51.100.7");
-	w->web.dead = true;
+	w->us.web.dead = true;
 	run(w, 11000);
 	assert_int_equal(w->answers, 2);
 	ask(w);

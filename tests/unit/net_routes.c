@@ -3,9 +3,7 @@
 #include "base/common.h"
 #include "base/err.h"
 #include "base/hex.h"
-#include "fake/clock.h"
-#include "fake/web.h"
-#include "net/net.h"
+#include "fake/net.h"
 #include "wire/tpid.h"
 #include <jansson.h>
 
@@ -18,12 +16,7 @@
 #define KEYS 4 /* a, middle, middle, b */
 
 struct world {
-	struct fake_clock clock;
-	struct sg_loop *loop;
-	struct sg_crypto *c;
-	struct web web;
-	struct sg_net *net;
-	struct store_space keys;
+	struct fake_net us;
 	struct sg_pk pk[KEYS], service;
 	char text[KEYS][SG_PK_TEXT];
 	int status;
@@ -51,47 +44,22 @@ static void serve(void *arg, struct web_request *r)
 
 static void run(struct world *w, int64_t ms)
 {
-	for (int64_t at = 0; at < ms; at += 100) {
-		fake_clock_add_ms(&w->clock, 100);
-		for (int i = 0; i < 12; i++)
-			sg_loop_step(w->loop, 0);
-	}
+	fake_net_run(&w->us, ms);
 }
 
 static int setup(void **state)
 {
 	struct world *w = calloc(1, sizeof(*w));
-	struct sg_net_conf conf = {0};
-	struct sg_sk sk;
-	struct sg_uci *doc;
-	char text[300], pk[SG_PK_TEXT];
-	int len;
+	char pk[SG_PK_TEXT];
 
-	fake_clock_init(&w->clock);
-	w->loop = conf.loop = sg_loop_new(&w->clock.base);
-	w->c = sg_crypto_new(sg_random_system());
-	conf.crypto = w->c;
-	sg_sk_generate(w->c, &conf.sk);
-	assert_int_equal(sg_pk_of(w->c, &conf.sk, &conf.pk), 0);
+	fake_net_init(&w->us, serve, w);
 	for (size_t i = 0; i < KEYS; i++) {
-		sg_sk_generate(w->c, &sk);
-		assert_int_equal(sg_pk_of(w->c, &sk, &w->pk[i]), 0);
+		fake_net_key(&w->us, NULL, &w->pk[i]);
 		sg_pk_str(&w->pk[i], w->text[i]);
 	}
-	sg_sk_generate(w->c, &sk);
-	assert_int_equal(sg_pk_of(w->c, &sk, &w->service), 0);
-	w->keys = (struct store_space){store_new(w->loop, store_wall_s), w, "net"};
-	assert_non_null(w->keys.store);
-	conf.keys = &w->keys;
-	w->net = net_new(&conf);
-	web_init(&w->web, w->loop, serve, w);
-	net_network_set(w->net, "dmsg", &web_ops, &w->web);
-	len = snprintf(text, sizeof(text),
-		"config deployment\n\toption route_finder 'dmsg://%s:80'\n\tlist setup_node '%s'\n",
+	fake_net_key(&w->us, NULL, &w->service);
+	fake_net_configure(&w->us, "\toption route_finder 'dmsg://%s:80'\n\tlist setup_node '%s'\n",
 		sg_pk_str(&w->service, pk), w->text[1]);
-	assert_int_equal(sg_uci_parse(text, (size_t)len, "conf", NULL, NULL, &doc), 0);
-	net_configure(w->net, doc);
-	sg_uci_free(doc);
 	*state = w;
 	return 0;
 }
@@ -100,12 +68,7 @@ static int teardown(void **state)
 {
 	struct world *w = *state;
 
-	net_network_set(w->net, "dmsg", NULL, NULL);
-	net_free(w->net);
-	store_free(w->keys.store);
-	web_fini(&w->web);
-	sg_crypto_free(w->c);
-	sg_loop_free(w->loop);
+	fake_net_fini(&w->us);
 	free(w);
 	return 0;
 }
@@ -126,7 +89,7 @@ static struct net_routes_query *ask_hops(struct world *w, uint16_t min_hops)
 	struct net_routes_ask a = {.src = w->pk[0], .dst = w->pk[3], .min_hops = min_hops, .max_hops = 8};
 	struct net_routes_query *q;
 
-	assert_int_equal(net_routes(w->net, &a, answered, w, &q), 0);
+	assert_int_equal(net_routes(w->us.net, &a, answered, w, &q), 0);
 	return q;
 }
 
@@ -191,7 +154,7 @@ static void paths_both_ways(void **state)
 	snprintf(want, sizeof(want), "{\"Edges\":[\"%s:%s\",\"%s:%s\"],\"Opts\":{\"MinHops\":1,\"MaxHops\":8}}",
 		w->text[0], w->text[3], w->text[3], w->text[0]);
 	assert_string_equal(w->asked, want);
-	assert_true(sg_pk_equal(net_setup_nodes(w->net, &n), &w->pk[1]));
+	assert_true(sg_pk_equal(net_setup_nodes(w->us.net, &n), &w->pk[1]));
 	assert_int_equal(n, 1);
 }
 
@@ -231,7 +194,7 @@ static void a_way_back_may_be_shorter(void **state)
 	ask_hops(w, 3);
 	run(w, 500);
 	assert_int_equal(w->err, 0);
-	assert_int_equal(w->web.requests, 2);
+	assert_int_equal(w->us.web.requests, 2);
 	assert_int_equal(w->paths.n_forward, 1);
 	assert_int_equal(w->paths.forward[0].n, 3);
 	/* And where there is none: */
@@ -244,7 +207,7 @@ static void a_way_back_may_be_shorter(void **state)
 	ask_hops(w, 3);
 	run(w, 500);
 	assert_int_equal(w->err, SG_ENOROUTE);
-	assert_int_equal(w->web.requests, 6);
+	assert_int_equal(w->us.web.requests, 6);
 }
 
 static void failures(void **state)
@@ -257,19 +220,19 @@ static void failures(void **state)
 	run(w, 500);
 	assert_int_equal(w->err, SG_ENOROUTE);
 	assert_non_null(strstr(w->why, "no route to destination"));
-	assert_int_equal(w->web.requests, 1);
+	assert_int_equal(w->us.web.requests, 1);
 	w->status = 500;
 	ask(w);
 	run(w, 3000);
 	assert_int_equal(w->answers, 2);
 	assert_int_equal(w->err, SG_EREFUSED);
-	assert_in_range(w->web.requests, 3, 6);
-	w->web.dead = true;
+	assert_in_range(w->us.web.requests, 3, 6);
+	w->us.web.dead = true;
 	ask(w);
 	run(w, 3000);
 	assert_int_equal(w->answers, 3);
 	assert_true(w->err < 0 && w->why[0]);
-	w->web.dead = false;
+	w->us.web.dead = false;
 	w->status = 0;
 	ask(w);
 	run(w, 5000);
@@ -291,18 +254,18 @@ static void the_last_answer_serves_meanwhile(void **state)
 	answer(w, (const char *[]){"013", NULL}, (const char *[]){"310", NULL});
 	ask(w);
 	run(w, 500);
-	w->web.dead = true;
+	w->us.web.dead = true;
 	memset(&w->paths, 0, sizeof(w->paths));
 	ask(w);
 	run(w, 500);
 	assert_int_equal(w->answers, 2);
 	assert_int_equal(w->err, 0);
 	assert_int_equal(w->paths.n_forward, 1);
-	w->web.dead = false;
+	w->us.web.dead = false;
 	w->status = 404;
 	ask(w);
 	run(w, 500);
-	w->web.dead = true;
+	w->us.web.dead = true;
 	ask(w);
 	run(w, 4000);
 	assert_int_equal(w->answers, 4);

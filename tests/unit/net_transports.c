@@ -6,10 +6,7 @@
 #include "base/common.h"
 #include "base/err.h"
 #include "base/hex.h"
-#include "fake/clock.h"
-#include "fake/web.h"
-#include "net/net.h"
-#include "wire/httpauth.h"
+#include "fake/net.h"
 #include <jansson.h>
 
 #include <setjmp.h>
@@ -21,13 +18,8 @@
 #define STORED 16
 
 struct world {
-	struct fake_clock clock;
-	struct sg_loop *loop;
-	struct sg_crypto *c;
-	struct web web;
-	struct sg_net *net;
-	struct store_space keys;
-	struct sg_pk pk, service, peer;
+	struct fake_net us;
+	struct sg_pk service, peer;
 	struct sg_sk peer_sk;
 	bool v3;
 	int fail;
@@ -51,7 +43,7 @@ static void put(struct world *w, const struct sg_entry *e)
 static void take_signed(struct world *w, struct web_request *r)
 {
 	struct sg_signed_entry e;
-	int used = sg_settle_decode(w->c, (struct sg_view){r->body.p + 1, r->body.len - 1}, &e);
+	int used = sg_settle_decode(w->us.crypto, (struct sg_view){r->body.p + 1, r->body.len - 1}, &e);
 	char again[SG_SETTLE_LINE_MAX];
 	int len;
 
@@ -59,8 +51,8 @@ static void take_signed(struct world *w, struct web_request *r)
 	assert_true(used > 0);
 	assert_int_equal((size_t)used + 3, r->body.len);
 	assert_memory_equal(r->body.p + r->body.len - 2, "]\n", 2);
-	assert_int_equal(sg_entry_verify(w->c, &e, &w->pk), 0);
-	assert_int_equal(sg_entry_verify(w->c, &e, &w->peer), 0);
+	assert_int_equal(sg_entry_verify(w->us.crypto, &e, &w->us.conf.pk), 0);
+	assert_int_equal(sg_entry_verify(w->us.crypto, &e, &w->peer), 0);
 	len = sg_settle_encode(&e, false, again, sizeof(again));
 	assert_int_equal(len, used);
 	assert_memory_equal(again, r->body.p + 1, (size_t)len);
@@ -71,7 +63,7 @@ static void take_signed(struct world *w, struct web_request *r)
 static void take_bare(struct world *w, struct web_request *r)
 {
 	struct sg_entry list[STORED];
-	int n = sg_entry_list_decode(w->c, r->body, list, STORED);
+	int n = sg_entry_list_decode(w->us.crypto, r->body, list, STORED);
 
 	assert_true(n > 0);
 	assert_non_null(sg_http_header(r->msg, "SW-Visor-Version"));
@@ -114,15 +106,9 @@ static void serve(void *arg, struct web_request *r)
 	struct sg_pk who;
 	uint64_t nonce;
 
-	if (strncmp(r->target, "/security/nonces/", 17) == 0) {
-		r->status = 200;
-		snprintf(r->out, sizeof(r->out), "{\"next_nonce\":%d}\n", (int)w->nonce);
+	if (web_nonce(r, w->nonce))
 		return;
-	}
-	assert_int_equal(
-		sg_httpauth_verify(w->c, sg_http_header(r->msg, "SW-Public"), sg_http_header(r->msg, "SW-Nonce"),
-			sg_http_header(r->msg, "SW-Sig"), r->body, &who, &nonce),
-		0);
+	assert_int_equal(web_signed(r, w->us.crypto, &who, &nonce), 0);
 	assert_int_equal(nonce, w->nonce);
 	if (w->fail) {
 		r->status = w->fail;
@@ -148,50 +134,26 @@ static void serve(void *arg, struct web_request *r)
 
 static void run(struct world *w, int64_t ms)
 {
-	for (int64_t at = 0; at < ms; at += 100) {
-		fake_clock_add_ms(&w->clock, 100);
-		for (int i = 0; i < 12; i++)
-			sg_loop_step(w->loop, 0);
-	}
+	fake_net_run(&w->us, ms);
 }
 
 static void configure(struct world *w, bool there)
 {
-	char text[300], pk[SG_PK_TEXT];
-	struct sg_uci *doc;
-	int len = snprintf(text, sizeof(text), "config deployment\n");
+	char pk[SG_PK_TEXT];
 
 	if (there)
-		len += snprintf(text + len, sizeof(text) - (size_t)len, "\toption transport_discovery 'dmsg://%s:80'\n",
-			sg_pk_str(&w->service, pk));
-	assert_int_equal(sg_uci_parse(text, (size_t)len, "conf", NULL, NULL, &doc), 0);
-	net_configure(w->net, doc);
-	sg_uci_free(doc);
+		fake_net_configure(&w->us, "\toption transport_discovery 'dmsg://%s:80'\n", sg_pk_str(&w->service, pk));
+	else
+		fake_net_configure(&w->us, "%s", "");
 }
 
 static int setup(void **state)
 {
 	struct world *w = calloc(1, sizeof(*w));
-	struct sg_net_conf conf = {0};
-	struct sg_sk sk;
 
-	fake_clock_init(&w->clock);
-	w->loop = conf.loop = sg_loop_new(&w->clock.base);
-	w->c = sg_crypto_new(sg_random_system());
-	conf.crypto = w->c;
-	sg_sk_generate(w->c, &conf.sk);
-	assert_int_equal(sg_pk_of(w->c, &conf.sk, &conf.pk), 0);
-	w->pk = conf.pk;
-	sg_sk_generate(w->c, &sk);
-	assert_int_equal(sg_pk_of(w->c, &sk, &w->service), 0);
-	sg_sk_generate(w->c, &w->peer_sk);
-	assert_int_equal(sg_pk_of(w->c, &w->peer_sk, &w->peer), 0);
-	w->keys = (struct store_space){store_new(w->loop, store_wall_s), w, "net"};
-	assert_non_null(w->keys.store);
-	conf.keys = &w->keys;
-	w->net = net_new(&conf);
-	web_init(&w->web, w->loop, serve, w);
-	net_network_set(w->net, "dmsg", &web_ops, &w->web);
+	fake_net_init(&w->us, serve, w);
+	fake_net_key(&w->us, NULL, &w->service);
+	fake_net_key(&w->us, &w->peer_sk, &w->peer);
 	configure(w, true);
 	*state = w;
 	return 0;
@@ -201,12 +163,7 @@ static int teardown(void **state)
 {
 	struct world *w = *state;
 
-	net_network_set(w->net, "dmsg", NULL, NULL);
-	net_free(w->net);
-	store_free(w->keys.store);
-	web_fini(&w->web);
-	sg_crypto_free(w->c);
-	sg_loop_free(w->loop);
+	fake_net_fini(&w->us);
 	free(w);
 	return 0;
 }
@@ -216,8 +173,8 @@ static struct net_transport transport(struct world *w, const char *type, bool di
 	struct net_transport t = {.remote = w->peer, .type = type, .dialled = dialled};
 	struct sg_signed_entry e = {0};
 
-	assert_int_equal(sg_entry_make(&w->pk, &w->peer, type, &e.entry), 0);
-	assert_int_equal(sg_entry_sign(w->c, &w->peer_sk, NULL, &e), 0);
+	assert_int_equal(sg_entry_make(&w->us.conf.pk, &w->peer, type, &e.entry), 0);
+	assert_int_equal(sg_entry_sign(w->us.crypto, &w->peer_sk, NULL, &e), 0);
 	if (!dialled)
 		t.remote_sig = e.sigs[sg_pk_equal(&e.entry.edges[0], &w->peer) ? 0 : 1];
 	return t;
@@ -228,16 +185,16 @@ static void as_in_2024(void **state)
 	struct world *w = *state;
 	struct net_transport in = transport(w, "stcpr", false), out = transport(w, "dmsg", true);
 
-	net_transport_up(w->net, &in);
-	net_transport_up(w->net, &out);
+	net_transport_up(w->us.net, &in);
+	net_transport_up(w->us.net, &out);
 	run(w, 1000);
 	assert_int_equal(w->n, 1);
 	assert_string_equal(w->stored[0].type, "stcpr");
 	run(w, 200000);
 	assert_int_equal(w->posts, 1);
 	/* Either end deletes, and it does not matter that the other was faster. */
-	net_transport_down(w->net, &out);
-	net_transport_down(w->net, &in);
+	net_transport_down(w->us.net, &out);
+	net_transport_down(w->us.net, &in);
 	run(w, 1000);
 	assert_int_equal(w->n, 0);
 	assert_int_equal(w->deletes, 2);
@@ -251,8 +208,8 @@ static void as_today(void **state)
 	struct net_transport in = transport(w, "stcpr", false), out = transport(w, "dmsg", true);
 
 	w->v3 = true;
-	net_transport_up(w->net, &in);
-	net_transport_up(w->net, &out);
+	net_transport_up(w->us.net, &in);
+	net_transport_up(w->us.net, &out);
 	run(w, 1000);
 	assert_int_equal(w->n, 2);
 	assert_int_equal(w->posts, 1);
@@ -262,7 +219,7 @@ static void as_today(void **state)
 	w->n = 0;
 	run(w, 120000);
 	assert_int_equal(w->n, 2);
-	net_transport_down(w->net, &out);
+	net_transport_down(w->us.net, &out);
 	run(w, 120000);
 	assert_int_equal(w->n, 1);
 	assert_string_equal(w->stored[0].type, "stcpr");
@@ -274,20 +231,20 @@ static void up_and_down(void **state)
 	struct world *w = *state;
 	struct net_transport in = transport(w, "stcpr", false);
 
-	net_transport_up(w->net, &in);
+	net_transport_up(w->us.net, &in);
 	run(w, 1000);
-	net_transport_down(w->net, &in);
-	net_transport_up(w->net, &in);
+	net_transport_down(w->us.net, &in);
+	net_transport_up(w->us.net, &in);
 	run(w, 1000);
 	assert_int_equal(w->n, 1);
-	net_transport_down(w->net, &in);
-	fake_clock_add_ms(&w->clock, 150);
-	sg_loop_step(w->loop, 0);
-	net_transport_up(w->net, &in);
+	net_transport_down(w->us.net, &in);
+	fake_clock_add_ms(&w->us.clock, 150);
+	sg_loop_step(w->us.loop, 0);
+	net_transport_up(w->us.net, &in);
 	run(w, 2000);
 	assert_int_equal(w->n, 1);
-	net_transport_up(w->net, &in);
-	net_transport_down(w->net, &in);
+	net_transport_up(w->us.net, &in);
+	net_transport_down(w->us.net, &in);
 	run(w, 2000);
 	assert_int_equal(w->n, 0);
 }
@@ -299,9 +256,9 @@ static void compared(void **state)
 	struct sg_entry old;
 
 	/* One of a former life; one that the discovery lost. */
-	assert_int_equal(sg_entry_make(&w->pk, &w->peer, "stcp", &old), 0);
+	assert_int_equal(sg_entry_make(&w->us.conf.pk, &w->peer, "stcp", &old), 0);
 	put(w, &old);
-	net_transport_up(w->net, &in);
+	net_transport_up(w->us.net, &in);
 	run(w, 1000);
 	assert_int_equal(w->n, 2);
 	memset(w->stored, 0, sizeof(w->stored));
@@ -319,24 +276,24 @@ static void a_dead_discovery_is_not_pestered(void **state)
 	struct world *w = *state;
 	struct net_transport in = transport(w, "stcpr", false), out = transport(w, "dmsg", true);
 
-	w->web.dead = true;
-	net_transport_up(w->net, &in);
-	net_transport_up(w->net, &out);
+	w->us.web.dead = true;
+	net_transport_up(w->us.net, &in);
+	net_transport_up(w->us.net, &out);
 	run(w, 300000);
-	net_transport_down(w->net, &out);
+	net_transport_down(w->us.net, &out);
 	run(w, 300000);
-	assert_int_equal(w->web.requests, 0);
-	w->web.dead = false;
+	assert_int_equal(w->us.web.requests, 0);
+	w->us.web.dead = false;
 	run(w, 70000);
 	assert_int_equal(w->n, 1);
 	/* One that refuses what we say is asked again only with the comparison. */
-	net_transport_down(w->net, &in);
+	net_transport_down(w->us.net, &in);
 	run(w, 1000);
 	w->fail = 403;
-	net_transport_up(w->net, &in);
-	w->web.requests = 0;
+	net_transport_up(w->us.net, &in);
+	w->us.web.requests = 0;
 	run(w, 50000);
-	assert_in_range(w->web.requests, 1, 4);
+	assert_in_range(w->us.web.requests, 1, 4);
 }
 
 /* A thousand deletions that nobody hears keep no new transport from its place. */
@@ -346,17 +303,17 @@ static void away_for_long(void **state)
 	struct net_transport in = transport(w, "stcpr", false), gone = {.type = "stcpr"};
 
 	w->v3 = true;
-	w->web.dead = true;
+	w->us.web.dead = true;
 	gone.remote.b[0] = 2;
 	for (unsigned i = 1; i < 2500; i++) {
 		gone.remote.b[1] = (uint8_t)(i >> 8);
 		gone.remote.b[2] = (uint8_t)i;
-		net_transport_up(w->net, &gone);
-		net_transport_down(w->net, &gone);
+		net_transport_up(w->us.net, &gone);
+		net_transport_down(w->us.net, &gone);
 	}
-	net_transport_up(w->net, &in);
+	net_transport_up(w->us.net, &in);
 	run(w, 1000);
-	w->web.dead = false;
+	w->us.web.dead = false;
 	run(w, 4000);
 	assert_int_equal(w->n, 1);
 	assert_true(w->deletes < 100);
@@ -368,9 +325,9 @@ static void without_a_discovery(void **state)
 	struct net_transport in = transport(w, "stcpr", false);
 
 	configure(w, false);
-	net_transport_up(w->net, &in);
+	net_transport_up(w->us.net, &in);
 	run(w, 10000);
-	assert_int_equal(w->web.requests, 0);
+	assert_int_equal(w->us.web.requests, 0);
 	configure(w, true);
 	run(w, 1000);
 	assert_int_equal(w->n, 1);
@@ -385,7 +342,8 @@ static void edges_in(void *arg, int err, const struct sg_entry *entries, size_t 
 	w->err = err;
 	w->edges = n;
 	if (n)
-		assert_true(sg_pk_equal(&entries[0].edges[0], &w->pk) || sg_pk_equal(&entries[0].edges[1], &w->pk));
+		assert_true(sg_pk_equal(&entries[0].edges[0], &w->us.conf.pk) ||
+			    sg_pk_equal(&entries[0].edges[1], &w->us.conf.pk));
 }
 
 static void who_is_connected(void **state)
@@ -394,26 +352,26 @@ static void who_is_connected(void **state)
 	struct sg_entry e;
 	struct net_edges_query *q;
 
-	assert_int_equal(net_edges(w->net, &w->pk, edges_in, w, NULL), 0);
+	assert_int_equal(net_edges(w->us.net, &w->us.conf.pk, edges_in, w, NULL), 0);
 	run(w, 500);
 	assert_int_equal(w->err, 0);
 	assert_int_equal(w->edges, 0);
-	assert_int_equal(sg_entry_make(&w->pk, &w->peer, "stcp", &e), 0);
+	assert_int_equal(sg_entry_make(&w->us.conf.pk, &w->peer, "stcp", &e), 0);
 	put(w, &e);
 	/* An id that is not that of its edges. */
 	e.id.b[0] ^= 1;
 	put(w, &e);
-	assert_int_equal(net_edges(w->net, &w->pk, edges_in, w, NULL), 0);
+	assert_int_equal(net_edges(w->us.net, &w->us.conf.pk, edges_in, w, NULL), 0);
 	run(w, 500);
 	assert_int_equal(w->edges, 1);
-	w->web.dead = true;
-	assert_int_equal(net_edges(w->net, &w->pk, edges_in, w, NULL), 0);
+	w->us.web.dead = true;
+	assert_int_equal(net_edges(w->us.net, &w->us.conf.pk, edges_in, w, NULL), 0);
 	run(w, 500);
 	assert_int_equal(w->edges, 1);
-	assert_int_equal(net_edges(w->net, &w->peer, edges_in, w, NULL), 0);
+	assert_int_equal(net_edges(w->us.net, &w->peer, edges_in, w, NULL), 0);
 	run(w, 500);
 	assert_true(w->err < 0);
-	assert_int_equal(net_edges(w->net, &w->peer, edges_in, w, &q), 0);
+	assert_int_equal(net_edges(w->us.net, &w->peer, edges_in, w, &q), 0);
 	net_edges_cancel(q);
 	run(w, 500);
 	assert_int_equal(w->answers, 4);
