@@ -10,10 +10,10 @@ import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../pylib"))
 
-import boxes
 import reference
-from boxes import Failed, keep_logs, need_programs, need_root, wait_for
-from network import INET, PACKAGES, Line, Network, move, page, say
+from boxes import Failed, say, wait_for
+from network import INET, PACKAGES, Line, Network, move, page
+from reference import play
 from sglab import web
 
 SIZE = 8 << 20
@@ -58,19 +58,5 @@ def through(client, exit_, line):
     say(f"of {sent:,} packets of every kind that the LAN sent meanwhile, got out beside the transport: 0")
 
 
-def main():
-    need_root()
-    binary, postgres = reference.find()
-    need_programs(PACKAGES)
-    boxes.enter()
-    try:
-        tell(binary, postgres)
-    except Failed as e:
-        say(f"FAILED: {e}")
-        sys.exit(1)
-    finally:
-        keep_logs()
-
-
 if __name__ == "__main__":
-    main()
+    play(tell, packages=PACKAGES)

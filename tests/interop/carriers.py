@@ -16,25 +16,18 @@ import argparse
 import http.server
 import json
 import os
-import shutil
 import sys
 import threading
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../pylib"))
 
-import boxes
 import reference
 import skygate
-from boxes import SCRATCH, Failed, need_programs, need_root, wait_for
-from reference import GoVisor, Services, box_on_bridge, bridge_up, get, new_keys, no_names, warnings_in
+from boxes import Failed, say, wait_for
+from reference import GoVisor, Services, box_on_bridge, bridge_up, get, new_keys, no_names, play, warnings_in
 
-T0 = time.monotonic()
 CARRIERS = ("stcpr", "dmsg")
-
-
-def say(*words):
-    print(f"{time.monotonic() - T0:7.1f} s ", *words, flush=True)
 
 
 def network_section(public=False):
@@ -201,32 +194,12 @@ def scenario(binary, postgres, args):
         say(f"Go warned {lines} times: {name[:140]}")
 
 
-def keep_logs():
-    folder = os.environ.get("INTEROP_LOGS")
-    if folder:
-        os.makedirs(folder, exist_ok=True)
-        for name in os.listdir(SCRATCH):
-            if name.endswith(".log"):
-                shutil.copy(f"{SCRATCH}/{name}", folder)
-
-
 def main():
     p = argparse.ArgumentParser()
     p.add_argument("--handshakes", type=int, default=int(os.environ.get("INTEROP_HANDSHAKES", "5")))
     p.add_argument("--hold", type=int, default=int(os.environ.get("INTEROP_HOLD", "20")))
     args = p.parse_args()
-    need_root()
-    binary, postgres = reference.find()
-    need_programs(reference.PACKAGES)
-    boxes.enter()
-    try:
-        scenario(binary, postgres, args)
-    except Failed as e:
-        say(f"FAILED: {e}")
-        sys.exit(1)
-    finally:
-        keep_logs()
-    say("all as it should be")
+    play(scenario, args)
 
 
 if __name__ == "__main__":

@@ -18,21 +18,15 @@ import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../pylib"))
 
-import boxes
 import reference
 import skygate
-from boxes import SCRATCH, Failed, keep_logs, need_programs, need_root, wait_for
-from reference import DMSG_DISCOVERY, box_on_bridge, bridge_up, get, new_keys
+from boxes import SCRATCH, Failed, say, wait_for
+from reference import DMSG_DISCOVERY, box_on_bridge, bridge_up, get, new_keys, play
 
-T0 = time.monotonic()
 REQUESTS = 20
 TRIES = 4
 LINES = 25  # of one visor's log for one thing that went wrong: a line per attempt, and attempts back off
 PACKAGES = {p: reference.PACKAGES[p] for p in ("redis-server", "redis-cli", "setpriv", "ip", "nsenter")}
-
-
-def say(*words):
-    print(f"{time.monotonic() - T0:7.1f} s ", *words, flush=True)
 
 
 class Discovery:
@@ -243,7 +237,7 @@ def ours(name, last):
     return v
 
 
-def scenario(binary):
+def scenario(binary, _):
     bridge_up()
     discovery = Discovery(binary)
     discovery.start()
@@ -271,20 +265,5 @@ def scenario(binary):
             raise Failed(f"{v.name} did not end well:\n{v.program.tail()}")
 
 
-def main():
-    need_root()
-    binary = reference.find_binary()
-    need_programs(PACKAGES)
-    boxes.enter()
-    try:
-        scenario(binary)
-    except Failed as e:
-        say(f"FAILED: {e}")
-        sys.exit(1)
-    finally:
-        keep_logs()
-    say("all as it should be")
-
-
 if __name__ == "__main__":
-    main()
+    play(scenario, packages=PACKAGES)

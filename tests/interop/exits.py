@@ -14,11 +14,10 @@ import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../pylib"))
 
-import boxes
-import reference
 import skygate
-from boxes import Failed, keep_logs, need_programs, need_root, wait_for
-from network import INET, PACKAGES, PLUGINS, Network, page, say
+from boxes import Failed, say, wait_for
+from network import INET, PACKAGES, PLUGINS, Network, page
+from reference import play
 
 
 def listed(client):
@@ -69,20 +68,5 @@ def scenario(binary, postgres):
     say(f"after a restart at the configured one again: {leaves_by(client, theirs):.1f} s")
 
 
-def main():
-    need_root()
-    binary, postgres = reference.find()
-    need_programs(PACKAGES)
-    boxes.enter()
-    try:
-        scenario(binary, postgres)
-    except Failed as e:
-        say(f"FAILED: {e}")
-        sys.exit(1)
-    finally:
-        keep_logs()
-    say("all as it should be")
-
-
 if __name__ == "__main__":
-    main()
+    play(scenario, packages=PACKAGES)

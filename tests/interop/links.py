@@ -22,18 +22,12 @@ import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../pylib"))
 
-import boxes
 import reference
 import skygate
-from boxes import Failed, keep_logs, need_programs, need_root, wait_for
-from reference import GoVisor, Services, box_on_bridge, bridge_up, get, new_keys, warnings_in
+from boxes import Failed, say, wait_for
+from reference import GoVisor, Services, box_on_bridge, bridge_up, get, new_keys, play, warnings_in
 
-T0 = time.monotonic()
 REJOIN = 30  # seconds within which a transport must be back; ours backs off to 5 s at most
-
-
-def say(*words):
-    print(f"{time.monotonic() - T0:7.1f} s ", *words, flush=True)
 
 
 class Ours(skygate.Visor):
@@ -298,7 +292,7 @@ class Background(threading.Thread):
             raise self.error
 
 
-def scenario(args, binary, postgres):
+def scenario(binary, postgres, args):
     bridge_up()
     Services(binary, postgres)
     say("services up")
@@ -330,18 +324,7 @@ def main():
     p.add_argument("--carrier", default="stcp")
     args = p.parse_args()
     GoVisor.carrier = Ours.carrier = args.carrier
-    need_root()
-    binary, postgres = reference.find()
-    need_programs(reference.PACKAGES)
-    boxes.enter()
-    try:
-        scenario(args, binary, postgres)
-    except Failed as e:
-        say(f"FAILED: {e}")
-        sys.exit(1)
-    finally:
-        keep_logs()
-    say("all as it should be")
+    play(scenario, args)
 
 
 if __name__ == "__main__":

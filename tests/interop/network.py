@@ -21,7 +21,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../
 
 import reference
 import skygate
-from boxes import SCRATCH, Box, Failed, call, link, wait_for
+from boxes import SCRATCH, Box, Failed, link, say, wait_for
 from reference import GoVisor, Services, box_on_bridge, bridge_up, new_keys, no_names, warnings_in
 from sglab import watch, web
 from sglab.lab import Failed as LabFailed
@@ -32,11 +32,6 @@ SERVER_PORT, CLIENT_PORT = 44, 43
 PLUGINS = ["transport-dmsg", "app-vpn", "storage-sqlite"]
 PACKAGES = {**reference.PACKAGES, "iptables": "iptables", "nft": "nftables"}
 STCPR_SECTION = f"config carrier 'stcpr'\n\tlist listen '0.0.0.0:{STCPR_PORT}'\n\n"
-T0 = time.monotonic()
-
-
-def say(*words):
-    print(f"{time.monotonic() - T0:6.1f} s ", *words, flush=True)
 
 
 class Network:
@@ -115,7 +110,6 @@ class GoExit(GoVisor):
     def ready(self):
         super().ready()
         wait_for(f"{self.name}: vpn-server", 30, lambda: self.app_state("vpn-server") == "running", every=0.3)
-
 
     def reach(self, other, carrier):
         word = self.dial(other.pk, carrier)

@@ -13,10 +13,9 @@ import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../pylib"))
 
-import boxes
-import reference
-from boxes import Failed, need_programs, need_root, wait_for
-from network import PACKAGES, Network, page, say
+from boxes import Failed, say, wait_for
+from network import PACKAGES, Network, page
+from reference import play
 
 WORDS = "no listener on port 44, vpn-server offline"
 CALLED_OFF = 20
@@ -63,18 +62,5 @@ def scenario(binary, postgres):
     client.disconnect()
 
 
-def main():
-    need_root()
-    binary, postgres = reference.find()
-    need_programs(PACKAGES)
-    boxes.enter()
-    try:
-        scenario(binary, postgres)
-    except Failed as e:
-        say(f"FAILED: {e}")
-        sys.exit(1)
-    say("all as it should be")
-
-
 if __name__ == "__main__":
-    main()
+    play(scenario, packages=PACKAGES)

@@ -20,10 +20,9 @@ import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../pylib"))
 
-import boxes
-import reference
-from boxes import Failed, keep_logs, need_programs, need_root, wait_for
-from network import PACKAGES, Busy, Line, Network, compare_warnings, page, percentile, say
+from boxes import Failed, say, wait_for
+from network import PACKAGES, Busy, Line, Network, compare_warnings, page, percentile
+from reference import play
 from sglab.flows import Flows
 from sglab.lab import Failed as LabFailed
 
@@ -224,7 +223,7 @@ def setup_stopped(w):
     say(f"    they go on: connected after {back:.1f} s")
 
 
-def scenario(args, binary, postgres):
+def scenario(binary, postgres, args):
     w = World(args, binary, postgres)
     transports_killed(w, args.kills)
     if args.services:
@@ -244,18 +243,7 @@ def main():
     p.add_argument("--kills", type=int, default=3)
     p.add_argument("--no-services", dest="services", action="store_false")
     args = p.parse_args()
-    need_root()
-    binary, postgres = reference.find()
-    need_programs(PACKAGES)
-    boxes.enter()
-    try:
-        scenario(args, binary, postgres)
-    except Failed as e:
-        say(f"FAILED: {e}")
-        sys.exit(1)
-    finally:
-        keep_logs()
-    say("all as it should be")
+    play(scenario, args, packages=PACKAGES)
 
 
 if __name__ == "__main__":

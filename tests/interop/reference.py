@@ -12,10 +12,12 @@ import os
 import pwd
 import re
 import signal
+import sys
 import urllib.error
 import urllib.request
 
-from boxes import SCRATCH, Box, Failed, call, link, skip, wait_for
+import boxes
+from boxes import SCRATCH, Box, Failed, call, link, say, skip, wait_for
 
 VERSION = "v1.3.29"  # of the configuration files; visors compare only its major part
 SERVICES = "203.0.113.1"
@@ -29,22 +31,32 @@ PACKAGES = {"redis-server": "redis-server", "redis-cli": "redis-tools", "setpriv
             "ip": "iproute2", "nsenter": "util-linux"}
 
 
-def find_binary():
-    """Path of the reference binary; ends the script where it is missing."""
+def find(packages=PACKAGES):
+    """Paths of the reference binary and of PostgreSQL's programs, if packages names that; ends the script where they are missing."""
     binary = os.environ.get("SKYWIRE_REFERENCE", "")
     if not binary:
         skip("SKYWIRE_REFERENCE does not name the binary of the existing implementation")
     if not os.access(binary, os.X_OK):
         skip(f"SKYWIRE_REFERENCE: {binary} is not a program")
-    return os.path.abspath(binary)
-
-
-def find():
-    """Paths of the reference binary and of PostgreSQL's programs; ends the script where they are missing."""
-    binary = find_binary()
-    if not postgres():
+    if "psql" in packages and not postgres():
         skip("Debian packages missing: postgresql")
-    return binary, postgres()
+    return os.path.abspath(binary), postgres()
+
+
+def play(scenario, *args, packages=PACKAGES):
+    """A script's main part: scenario(binary, postgres, *args) in namespaces of its own, and how it ended."""
+    boxes.need_root()
+    paths = find(packages)
+    boxes.need_programs(packages)
+    boxes.enter()
+    try:
+        scenario(*paths, *args)
+    except Failed as e:
+        say(f"FAILED: {e}")
+        sys.exit(1)
+    finally:
+        boxes.keep_logs()
+    say("all as it should be")
 
 
 def postgres():

@@ -16,11 +16,10 @@ import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../pylib"))
 
-import boxes
-import reference
 import skygate
-from boxes import Failed, keep_logs, need_programs, need_root, wait_for
-from network import INET, PACKAGES, PLUGINS, STCP_PORT, Network, page, say
+from boxes import Failed, say, wait_for
+from network import INET, PACKAGES, PLUGINS, STCP_PORT, Network, page
+from reference import play
 
 
 def see(client, near, exit_, hops):
@@ -122,20 +121,5 @@ def scenario(binary, postgres):
     gone_round(client, [first, second], exit_)
 
 
-def main():
-    need_root()
-    binary, postgres = reference.find()
-    need_programs(PACKAGES)
-    boxes.enter()
-    try:
-        scenario(binary, postgres)
-    except Failed as e:
-        say(f"FAILED: {e}")
-        sys.exit(1)
-    finally:
-        keep_logs()
-    say("all as it should be")
-
-
 if __name__ == "__main__":
-    main()
+    play(scenario, packages=PACKAGES)

@@ -23,13 +23,11 @@ import urllib.request
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../pylib"))
 
-import boxes
-import reference
 import skygate
-from boxes import Failed, need_programs, need_root, wait_for
-from dmsg import Ours, keep_logs, quiet, say
+from boxes import Failed, say, wait_for
+from dmsg import Ours, quiet
 from reference import (ADDRESS_RESOLVER, DMSG_DISCOVERY, ROUTE_FINDER, SERVICE_DISCOVERY, TRANSPORT_DISCOVERY, Services,
-                       box_on_bridge, bridge_up, get, new_keys, no_names)
+                       box_on_bridge, bridge_up, get, new_keys, no_names, play)
 
 NAMES = Services.BASIC + ("route-finder", "service-discovery")
 WEB = ("transport-discovery", "address-resolver", "route-finder", "service-discovery")
@@ -199,18 +197,7 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--dmsg", action="store_true")
     options = parser.parse_args()
-    need_root()
-    binary, postgres = reference.find()
-    need_programs(reference.PACKAGES)
-    boxes.enter()
-    try:
-        scenario(binary, postgres, options.dmsg)
-    except Failed as e:
-        say(f"FAILED: {e}")
-        sys.exit(1)
-    finally:
-        keep_logs()
-    say("all as it should be")
+    play(scenario, options.dmsg)
 
 
 if __name__ == "__main__":

@@ -20,10 +20,9 @@ import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../pylib"))
 
-import boxes
-import reference
-from boxes import Failed, keep_logs, need_programs, need_root
-from network import PACKAGES, Busy, Network, compare_warnings, page, percentile, say, throughput
+from boxes import Failed, say
+from network import PACKAGES, Busy, Network, compare_warnings, page, percentile, throughput
+from reference import play
 
 MB = 1 << 20
 # A Go vpn-server that was told of the end copies what its device brings into the closed connection: once in some 300 closes
@@ -155,7 +154,7 @@ def compare_speed(team):
                 raise Failed(f"{word} is slower than Go beside Go")
 
 
-def scenario(args, binary, postgres):
+def scenario(binary, postgres, args):
     net = Network(binary, postgres)
     say("directory up")
     team = Team(net)
@@ -183,18 +182,7 @@ def main():
     args.hop2_sessions = args.sessions
     if args.long:
         args.sessions, args.hop2_sessions, args.mb, args.idle, args.faster = 100, 20, 100, 1800, True
-    need_root()
-    binary, postgres = reference.find()
-    need_programs(PACKAGES)
-    boxes.enter()
-    try:
-        scenario(args, binary, postgres)
-    except Failed as e:
-        say(f"FAILED: {e}")
-        sys.exit(1)
-    finally:
-        keep_logs()
-    say("all as it should be")
+    play(scenario, args, packages=PACKAGES)
 
 
 if __name__ == "__main__":

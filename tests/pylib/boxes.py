@@ -17,10 +17,16 @@ CLONE_NEWNET = 0x40000000
 _libc = ctypes.CDLL(None, use_errno=True)
 SCRATCH = "/mnt"  # a tmpfs of our own after enter()
 SKIP = 77
+T0 = time.monotonic()
 
 
 class Failed(Exception):
     """The test failed; the text says what was expected."""
+
+
+def say(*words):
+    """A line of the test's story, with the seconds since its start."""
+    print(f"{time.monotonic() - T0:6.1f} s ", *words, flush=True)
 
 
 def skip(why):
