@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "crypto/keys.h"
 
+#include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -247,6 +248,24 @@ void world_free(struct fake_world *w)
 	for (size_t i = 0; i < WORLD_NODES; i++)
 		world_kill(w, i);
 	sg_loop_free(w->loop);
+}
+
+int world_setup(void **state)
+{
+	struct fake_world *w = calloc(1, sizeof(*w));
+
+	if (!w)
+		return -1;
+	*state = w;
+	world_new(w);
+	return world_boot(w, 0) && world_boot(w, 1) ? 0 : -1;
+}
+
+int world_teardown(void **state)
+{
+	world_free(*state);
+	free(*state);
+	return 0;
 }
 
 int world_peer(struct fake_world *w, size_t from, size_t to, bool silent)

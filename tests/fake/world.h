@@ -47,6 +47,9 @@ struct fake_world {
 /** world_new - @w is the caller's. Ends the test when memory is out. */
 void world_new(struct fake_world *w);
 void world_free(struct fake_world *w);
+/** world_setup, world_teardown - for cmocka: a world with nodes 0 and 1 booted, 2 and 3 for strangers. */
+int world_setup(void **state);
+int world_teardown(void **state);
 /** world_boot - node @i gets manager and route; false when memory is out. */
 bool world_boot(struct fake_world *w, size_t i);
 void world_kill(struct fake_world *w, size_t i);

@@ -4,6 +4,7 @@
  */
 #include "base/common.h"
 #include "base/err.h"
+#include "fake/end.h"
 #include "fake/setup.h"
 #include "fake/stranger.h"
 
@@ -15,66 +16,11 @@
 
 #define PORT 44
 
-struct end {
-	struct sg_stream *st;
-	bool dialed;
-	int err;
-	char why[500], network[16];
-};
-
 struct pair {
 	struct fake_world w;
 	struct fake_setup s;
-	struct end far_end;
+	struct fake_end far_end;
 };
-
-static void on_data(void *arg, struct sg_view in)
-{
-	(void)arg;
-	(void)in;
-}
-
-static void on_writable(void *arg)
-{
-	(void)arg;
-}
-
-static void on_close(void *arg, int err, const char *why)
-{
-	(void)err;
-	(void)why;
-	((struct end *)arg)->st = NULL;
-}
-
-static const struct sg_stream_user user = {
-	.size = sizeof(user), .on_data = on_data, .on_writable = on_writable, .on_close = on_close};
-
-static int on_stream(void *arg, struct sg_stream *st)
-{
-	struct end *e = arg;
-	struct sg_stream_info info;
-
-	st->ops->info(st, &info);
-	snprintf(e->network, sizeof(e->network), "%s", info.network);
-	e->st = st;
-	st->user = &user;
-	st->user_arg = e;
-	return 0;
-}
-
-static const struct sg_listener_ops accepting = {sizeof(accepting), on_stream};
-
-static void on_dialed(void *arg, struct sg_stream *st, int err, const char *why)
-{
-	struct end *e = arg;
-
-	assert_false(e->dialed);
-	e->dialed = true;
-	e->err = err;
-	snprintf(e->why, sizeof(e->why), "%s", why);
-	if (st)
-		on_stream(e, st);
-}
 
 /* Nodes 0 and 1 linked; routes lead from 0 to 1, or refuse. */
 static int setup(void **state)
@@ -91,7 +37,7 @@ static int setup(void **state)
 	assert_int_equal(world_peer(&p->w, 0, 1, false), 0);
 	world_settle(&p->w);
 	assert_true(world_linked(&p->w, 0, 1, &info));
-	assert_int_equal(route_listen(p->w.node[1].route, PORT, &accepting, &p->far_end), 0);
+	assert_int_equal(route_listen(p->w.node[1].route, PORT, &fake_end_listener, &p->far_end), 0);
 	setup_new(&p->s, &p->w, path, 2);
 	*state = p;
 	return 0;
@@ -109,10 +55,10 @@ static int teardown(void **state)
 	return 0;
 }
 
-static void dial(struct pair *p, struct end *e, size_t to, unsigned min_hops, int64_t ms)
+static void dial(struct pair *p, struct fake_end *e, size_t to, unsigned min_hops, int64_t ms)
 {
 	memset(e, 0, sizeof(*e));
-	assert_int_equal(route_dial_hops(p->w.node[0].route, &p->w.node[to].pk, PORT, min_hops, on_dialed, e), 0);
+	assert_int_equal(route_dial_hops(p->w.node[0].route, &p->w.node[to].pk, PORT, min_hops, fake_end_dialed, e), 0);
 	world_settle(&p->w);
 	world_pass(&p->w, ms);
 }
@@ -120,7 +66,7 @@ static void dial(struct pair *p, struct end *e, size_t to, unsigned min_hops, in
 static void ours_answers_directly(void **state)
 {
 	struct pair *p = *state;
-	struct end e;
+	struct fake_end e;
 
 	dial(p, &e, 1, 0, 1000);
 	assert_non_null(e.st);
@@ -131,7 +77,7 @@ static void ours_answers_directly(void **state)
 static void several_hops_are_no_direct_stream(void **state)
 {
 	struct pair *p = *state;
-	struct end e;
+	struct fake_end e;
 
 	dial(p, &e, 1, 2, 100);
 	assert_non_null(e.st);
@@ -146,8 +92,8 @@ static void several_hops_are_no_direct_stream(void **state)
 
 	/* For a dial that is no race as well: a ping is one. */
 	memset(&p->s.want, 0, sizeof(p->s.want));
-	e = (struct end){0};
-	assert_int_equal(group_dial(p->w.node[0].route, &p->w.node[1].pk, PORT, 0, on_dialed, &e), 0);
+	e = (struct fake_end){0};
+	assert_int_equal(group_dial(p->w.node[0].route, &p->w.node[1].pk, PORT, 0, fake_end_dialed, &e), 0);
 	world_settle(&p->w);
 	assert_true(e.dialed);
 	assert_int_equal(p->s.want.min_hops, 3);
@@ -156,12 +102,12 @@ static void several_hops_are_no_direct_stream(void **state)
 static void nobody_listening_at_ours_is_the_end(void **state)
 {
 	struct pair *p = *state;
-	struct end e = {0};
+	struct fake_end e = {0};
 
-	assert_int_equal(route_dial(p->w.node[0].route, &p->w.node[1].pk, 99, on_dialed, &e), 0);
+	assert_int_equal(route_dial(p->w.node[0].route, &p->w.node[1].pk, 99, fake_end_dialed, &e), 0);
 	world_settle(&p->w);
 	assert_true(e.dialed);
-	assert_int_equal(e.err, SG_EREFUSED);
+	assert_int_equal(e.dial_err, SG_EREFUSED);
 	assert_int_equal(p->s.asked, 0);
 }
 
@@ -169,7 +115,7 @@ static void one_of_2024_gets_a_group_at_once(void **state)
 {
 	struct pair *p = *state;
 	struct stranger *old = stranger_new(&p->w, 2, 0);
-	struct end e;
+	struct fake_end e;
 
 	p->s.refuses = "no way";
 	stranger_call(old);
@@ -185,7 +131,7 @@ static void one_that_is_silent_has_a_head_start_once(void **state)
 {
 	struct pair *p = *state;
 	struct stranger *new = stranger_new(&p->w, 2, 0);
-	struct end e;
+	struct fake_end e;
 
 	p->s.holds = true;
 	stranger_call(new);
@@ -201,7 +147,7 @@ static void one_that_is_silent_has_a_head_start_once(void **state)
 	setup_release(&p->s);
 	world_settle(&p->w);
 	assert_true(e.dialed);
-	assert_int_equal(e.err, -ETIMEDOUT);
+	assert_int_equal(e.dial_err, -ETIMEDOUT);
 	assert_string_equal(e.why, "no answer from port 44 within 5 s; by a route: no way");
 
 	/* Half an hour long the group sets out with the direct dial. */
@@ -217,7 +163,7 @@ static void a_cancelled_dial_gives_up_both_ways(void **state)
 {
 	struct pair *p = *state;
 	struct stranger *new = stranger_new(&p->w, 2, 0);
-	struct end e;
+	struct fake_end e;
 
 	p->s.holds = true;
 	stranger_call(new);

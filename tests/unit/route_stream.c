@@ -1,10 +1,11 @@
 /*
- * Streams between two visors of ours, and with strangers of 2024 and 2026: opening, order, both directions at once, slow
- * readers with and without credits, limits, every way to end, and headers that lie.
+ * Streams between two visors of ours: opening, order, both directions at once, slow readers, limits, every way to end. What
+ * others say is in route_stream_peer.c.
  */
 #include "base/common.h"
 #include "base/cursor.h"
 #include "base/err.h"
+#include "fake/end.h"
 #include "fake/stranger.h"
 #include "fake/world.h"
 #include "wire/linkhello.h"
@@ -17,145 +18,6 @@
 
 #define PORT 44
 
-/* One end of a stream, as an app has it. Bytes are a pattern by their place, so that order shows. */
-struct end {
-	struct sg_stream *st; /* NULL: not open, or ended */
-	uint64_t sent, got;
-	bool echo, in_order;
-	unsigned writable, batches, closed;
-	int err;
-	char why[200];
-	bool dialed;
-	int dial_err;
-	bool close_on_data;
-	bool greedy; /* sends until it is turned away, whenever it may */
-};
-
-static uint8_t pattern(uint64_t at)
-{
-	return (uint8_t)(at * 7 + (at >> 8) * 13 + (at >> 16) * 5);
-}
-
-static void on_data(void *arg, struct sg_view in)
-{
-	struct end *e = arg;
-
-	for (size_t i = 0; i < in.len; i++)
-		e->in_order = e->in_order && in.p[i] == pattern(e->got + i);
-	e->got += in.len;
-	if (e->close_on_data) {
-		e->st->ops->close(e->st);
-		e->st = NULL;
-	} else if (e->echo) {
-		assert_int_equal(e->st->ops->send(e->st, &(struct iovec){(void *)in.p, in.len}, 1), 0);
-	}
-}
-
-static void send_some(struct end *e, uint64_t len, size_t piece);
-
-static void on_writable(void *arg)
-{
-	struct end *e = arg;
-
-	e->writable++;
-	if (e->greedy)
-		send_some(e, UINT64_MAX, 8000);
-}
-
-static void on_close(void *arg, int err, const char *why)
-{
-	struct end *e = arg;
-
-	e->st = NULL;
-	e->closed++;
-	e->err = err;
-	snprintf(e->why, sizeof(e->why), "%s", why);
-}
-
-static void on_batch_end(void *arg)
-{
-	((struct end *)arg)->batches++;
-}
-
-static const struct sg_stream_user user = {sizeof(user), on_data, on_writable, on_close, on_batch_end};
-
-static void adopt(struct end *e, struct sg_stream *st)
-{
-	e->st = st;
-	e->in_order = true;
-	st->user = &user;
-	st->user_arg = e;
-}
-
-static int on_stream(void *arg, struct sg_stream *st)
-{
-	adopt(arg, st);
-	return 0;
-}
-
-static const struct sg_listener_ops accepting = {sizeof(accepting), on_stream};
-
-static void on_dialed(void *arg, struct sg_stream *st, int err, const char *why)
-{
-	struct end *e = arg;
-
-	assert_false(e->dialed);
-	e->dialed = true;
-	e->dial_err = err;
-	snprintf(e->why, sizeof(e->why), "%s", why);
-	assert_true((st == NULL) == (err < 0));
-	if (st)
-		adopt(e, st);
-}
-
-/* As much of @len as is taken, in pieces of @piece. */
-static void send_some(struct end *e, uint64_t len, size_t piece)
-{
-	uint8_t *buf = malloc(piece);
-
-	while (len && e->st) {
-		size_t n = SG_MIN(len, (uint64_t)piece);
-
-		for (size_t i = 0; i < n; i++)
-			buf[i] = pattern(e->sent + i);
-		if (e->st->ops->send(e->st, &(struct iovec){buf, n}, 1) < 0)
-			break;
-		e->sent += n;
-		len -= n;
-	}
-	free(buf);
-}
-
-/* They outlive the test: the world ends their streams when it is taken down. */
-static struct end ends[16];
-static size_t n_ends;
-
-static struct end *end_new(void)
-{
-	assert_true(n_ends < SG_ARRAY_LEN(ends));
-	return &ends[n_ends++];
-}
-
-static int setup(void **state)
-{
-	struct fake_world *w = calloc(1, sizeof(*w));
-
-	memset(ends, 0, sizeof(ends));
-	n_ends = 0;
-	world_new(w);
-	assert_true(world_boot(w, 0));
-	assert_true(world_boot(w, 1));
-	*state = w;
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	world_free(*state);
-	free(*state);
-	return 0;
-}
-
 static void link_up(struct fake_world *w)
 {
 	struct sg_link_info info;
@@ -165,10 +27,10 @@ static void link_up(struct fake_world *w)
 	assert_true(world_linked(w, 0, 1, &info));
 }
 
-static void open_stream(struct fake_world *w, size_t from, struct end *dialler, struct end *listener)
+static void open_stream(struct fake_world *w, size_t from, struct fake_end *dialler, struct fake_end *listener)
 {
-	assert_int_equal(route_listen(w->node[!from].route, PORT, &accepting, listener), 0);
-	assert_int_equal(route_dial(w->node[from].route, &w->node[!from].pk, PORT, on_dialed, dialler), 0);
+	assert_int_equal(route_listen(w->node[!from].route, PORT, &fake_end_listener, listener), 0);
+	assert_int_equal(route_dial(w->node[from].route, &w->node[!from].pk, PORT, fake_end_dialed, dialler), 0);
 	assert_false(dialler->dialed); /* never inside the call */
 	world_settle(w);
 	assert_int_equal(dialler->dial_err, 0);
@@ -181,13 +43,13 @@ static void open_stream(struct fake_world *w, size_t from, struct end *dialler, 
 static void a_stream_carries_bytes_in_order_both_ways(void **state)
 {
 	for (size_t from = 0; from < 2; from++) {
-		struct end *a = end_new(), *b = end_new();
+		struct fake_end *a = fake_end_new(), *b = fake_end_new();
 		struct sg_stream_info info;
 		struct fake_world *w;
 		void *own;
 
 		(void)state;
-		setup(&own);
+		world_setup(&own);
 		w = own;
 		b->echo = true;
 		link_up(w);
@@ -199,7 +61,7 @@ static void a_stream_carries_bytes_in_order_both_ways(void **state)
 		assert_string_equal(info.carrier, "stcp");
 		assert_false(info.records);
 		for (size_t piece = 1; piece < 140000; piece = piece * 3 + 1) {
-			send_some(a, piece, piece);
+			fake_end_send(a, piece, piece);
 			world_settle(w);
 		}
 		assert_true(a->sent > 50000);
@@ -207,14 +69,14 @@ static void a_stream_carries_bytes_in_order_both_ways(void **state)
 		assert_int_equal(a->got, a->sent);
 		assert_true(a->in_order && b->in_order);
 		assert_true(b->batches > 0);
-		teardown(&own);
+		world_teardown(&own);
 	}
 }
 
 static void a_record_goes_whole_or_not_at_all(void **state)
 {
 	struct fake_world *w = *state;
-	struct end *a = end_new(), *b = end_new();
+	struct fake_end *a = fake_end_new(), *b = fake_end_new();
 	uint8_t *big = calloc(1, 256 * 1024);
 	struct iovec many[SG_STREAM_IOV + 1] = {{NULL, 0}};
 
@@ -236,7 +98,7 @@ static void a_record_goes_whole_or_not_at_all(void **state)
 static void pieces_of_an_iovec_arrive_in_their_order(void **state)
 {
 	struct fake_world *w = *state;
-	struct end *a = end_new(), *b = end_new();
+	struct fake_end *a = fake_end_new(), *b = fake_end_new();
 	uint8_t bytes[100000];
 	struct iovec v[5];
 	size_t at = 0;
@@ -246,7 +108,7 @@ static void pieces_of_an_iovec_arrive_in_their_order(void **state)
 	link_up(w);
 	open_stream(w, 0, a, b);
 	for (size_t i = 0; i < sizeof(bytes); i++)
-		bytes[i] = pattern(i);
+		bytes[i] = fake_end_pattern(i);
 	for (size_t i = 0; i < 5; i++) {
 		v[i] = (struct iovec){bytes + at, lens[i]};
 		at += lens[i];
@@ -260,14 +122,14 @@ static void pieces_of_an_iovec_arrive_in_their_order(void **state)
 static void many_small_packets_share_frames(void **state)
 {
 	struct fake_world *w = *state;
-	struct end *a = end_new(), *b = end_new();
+	struct fake_end *a = fake_end_new(), *b = fake_end_new();
 	struct sg_link_info before, after;
 	uint64_t bytes;
 
 	link_up(w);
 	open_stream(w, 0, a, b);
 	assert_true(world_linked(w, 0, 1, &before));
-	send_some(a, 1000 * 100, 100);
+	fake_end_send(a, 1000 * 100, 100);
 	world_settle(w);
 	assert_true(world_linked(w, 0, 1, &after));
 	assert_int_equal(b->got, 1000 * 100);
@@ -279,14 +141,14 @@ static void many_small_packets_share_frames(void **state)
 static void megabytes_pass_with_every_queue_full(void **state)
 {
 	struct fake_world *w = *state;
-	struct end *a = end_new(), *b = end_new();
+	struct fake_end *a = fake_end_new(), *b = fake_end_new();
 	const uint64_t total = 8 * 1024 * 1024;
 
 	link_up(w);
 	open_stream(w, 0, a, b);
 	for (int i = 0; i < 4000 && b->got < total; i++) {
-		send_some(a, total - a->sent, 60000);
-		send_some(b, total - b->sent, 1400);
+		fake_end_send(a, total - a->sent, 60000);
+		fake_end_send(b, total - b->sent, 1400);
 		sg_loop_step(w->loop, 0);
 	}
 	world_settle(w);
@@ -300,7 +162,8 @@ static void megabytes_pass_with_every_queue_full(void **state)
 static void a_slow_reader_stops_its_own_stream_only(void **state)
 {
 	struct fake_world *w = *state;
-	struct end *slow = end_new(), *fast = end_new(), *slow_in = end_new(), *fast_in = end_new();
+	struct fake_end *slow = fake_end_new(), *fast = fake_end_new(), *slow_in = fake_end_new(),
+			*fast_in = fake_end_new();
 
 	link_up(w);
 	open_stream(w, 0, slow, slow_in);
@@ -308,8 +171,8 @@ static void a_slow_reader_stops_its_own_stream_only(void **state)
 	open_stream(w, 0, fast, fast_in);
 	slow_in->st->ops->want(slow_in->st, false);
 	for (int i = 0; i < 20; i++) {
-		send_some(slow, 1 << 20, 10000);
-		send_some(fast, 1 << 20, 10000);
+		fake_end_send(slow, 1 << 20, 10000);
+		fake_end_send(fast, 1 << 20, 10000);
 		world_settle(w);
 	}
 	assert_int_equal(slow_in->got, 0);
@@ -324,7 +187,7 @@ static void a_slow_reader_stops_its_own_stream_only(void **state)
 	assert_int_equal(slow_in->got, slow->sent);
 	assert_true(slow_in->in_order);
 	assert_int_equal(slow->writable, 1);
-	send_some(slow, 1 << 20, 10000);
+	fake_end_send(slow, 1 << 20, 10000);
 	assert_true(slow->sent > 256 * 1024);
 }
 
@@ -334,13 +197,13 @@ static void window_grows(struct fake_world *w, size_t most)
 	struct stranger *s = stranger_new(w, 2, 0);
 	uint8_t data[SG_VSTREAM_HEAD + 32000] = {0};
 	uint64_t total = 2, allowed = SG_VSTREAM_CREDIT_FIRST, first_allowed = allowed;
-	struct end *e = end_new();
+	struct fake_end *e = fake_end_new();
 	struct sg_packet p;
 	int rounds;
 
 	stranger_call(s);
 	assert_int_equal(stranger_link(s, true, 0), SG_SETTLE_OK);
-	assert_int_equal(route_listen(w->node[0].route, PORT, &accepting, e), 0);
+	assert_int_equal(route_listen(w->node[0].route, PORT, &fake_end_listener, e), 0);
 	stranger_packet(s, SG_PACKET_LINK_HELLO, 0, "\1\0\0\0\1", 5);
 	while (stranger_got(s, &p)) {
 		if (p.type != SG_PACKET_TRANSPORT_PING)
@@ -398,11 +261,11 @@ static void more_than_allowed_costs_the_stream(void **state)
 	struct fake_world *w = *state;
 	struct stranger *s = stranger_new(w, 2, 0);
 	uint8_t data[SG_VSTREAM_HEAD + 60000] = {0};
-	struct end *e = end_new();
+	struct fake_end *e = fake_end_new();
 
 	stranger_call(s);
 	assert_int_equal(stranger_link(s, true, 0), SG_SETTLE_OK);
-	assert_int_equal(route_listen(w->node[0].route, PORT, &accepting, e), 0);
+	assert_int_equal(route_listen(w->node[0].route, PORT, &fake_end_listener, e), 0);
 	stranger_packet(s, SG_PACKET_LINK_HELLO, 0, "\1\0\0\0\1", 5);
 	sg_vstream_head(3, &s->pk, SG_VSTREAM_SYN, data);
 	stranger_packet(s, SG_PACKET_APP_DIRECT, 0, data, SG_VSTREAM_HEAD);
@@ -426,12 +289,12 @@ static void more_than_allowed_costs_the_stream(void **state)
 static void closing_delivers_what_was_sent_and_tells_the_other_end_once(void **state)
 {
 	struct fake_world *w = *state;
-	struct end *a = end_new(), *b = end_new();
+	struct fake_end *a = fake_end_new(), *b = fake_end_new();
 
 	link_up(w);
 	open_stream(w, 0, a, b);
 	b->st->ops->want(b->st, false);
-	send_some(a, 100000, 9999);
+	fake_end_send(a, 100000, 9999);
 	a->st->ops->close(a->st);
 	world_settle(w);
 	assert_int_equal(b->closed, 0);
@@ -448,12 +311,12 @@ static void closing_delivers_what_was_sent_and_tells_the_other_end_once(void **s
 static void closing_inside_a_callback_is_fine(void **state)
 {
 	struct fake_world *w = *state;
-	struct end *a = end_new(), *b = end_new();
+	struct fake_end *a = fake_end_new(), *b = fake_end_new();
 
 	b->close_on_data = true;
 	link_up(w);
 	open_stream(w, 0, a, b);
-	send_some(a, 100000, 5000);
+	fake_end_send(a, 100000, 5000);
 	world_settle(w);
 	assert_true(b->got > 0 && b->got <= 65536);
 	assert_int_equal(b->closed, 0);
@@ -463,7 +326,7 @@ static void closing_inside_a_callback_is_fine(void **state)
 static void a_dead_link_ends_its_streams_with_a_sentence(void **state)
 {
 	struct fake_world *w = *state;
-	struct end *a = end_new(), *b = end_new();
+	struct fake_end *a = fake_end_new(), *b = fake_end_new();
 
 	link_up(w);
 	open_stream(w, 0, a, b);
@@ -476,32 +339,14 @@ static void a_dead_link_ends_its_streams_with_a_sentence(void **state)
 	assert_string_equal(a->why, "the link is down: the other end closed the connection");
 }
 
-static void strangers_fins_for_unknown_streams_are_ignored(void **state)
-{
-	struct fake_world *w = *state;
-	struct stranger *s = stranger_new(w, 2, 0);
-	uint8_t fin[SG_VSTREAM_HEAD];
-	struct sg_packet p;
-
-	stranger_call(s);
-	assert_int_equal(stranger_link(s, false, 0), SG_SETTLE_OK);
-	for (uint64_t id = 0; id < 20; id++) {
-		sg_vstream_head(id, &s->pk, SG_VSTREAM_FIN, fin);
-		stranger_packet(s, SG_PACKET_APP_DIRECT, 0, fin, sizeof(fin));
-	}
-	assert_false(stranger_got(s, &p));
-	assert_int_equal(world_counter(w, 0, "route.drop.stream"), 0);
-	stranger_free(s);
-}
-
 /* ---- dialling ---- */
 
-static struct end dial(struct fake_world *w, const struct sg_pk *pk, uint16_t port, int64_t wait_ms)
+static struct fake_end dial(struct fake_world *w, const struct sg_pk *pk, uint16_t port, int64_t wait_ms)
 {
-	static struct end e;
+	static struct fake_end e;
 
 	memset(&e, 0, sizeof(e));
-	assert_int_equal(route_dial(w->node[0].route, pk, port, on_dialed, &e), 0);
+	assert_int_equal(route_dial(w->node[0].route, pk, port, fake_end_dialed, &e), 0);
 	world_settle(w);
 	world_pass(w, wait_ms);
 	assert_true(e.dialed);
@@ -512,7 +357,7 @@ static void failures_of_a_dial_are_told_apart(void **state)
 {
 	struct fake_world *w = *state;
 	struct stranger *old = stranger_new(w, 2, 0);
-	struct end e;
+	struct fake_end e;
 
 	e = dial(w, &w->node[3].pk, PORT, 5100);
 	assert_int_equal(e.dial_err, SG_ENOROUTE);
@@ -547,12 +392,12 @@ static void failures_of_a_dial_are_told_apart(void **state)
 static void a_dial_waits_for_the_link(void **state)
 {
 	struct fake_world *w = *state;
-	struct end *a = end_new(), *b = end_new();
+	struct fake_end *a = fake_end_new(), *b = fake_end_new();
 
 	w->node[0].holds = true;
 	assert_int_equal(world_peer(w, 0, 1, false), 0);
-	assert_int_equal(route_listen(w->node[1].route, PORT, &accepting, b), 0);
-	assert_int_equal(route_dial(w->node[0].route, &w->node[1].pk, PORT, on_dialed, a), 0);
+	assert_int_equal(route_listen(w->node[1].route, PORT, &fake_end_listener, b), 0);
+	assert_int_equal(route_dial(w->node[0].route, &w->node[1].pk, PORT, fake_end_dialed, a), 0);
 	world_pass(w, 4000);
 	assert_false(a->dialed);
 	world_release(w, 0);
@@ -564,14 +409,14 @@ static void a_dial_waits_for_the_link(void **state)
 static void cancelled_dials_are_not_heard_of_again(void **state)
 {
 	struct fake_world *w = *state;
-	struct end *early = end_new(), *asked = end_new(), *other = end_new(), *b = end_new();
+	struct fake_end *early = fake_end_new(), *asked = fake_end_new(), *other = fake_end_new(), *b = fake_end_new();
 
 	link_up(w);
-	assert_int_equal(route_listen(w->node[1].route, PORT, &accepting, b), 0);
-	assert_int_equal(route_dial(w->node[0].route, &w->node[1].pk, PORT, on_dialed, early), 0);
+	assert_int_equal(route_listen(w->node[1].route, PORT, &fake_end_listener, b), 0);
+	assert_int_equal(route_dial(w->node[0].route, &w->node[1].pk, PORT, fake_end_dialed, early), 0);
 	route_dial_cancel(w->node[0].route, early);
-	assert_int_equal(route_dial(w->node[0].route, &w->node[1].pk, PORT, on_dialed, asked), 0);
-	assert_int_equal(route_dial(w->node[0].route, &w->node[1].pk, 98, on_dialed, other), 0);
+	assert_int_equal(route_dial(w->node[0].route, &w->node[1].pk, PORT, fake_end_dialed, asked), 0);
+	assert_int_equal(route_dial(w->node[0].route, &w->node[1].pk, 98, fake_end_dialed, other), 0);
 	sg_loop_step(w->loop, 0); /* the question is on its way */
 	route_dial_cancel(w->node[0].route, asked);
 	world_settle(w);
@@ -586,13 +431,13 @@ static void cancelled_dials_are_not_heard_of_again(void **state)
 static void ports_are_given_once(void **state)
 {
 	struct fake_world *w = *state;
-	struct end *e = end_new();
+	struct fake_end *e = fake_end_new();
 
-	assert_int_equal(route_listen(w->node[0].route, PORT, &accepting, e), 0);
-	assert_int_equal(route_listen(w->node[0].route, PORT, &accepting, e), -EADDRINUSE);
+	assert_int_equal(route_listen(w->node[0].route, PORT, &fake_end_listener, e), 0);
+	assert_int_equal(route_listen(w->node[0].route, PORT, &fake_end_listener, e), -EADDRINUSE);
 	route_unlisten(w->node[0].route, PORT);
 	route_unlisten(w->node[0].route, PORT);
-	assert_int_equal(route_listen(w->node[0].route, PORT, &accepting, e), 0);
+	assert_int_equal(route_listen(w->node[0].route, PORT, &fake_end_listener, e), 0);
 }
 
 static int refusing(void *arg, struct sg_stream *st)
@@ -635,7 +480,7 @@ static void a_listener_may_refuse_in_any_way(void **state)
 
 static int speaking_first(void *arg, struct sg_stream *st)
 {
-	adopt(arg, st);
+	assert_int_equal(fake_end_listener.on_stream(arg, st), 0);
 	/* Our answer is not on its way yet: it may not speak before. */
 	assert_int_equal(st->ops->send(st, &(struct iovec){(char[]){0}, 1}, 1), -EAGAIN);
 	return 0;
@@ -645,14 +490,14 @@ static void a_listener_speaks_behind_the_answer(void **state)
 {
 	static const struct sg_listener_ops ops = {sizeof(ops), speaking_first};
 	struct fake_world *w = *state;
-	struct end *a = end_new(), *b = end_new();
+	struct fake_end *a = fake_end_new(), *b = fake_end_new();
 
 	link_up(w);
 	assert_int_equal(route_listen(w->node[1].route, PORT, &ops, b), 0);
-	assert_int_equal(route_dial(w->node[0].route, &w->node[1].pk, PORT, on_dialed, a), 0);
+	assert_int_equal(route_dial(w->node[0].route, &w->node[1].pk, PORT, fake_end_dialed, a), 0);
 	world_settle(w);
 	assert_int_equal(b->writable, 1);
-	send_some(b, 100, 100);
+	fake_end_send(b, 100, 100);
 	world_settle(w);
 	assert_int_equal(a->got, 100);
 	assert_true(a->in_order);
@@ -671,16 +516,16 @@ static bool count_streams(void *arg, const struct sg_route_stream_info *s)
 
 static void a_link_holds_256_streams(void **state)
 {
-	static struct end a[SG_VSTREAMS_PER_LINK + 1], b;
+	static struct fake_end a[SG_VSTREAMS_PER_LINK + 1], b;
 	struct fake_world *w = *state;
 	unsigned n = 0;
 
 	memset(a, 0, sizeof(a));
 	memset(&b, 0, sizeof(b));
 	link_up(w);
-	assert_int_equal(route_listen(w->node[1].route, PORT, &accepting, &b), 0);
+	assert_int_equal(route_listen(w->node[1].route, PORT, &fake_end_listener, &b), 0);
 	for (size_t i = 0; i < SG_ARRAY_LEN(a); i++) {
-		assert_int_equal(route_dial(w->node[0].route, &w->node[1].pk, PORT, on_dialed, &a[i]), 0);
+		assert_int_equal(route_dial(w->node[0].route, &w->node[1].pk, PORT, fake_end_dialed, &a[i]), 0);
 		world_step(w, 6);
 	}
 	for (size_t i = 0; i < SG_VSTREAMS_PER_LINK; i++)
@@ -690,7 +535,7 @@ static void a_link_holds_256_streams(void **state)
 	assert_int_equal(n, SG_VSTREAMS_PER_LINK);
 	/* All of them talk, and one that ends makes room. */
 	for (size_t i = 0; i < SG_VSTREAMS_PER_LINK; i++) {
-		send_some(&a[i], 5000, 5000);
+		fake_end_send(&a[i], 5000, 5000);
 		if (i % 16 == 0)
 			world_settle(w);
 	}
@@ -704,7 +549,7 @@ static void a_link_holds_256_streams(void **state)
 /* All want to send all the time: none starves behind the others. */
 static void a_full_link_gives_each_stream_its_turn(void **state)
 {
-	static struct end a[8], b[8];
+	static struct fake_end a[8], b[8];
 	struct fake_world *w = *state;
 
 	memset(a, 0, sizeof(a));
@@ -716,7 +561,7 @@ static void a_full_link_gives_each_stream_its_turn(void **state)
 		a[i].greedy = true;
 	}
 	for (size_t i = 0; i < 8; i++)
-		send_some(&a[i], UINT64_MAX, 8000);
+		fake_end_send(&a[i], UINT64_MAX, 8000);
 	for (int round = 0; round < 150; round++)
 		sg_loop_step(w->loop, 0);
 	for (size_t i = 0; i < 8; i++) {
@@ -727,229 +572,9 @@ static void a_full_link_gives_each_stream_its_turn(void **state)
 	}
 }
 
-/* ---- strangers: headers that lie, readers that are slow ---- */
-
-static struct stranger *of_2026(struct fake_world *w)
-{
-	struct stranger *s = stranger_new(w, 2, 0);
-
-	stranger_call(s);
-	assert_int_equal(stranger_link(s, false, 1184), SG_SETTLE_OK);
-	return s;
-}
-
-static void vstream(
-	struct stranger *s, uint64_t id, const struct sg_pk *sender, uint8_t flags, const void *p, size_t len)
-{
-	uint8_t *m = malloc(SG_VSTREAM_HEAD + len);
-
-	sg_vstream_head(id, sender, flags, m);
-	if (len)
-		memcpy(m + SG_VSTREAM_HEAD, p, len);
-	stranger_packet(s, SG_PACKET_APP_DIRECT, 0, m, SG_VSTREAM_HEAD + len);
-	free(m);
-}
-
-/* What came last on a stream: its flags, and its first byte of data or -1. */
-static bool heard(struct stranger *s, uint64_t id, uint8_t *flags, int *first)
-{
-	struct sg_vstream_msg m;
-	struct sg_packet p;
-
-	while (stranger_got(s, &p)) {
-		if (p.type != SG_PACKET_APP_DIRECT)
-			continue;
-		assert_int_equal(sg_vstream_decode(p.payload, &m), 0);
-		assert_memory_equal(&m.sender, &s->remote, sizeof(m.sender));
-		if (m.id != id)
-			continue;
-		*flags = m.flags;
-		*first = m.data.len ? m.data.p[0] : -1;
-		return true;
-	}
-	return false;
-}
-
-static void a_visor_of_2026_opens_a_stream(void **state)
-{
-	struct fake_world *w = *state;
-	struct stranger *s = of_2026(w);
-	uint8_t hello[3] = {pattern(0), pattern(1), pattern(2)};
-	struct end *e = end_new();
-	uint8_t flags;
-	int first;
-
-	assert_int_equal(route_listen(w->node[0].route, PORT, &accepting, e), 0);
-	vstream(s, 3, &s->pk, SG_VSTREAM_SYN, NULL, 0);
-	vstream(s, 3, &s->pk, 0, "\0\x2c", 2);
-	assert_true(heard(s, 3, &flags, &first));
-	assert_int_equal(first, SG_VSTREAM_ACCEPTED);
-	vstream(s, 3, &s->pk, 0, hello, 3);
-	assert_int_equal(e->got, 3);
-	assert_true(e->in_order);
-	vstream(s, 3, &s->pk, SG_VSTREAM_FIN, NULL, 0);
-	assert_int_equal(e->closed, 1);
-	/* A port cut in two, with the first bytes behind it in one packet. */
-	vstream(s, 5, &s->pk, SG_VSTREAM_SYN, NULL, 0);
-	vstream(s, 5, &s->pk, 0, "\0", 1);
-	vstream(s, 5, &s->pk, 0, "\x2c\0", 2);
-	assert_true(heard(s, 5, &flags, &first));
-	assert_int_equal(first, SG_VSTREAM_ACCEPTED);
-	assert_int_equal(e->got, 4);
-	stranger_free(s);
-}
-
-static void a_visor_of_2026_answers_ours(void **state)
-{
-	struct fake_world *w = *state;
-	struct stranger *s = of_2026(w);
-	struct sg_vstream_msg m;
-	struct end *e = end_new();
-	struct sg_packet p;
-
-	assert_int_equal(route_dial(w->node[0].route, &s->pk, 3, on_dialed, e), 0);
-	world_settle(w);
-	assert_true(stranger_got(s, &p));
-	assert_int_equal(sg_vstream_decode(p.payload, &m), 0);
-	assert_int_equal(m.flags, SG_VSTREAM_SYN);
-	assert_int_equal(m.data.len, 0);
-	assert_int_equal(m.id & 1, 0); /* node 0 has the smaller key */
-	assert_true(stranger_got(s, &p));
-	assert_int_equal(sg_vstream_decode(p.payload, &m), 0);
-	assert_int_equal(m.data.len, 2);
-	assert_memory_equal(m.data.p, "\0\3", 2);
-	vstream(s, m.id, &s->pk, 0, "\0", 1);
-	assert_non_null(e->st);
-	stranger_free(s);
-}
-
-static void headers_that_lie_are_dropped_by_name(void **state)
-{
-	struct fake_world *w = *state;
-	struct stranger *s = of_2026(w);
-	struct end *e = end_new();
-	uint8_t flags;
-	int first;
-
-	assert_int_equal(route_listen(w->node[0].route, PORT, &accepting, e), 0);
-	vstream(s, 3, &w->node[3].pk, SG_VSTREAM_SYN, NULL, 0);
-	assert_int_equal(world_counter(w, 0, "route.drop.sender"), 1);
-	vstream(s, 4, &s->pk, SG_VSTREAM_SYN, NULL, 0); /* even ids are ours to give */
-	assert_int_equal(world_counter(w, 0, "route.refused.id"), 1);
-	assert_true(heard(s, 4, &flags, &first));
-	assert_int_equal(flags, SG_VSTREAM_FIN);
-	vstream(s, 5, &s->pk, SG_VSTREAM_SYN | SG_VSTREAM_RELAY, "relay this", 10);
-	assert_int_equal(world_counter(w, 0, "route.refused.relay"), 1);
-	assert_true(heard(s, 5, &flags, &first));
-	assert_int_equal(flags, SG_VSTREAM_FIN);
-	stranger_packet(s, SG_PACKET_APP_DIRECT, 0, "short", 5);
-	assert_int_equal(world_counter(w, 0, "route.drop.malformed"), 1);
-	stranger_packet(s, SG_PACKET_APP_DIRECT, 9, "short", 5);
-	assert_int_equal(world_counter(w, 0, "route.drop.rule"), 1);
-	vstream(s, 7, &s->pk, 0, "data of nothing", 15);
-	assert_int_equal(world_counter(w, 0, "route.drop.stream"), 1);
-	stranger_packet(s, SG_PACKET_CREDIT, 0, "0123456789abcdef", 16); /* no credits with it */
-	assert_int_equal(world_counter(w, 0, "route.drop.type"), 1);
-	assert_int_equal(e->got, 0);
-	assert_null(e->st);
-	stranger_free(s);
-}
-
-static void a_syn_twice_does_not_disturb_the_stream(void **state)
-{
-	struct fake_world *w = *state;
-	struct stranger *s = of_2026(w);
-	struct end *e = end_new();
-	uint8_t flags;
-	int first;
-
-	assert_int_equal(route_listen(w->node[0].route, PORT, &accepting, e), 0);
-	vstream(s, 3, &s->pk, SG_VSTREAM_SYN, NULL, 0);
-	vstream(s, 3, &s->pk, 0, "\0\x2c", 2);
-	assert_true(heard(s, 3, &flags, &first));
-	vstream(s, 3, &s->pk, SG_VSTREAM_SYN, NULL, 0);
-	assert_false(heard(s, 3, &flags, &first));
-	vstream(s, 3, &s->pk, 0, "\0", 1);
-	assert_int_equal(e->got, 1);
-	stranger_free(s);
-}
-
-static void a_syn_without_a_port_is_closed_after_five_seconds(void **state)
-{
-	struct fake_world *w = *state;
-	struct stranger *s = of_2026(w);
-	uint8_t flags;
-	int first;
-
-	vstream(s, 3, &s->pk, SG_VSTREAM_SYN, NULL, 0);
-	world_pass(w, 4900);
-	assert_false(heard(s, 3, &flags, &first));
-	world_pass(w, 200);
-	assert_true(heard(s, 3, &flags, &first));
-	assert_int_equal(flags, SG_VSTREAM_FIN);
-	stranger_free(s);
-}
-
-static void strangers_cannot_open_more_than_the_limit(void **state)
-{
-	struct fake_world *w = *state;
-	struct stranger *s = of_2026(w);
-
-	for (uint64_t id = 3; id < 3 + 2 * 300; id += 2)
-		vstream(s, id, &s->pk, SG_VSTREAM_SYN, NULL, 0);
-	assert_int_equal(world_counter(w, 0, "route.refused.limit"), 300 - SG_VSTREAMS_PER_LINK);
-	stranger_free(s);
-}
-
-/* Without credits a reader that does not want holds up its link, within bounds, and after 30 s loses its stream. */
-static void without_credits_a_full_queue_stops_the_link_for_a_while(void **state)
-{
-	struct fake_world *w = *state;
-	struct stranger *s = of_2026(w);
-	uint8_t data[1000];
-	struct end *e = end_new();
-	uint64_t id = 3, sent = 0;
-	uint8_t flags;
-	int first;
-
-	assert_int_equal(route_listen(w->node[0].route, PORT, &accepting, e), 0);
-	vstream(s, id, &s->pk, SG_VSTREAM_SYN, NULL, 0);
-	vstream(s, id, &s->pk, 0, "\0\x2c", 2);
-	assert_true(heard(s, id, &flags, &first));
-	e->st->ops->want(e->st, false);
-	for (int i = 0; i < 264; i++) {
-		for (size_t k = 0; k < sizeof(data); k++)
-			data[k] = pattern(sent + k);
-		vstream(s, id, &s->pk, 0, data, sizeof(data));
-		sent += sizeof(data);
-	}
-	assert_int_equal(e->got, 0);
-	vstream(s, 99, &s->pk, SG_VSTREAM_SYN | SG_VSTREAM_RELAY, NULL, 0);
-	assert_int_equal(world_counter(w, 0, "route.refused.relay"), 0); /* not read any more */
-	/* It reads again: all of it, in order, and what waited behind it. */
-	e->st->ops->want(e->st, true);
-	world_settle(w);
-	assert_int_equal(e->got, sent);
-	assert_true(e->in_order);
-	assert_int_equal(world_counter(w, 0, "route.refused.relay"), 1);
-	/* And once more, for too long. */
-	e->st->ops->want(e->st, false);
-	for (int i = 0; i < 264; i++)
-		vstream(s, id, &s->pk, 0, data, sizeof(data));
-	world_pass(w, SG_VSTREAM_STALL_MS - 100);
-	assert_int_equal(e->closed, 0);
-	world_pass(w, 200);
-	assert_int_equal(e->closed, 1);
-	assert_int_equal(world_counter(w, 0, "route.drop.stall"), 1);
-	assert_true(world_counter(w, 0, "link.down") == 0);
-	vstream(s, 99, &s->pk, SG_VSTREAM_SYN | SG_VSTREAM_RELAY, NULL, 0);
-	assert_int_equal(world_counter(w, 0, "route.refused.relay"), 2); /* the link goes on */
-	stranger_free(s);
-}
-
 int main(void)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, world_setup, world_teardown)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_stream_carries_bytes_in_order_both_ways),
 		TEST(a_record_goes_whole_or_not_at_all),
@@ -963,7 +588,6 @@ int main(void)
 		TEST(closing_delivers_what_was_sent_and_tells_the_other_end_once),
 		TEST(closing_inside_a_callback_is_fine),
 		TEST(a_dead_link_ends_its_streams_with_a_sentence),
-		TEST(strangers_fins_for_unknown_streams_are_ignored),
 		TEST(failures_of_a_dial_are_told_apart),
 		TEST(a_dial_waits_for_the_link),
 		TEST(cancelled_dials_are_not_heard_of_again),
@@ -972,13 +596,6 @@ int main(void)
 		TEST(a_listener_speaks_behind_the_answer),
 		TEST(a_link_holds_256_streams),
 		TEST(a_full_link_gives_each_stream_its_turn),
-		TEST(a_visor_of_2026_opens_a_stream),
-		TEST(a_visor_of_2026_answers_ours),
-		TEST(headers_that_lie_are_dropped_by_name),
-		TEST(a_syn_twice_does_not_disturb_the_stream),
-		TEST(a_syn_without_a_port_is_closed_after_five_seconds),
-		TEST(strangers_cannot_open_more_than_the_limit),
-		TEST(without_credits_a_full_queue_stops_the_link_for_a_while),
 	};
 
 	return cmocka_run_group_tests_name("route/stream", tests, NULL, NULL);
