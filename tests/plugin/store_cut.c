@@ -6,8 +6,8 @@
 #include "base/alloc.h"
 #include "base/common.h"
 #include "base/err.h"
-#include "base/log.h"
 #include "fake/alloc.h"
+#include "fake/log.h"
 #include "store_back.h"
 
 #include <dirent.h>
@@ -536,20 +536,12 @@ static void test_every_prefix(void **state)
 
 /* ---- failing disks and failing memory -------------------------------------------------------------------------------- */
 
-static void quiet(void *arg, enum sg_log_level level, const char *topic, const char *line)
-{
-	(void)arg;
-	(void)level;
-	(void)topic;
-	(void)line;
-}
-
 static void test_every_io_fails(void **state)
 {
 	size_t n = 0;
 
 	(void)state;
-	sg_log_set_sink(quiet, NULL);
+	sg_log_set_sink(fake_log_quiet, NULL);
 	do {
 		struct back *b;
 		struct answer a;
@@ -615,7 +607,7 @@ static void test_every_allocation_fails(void **state)
 	struct back *b;
 
 	(void)state;
-	sg_log_set_sink(quiet, NULL);
+	sg_log_set_sink(fake_log_quiet, NULL);
 	b = back_sqlite(dir, "");
 	/* What grows once and stays, libuv's threads among it, is there after this. */
 	back_detach(b);

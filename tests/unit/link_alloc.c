@@ -4,11 +4,11 @@
  */
 #include "base/alloc.h"
 #include "base/common.h"
-#include "base/log.h"
 #include "fake/alloc.h"
 #include "fake/world.h"
+#include "fake/log.h"
+#include "fake/loop.h"
 
-#include <fcntl.h>
 #include <jansson.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -132,36 +132,6 @@ static void recover(struct fake_world *w, struct echo *e)
 	assert_int_equal(e->got, 3000);
 }
 
-/*
- * libuv ends the process when it cannot grow its table of descriptors, so it is grown before memory runs out, by a watch
- * on a descriptor beyond those of the test.
- */
-static void widen(struct sg_loop *loop)
-{
-	int fd = fcntl(STDIN_FILENO, F_DUPFD, 100), p[2];
-	struct sg_watch *watch;
-
-	assert_true(fd >= 0);
-	close(fd);
-	assert_int_equal(pipe(p), 0);
-	assert_int_equal(dup2(p[0], fd), fd);
-	assert_int_equal(sg_watch_new(loop, fd, (sg_watch_fn *)NULL, NULL, &watch), 0);
-	sg_watch_set(watch, SG_READABLE);
-	sg_watch_free(watch);
-	sg_loop_step(loop, 0);
-	close(fd);
-	close(p[0]);
-	close(p[1]);
-}
-
-static void quiet(void *arg, enum sg_log_level level, const char *topic, const char *line)
-{
-	(void)arg;
-	(void)level;
-	(void)topic;
-	(void)line;
-}
-
 static bool fails_at(size_t nth, bool secured)
 {
 	struct fake_world *w = calloc(1, sizeof(*w));
@@ -172,7 +142,7 @@ static bool fails_at(size_t nth, bool secured)
 	before = sg_alloc_live();
 	world_new(w);
 	w->secured = secured;
-	widen(w->loop);
+	fake_loop_widen(w->loop, 100);
 	fake_alloc_fail_at(nth);
 	go_through(w, &e);
 	hit = fake_alloc_failed();
@@ -189,7 +159,7 @@ static void memory_runs_out_at_the_nth_allocation(void **state)
 	static struct fake_world first;
 
 	(void)state;
-	sg_log_set_sink(quiet, NULL);
+	sg_log_set_sink(fake_log_quiet, NULL);
 	json_set_alloc_funcs(sg_malloc, sg_free);
 	/* What is kept for ever is there afterwards. */
 	world_new(&first);

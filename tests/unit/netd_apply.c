@@ -5,8 +5,9 @@
 #include "base/alloc.h"
 #include "base/common.h"
 #include "base/err.h"
-#include "base/log.h"
+#include "fake/alloc.h"
 #include "fake/kernel.h"
+#include "fake/log.h"
 #include "base/text.h"
 #include "netd/apply.h"
 
@@ -18,54 +19,6 @@
 #include <unistd.h>
 #include <cmocka.h>
 
-/* The n-th allocation fails; 0: none. */
-static unsigned long alloc_fail_at, alloc_failed;
-
-void *__wrap_sg_malloc(size_t size);
-void *__wrap_sg_calloc(size_t n, size_t size);
-void *__wrap_sg_realloc(void *p, size_t size);
-void *__real_sg_malloc(size_t size);
-void *__real_sg_calloc(size_t n, size_t size);
-void *__real_sg_realloc(void *p, size_t size);
-
-static bool alloc_fails(void)
-{
-	if (!alloc_fail_at || --alloc_fail_at)
-		return false;
-	alloc_failed++;
-	return true;
-}
-
-void *__wrap_sg_malloc(size_t size)
-{
-	return alloc_fails() ? NULL : __real_sg_malloc(size);
-}
-
-void *__wrap_sg_calloc(size_t n, size_t size)
-{
-	return alloc_fails() ? NULL : __real_sg_calloc(n, size);
-}
-
-void *__wrap_sg_realloc(void *p, size_t size)
-{
-	return alloc_fails() ? NULL : __real_sg_realloc(p, size);
-}
-
-char *__wrap_sg_strdup(const char *s);
-char *__wrap_sg_strndup(const char *s, size_t n);
-char *__real_sg_strdup(const char *s);
-char *__real_sg_strndup(const char *s, size_t n);
-
-char *__wrap_sg_strdup(const char *s)
-{
-	return alloc_fails() ? NULL : __real_sg_strdup(s);
-}
-
-char *__wrap_sg_strndup(const char *s, size_t n)
-{
-	return alloc_fails() ? NULL : __real_sg_strndup(s, n);
-}
-
 struct world {
 	char dir[32];
 	struct rundir run;
@@ -73,14 +26,6 @@ struct world {
 	struct applier a;
 	struct netd_conf conf;
 };
-
-static void quiet(void *arg, enum sg_log_level level, const char *topic, const char *line)
-{
-	(void)arg;
-	(void)level;
-	(void)topic;
-	(void)line;
-}
 
 static int setup(void **state)
 {
@@ -108,7 +53,7 @@ static int setup(void **state)
 	if (!mkdtemp(w.dir) || rundir_open(&w.run, w.dir, getegid(), why, sizeof(why)) < 0)
 		return -1;
 	applier_init(&w.a, w.k, &w.run);
-	sg_log_set_sink(quiet, NULL);
+	sg_log_set_sink(fake_log_quiet, NULL);
 	*state = &w;
 	return 0;
 }
@@ -117,7 +62,7 @@ static int teardown(void **state)
 {
 	struct world *w = *state;
 
-	alloc_fail_at = 0;
+	fake_alloc_fail_at(0);
 	applier_fini(&w->a);
 	rundir_close(&w->run);
 	fake_kernel_free(w->k);
@@ -423,15 +368,13 @@ static void test_every_allocation_fails(void **state)
 	good = picture(w->k);
 	assert_int_equal(apply(w, NETD_IS_OFF, 0), 0);
 	live = sg_alloc_live();
-	for (alloc_failed = 0;; n++) {
-		unsigned long had = alloc_failed;
-
-		alloc_fail_at = n;
+	for (;; n++) {
+		fake_alloc_fail_at(n);
 		err = apply(w, NETD_IS_ARMED, 0);
-		if (alloc_failed == had)
+		if (!fake_alloc_failed())
 			break;
 		/* A failed reading of counters or of the saved file is no failure of the whole; else it is said. */
-		alloc_fail_at = 0;
+		fake_alloc_fail_at(0);
 		assert_true(err == 0 || err == -ENOMEM);
 		assert_int_equal(apply(w, NETD_IS_ARMED, 0), 0);
 		now = picture(w->k);
@@ -443,10 +386,10 @@ static void test_every_allocation_fails(void **state)
 		free(now);
 		assert_int_equal(sg_alloc_live(), live);
 	}
-	alloc_fail_at = 0;
+	fake_alloc_fail_at(0);
 	assert_int_equal(err, 0);
-	print_message("%lu failed allocations, each with a clean end\n", alloc_failed);
-	assert_true(alloc_failed > 0);
+	print_message("%lu failed allocations, each with a clean end\n", n - 1);
+	assert_true(n - 1 > 0);
 	free(before);
 	free(good);
 }
@@ -469,6 +412,7 @@ static void test_every_allocation_of_the_configuration_fails(void **state)
 	char file[64];
 	unsigned long n = 1;
 	size_t live = sg_alloc_live();
+	bool failed;
 	FILE *f;
 	int err;
 
@@ -478,20 +422,19 @@ static void test_every_allocation_of_the_configuration_fails(void **state)
 	fputs(text, f);
 	fclose(f);
 	assert_int_equal(chmod(file, 0644), 0);
-	for (alloc_failed = 0;; n++) {
-		unsigned long had = alloc_failed;
-
-		alloc_fail_at = n;
+	for (;; n++) {
+		fake_alloc_fail_at(n);
 		err = netd_conf_load(file, no_report, NULL, &conf);
-		alloc_fail_at = 0;
+		failed = fake_alloc_failed();
+		fake_alloc_fail_at(0);
 		assert_int_equal(sg_alloc_live(), live);
-		if (alloc_failed == had)
+		if (!failed)
 			break;
 		assert_true(err < 0);
 	}
 	assert_int_equal(err, 0);
-	print_message("%lu failed allocations of the configuration, each refused whole\n", alloc_failed);
-	assert_true(alloc_failed > 20);
+	print_message("%lu failed allocations of the configuration, each refused whole\n", n - 1);
+	assert_true(n - 1 > 20);
 }
 
 int main(void)

@@ -6,11 +6,11 @@
 #include "base/alloc.h"
 #include "base/common.h"
 #include "base/err.h"
-#include "base/log.h"
 #include "fake/alloc.h"
 #include "fake/setup.h"
+#include "fake/log.h"
+#include "fake/loop.h"
 
-#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -129,25 +129,6 @@ static void end(struct fake_world *w, struct ends *e)
 	assert_null(e->server);
 }
 
-/* libuv ends the process when it cannot grow its table of descriptors, so it is grown before: tests/unit/link_alloc.c. */
-static void widen(struct sg_loop *loop)
-{
-	int fd = fcntl(STDIN_FILENO, F_DUPFD, 100), p[2];
-	struct sg_watch *watch;
-
-	assert_true(fd >= 0);
-	close(fd);
-	assert_int_equal(pipe(p), 0);
-	assert_int_equal(dup2(p[0], fd), fd);
-	assert_int_equal(sg_watch_new(loop, fd, (sg_watch_fn *)NULL, NULL, &watch), 0);
-	sg_watch_set(watch, SG_READABLE);
-	sg_watch_free(watch);
-	sg_loop_step(loop, 0);
-	close(fd);
-	close(p[0]);
-	close(p[1]);
-}
-
 static bool fails_at(size_t nth)
 {
 	static const size_t path[] = {0, 1, 2};
@@ -158,7 +139,7 @@ static bool fails_at(size_t nth)
 	bool hit;
 
 	world_new(w);
-	widen(w->loop);
+	fake_loop_widen(w->loop, 100);
 	for (size_t i = 0; i < 3; i++)
 		assert_true(world_boot(w, i));
 	assert_int_equal(world_peer(w, 0, 1, false), 0);
@@ -183,21 +164,13 @@ static bool fails_at(size_t nth)
 	return hit;
 }
 
-static void quiet(void *arg, enum sg_log_level level, const char *topic, const char *line)
-{
-	(void)arg;
-	(void)level;
-	(void)topic;
-	(void)line;
-}
-
 static void memory_runs_out_at_the_nth_allocation(void **state)
 {
 	static struct fake_world first;
 	size_t n = 1;
 
 	(void)state;
-	sg_log_set_sink(quiet, NULL);
+	sg_log_set_sink(fake_log_quiet, NULL);
 	world_new(&first); /* what is kept for ever is there afterwards */
 	world_free(&first);
 	(void)fails_at(0);

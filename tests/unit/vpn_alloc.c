@@ -6,10 +6,11 @@
 #include "base/common.h"
 #include "base/cursor.h"
 #include "base/err.h"
+#include "fake/alloc.h"
 #include "fake/host.h"
+#include "fake/loop.h"
 #include "wire/vpn.h"
 
-#include <fcntl.h>
 #include <jansson.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -18,39 +19,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <unistd.h>
 #include <cmocka.h>
 
 extern const struct sg_plugin sg_plugin_app_vpn;
-
-static unsigned long count, fail_at; /* 0: none fails */
-
-static bool fails(void)
-{
-	return fail_at && ++count == fail_at;
-}
-
-void *__real_sg_malloc(size_t size);
-void *__real_sg_calloc(size_t n, size_t size);
-void *__real_sg_realloc(void *p, size_t size);
-void *__wrap_sg_malloc(size_t size);
-void *__wrap_sg_calloc(size_t n, size_t size);
-void *__wrap_sg_realloc(void *p, size_t size);
-
-void *__wrap_sg_malloc(size_t size)
-{
-	return fails() ? NULL : __real_sg_malloc(size);
-}
-
-void *__wrap_sg_calloc(size_t n, size_t size)
-{
-	return fails() ? NULL : __real_sg_calloc(n, size);
-}
-
-void *__wrap_sg_realloc(void *p, size_t size)
-{
-	return fails() ? NULL : __real_sg_realloc(p, size);
-}
 
 #define CONF                                                                                                           \
 	"config vpn_client 'v'\n\toption mode 'vpn'\n\tlist exit 'a'\n\tlist exit 'b'\n"                               \
@@ -134,31 +105,6 @@ static bool client_calls(struct run *r)
 	return true;
 }
 
-static void nothing(void *arg, int fd, unsigned events)
-{
-	(void)arg;
-	(void)fd;
-	(void)events;
-}
-
-/* libuv aborts when its table of descriptors cannot grow: it gets room for all of ours beforehand. */
-static void make_room(struct sg_loop *loop)
-{
-	struct sg_watch *w;
-	int pair[2], high;
-
-	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
-	high = fcntl(pair[0], F_DUPFD, 400);
-	assert_true(high >= 400);
-	assert_int_equal(sg_watch_new(loop, high, nothing, NULL, &w), 0);
-	sg_watch_set(w, SG_READABLE);
-	sg_watch_free(w);
-	sg_loop_step(loop, 0);
-	close(high);
-	close(pair[0]);
-	close(pair[1]);
-}
-
 /* Everything once. Returns what start said. */
 static int everything(struct run *r)
 {
@@ -206,13 +152,12 @@ static void every_allocation_fails_once(void **state)
 		struct run r = {.h = fake_host_new(CONF)};
 		int err;
 
-		make_room(r.h->loop);
-		count = 0;
-		fail_at = n;
+		fake_loop_widen(r.h->loop, 400);
+		fake_alloc_fail_at(n);
 		err = everything(&r);
-		more = count >= fail_at;
+		more = fake_alloc_failed();
 		injected += more;
-		fail_at = 0;
+		fake_alloc_fail_at(0);
 		assert_true(more || err == 0);
 		for (size_t i = 0; i < r.n; i++) {
 			assert_true(err < 0 || r.s[i]->closed);

@@ -4,17 +4,13 @@
 #include "base/err.h"
 #include "fake/alloc.h"
 #include "wire/http.h"
+#include "view.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <cmocka.h>
-
-static struct sg_view view(const char *s)
-{
-	return (struct sg_view){(const uint8_t *)s, strlen(s)};
-}
 
 /* What a reader makes of it, fed in pieces of @step bytes; *used: bytes that belonged to the message. */
 static int read_all(bool request, const char *text, size_t step, struct sg_http **out, size_t *used)

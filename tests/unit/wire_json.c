@@ -3,16 +3,12 @@
 #include "base/err.h"
 #include "base/limits.h"
 #include "wire/json.h"
+#include "view.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
 /* after the others */
 #include <cmocka.h>
-
-static struct sg_view view(const char *s)
-{
-	return (struct sg_view){(const uint8_t *)s, strlen(s)};
-}
 
 static const char *quoted(const char *s)
 {

@@ -3,17 +3,13 @@
 #include "base/common.h"
 #include "base/limits.h"
 #include "wire/jsonrpc.h"
+#include "view.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <cmocka.h>
-
-static struct sg_view view(const char *s)
-{
-	return (struct sg_view){(const uint8_t *)s, strlen(s)};
-}
 
 static const struct {
 	const char *line;

@@ -7,6 +7,7 @@
 #include "fake/random.h"
 #include "wire/settle.h"
 #include "wire/tpid.h"
+#include "view.h"
 
 #include <jansson.h>
 #include <setjmp.h>
@@ -56,11 +57,6 @@ static int teardown(void **state)
 	(void)state;
 	sg_crypto_free(c);
 	return 0;
-}
-
-static struct sg_view view(const char *s)
-{
-	return (struct sg_view){(const uint8_t *)s, strlen(s)};
 }
 
 /* @text with the first @from in it replaced. */

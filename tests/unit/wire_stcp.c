@@ -9,6 +9,7 @@
 #include "fake/alloc.h"
 #include "fake/random.h"
 #include "wire/stcp.h"
+#include "view.h"
 
 #include <ctype.h>
 #include <jansson.h>
@@ -48,11 +49,6 @@ static int teardown(void **state)
 	(void)state;
 	sg_crypto_free(c);
 	return 0;
-}
-
-static struct sg_view view(const char *s)
-{
-	return (struct sg_view){(const uint8_t *)s, strlen(s)};
 }
 
 static void nonces(void **state)

@@ -3,17 +3,13 @@
 #include "base/cursor.h"
 #include "base/err.h"
 #include "wire/vpn.h"
+#include "view.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <cmocka.h>
-
-static struct sg_view text(const char *s)
-{
-	return (struct sg_view){(const uint8_t *)s, strlen(s)};
-}
 
 static void client_hello_is_read_as_go_reads_it(void **state)
 {
@@ -58,7 +54,7 @@ static void client_hello_is_read_as_go_reads_it(void **state)
 	(void)state;
 	for (size_t i = 0; i < SG_ARRAY_LEN(rows); i++) {
 		struct sg_vpn_client_hello h;
-		int used = sg_vpn_client_hello_decode(text(rows[i].json), &h);
+		int used = sg_vpn_client_hello_decode(view(rows[i].json), &h);
 
 		if (!rows[i].passcode) {
 			assert_true(used <= 0);
@@ -83,11 +79,11 @@ static void every_prefix_of_a_hello_wants_more(void **state)
 	(void)state;
 	for (size_t n = 0; n < strlen(client); n++)
 		assert_int_equal(sg_vpn_client_hello_decode((struct sg_view){(const uint8_t *)client, n}, &c), 0);
-	assert_int_equal(sg_vpn_client_hello_decode(text(client), &c), (int)strlen(client));
+	assert_int_equal(sg_vpn_client_hello_decode(view(client), &c), (int)strlen(client));
 	assert_string_equal(c.passcode, "a\"}{");
 	for (size_t n = 0; n < strlen(server); n++)
 		assert_int_equal(sg_vpn_server_hello_decode((struct sg_view){(const uint8_t *)server, n}, &s), 0);
-	assert_int_equal(sg_vpn_server_hello_decode(text(server), &s), (int)strlen(server));
+	assert_int_equal(sg_vpn_server_hello_decode(view(server), &s), (int)strlen(server));
 	assert_int_equal(s.tun_ip, 0xac10000c);
 	assert_int_equal(s.tun_gateway, 0xac10000b);
 	assert_false(s.rec);
@@ -111,14 +107,14 @@ static void server_hello_by_status(void **state)
 		}
 		len = sg_vpn_server_hello_encode(&in, out, sizeof(out));
 		assert_true(len > 0);
-		assert_int_equal(sg_vpn_server_hello_decode(text(out), &again), len);
+		assert_int_equal(sg_vpn_server_hello_decode(view(out), &again), len);
 		assert_int_equal(again.status, status);
 		assert_int_equal(again.tun_ip, in.tun_ip);
 		assert_int_equal(again.tun_gateway, in.tun_gateway);
 		assert_int_equal(again.rec, in.rec);
 	}
 	for (size_t i = 0; i < SG_ARRAY_LEN(bad); i++)
-		assert_int_equal(sg_vpn_server_hello_decode(text(bad[i]), &h), SG_EMALF);
+		assert_int_equal(sg_vpn_server_hello_decode(view(bad[i]), &h), SG_EMALF);
 }
 
 /* A Go reader hangs on a hello of 1,024 bytes, so none of ours reaches that. */
@@ -155,22 +151,22 @@ static void hellos_are_gathered(void **state)
 	for (size_t i = 0; i + 1 < strlen(hello); i++)
 		assert_int_equal(
 			sg_vpn_hello_take(&in, false, (struct sg_view){(const uint8_t *)hello + i, 1}, &used), 0);
-	assert_int_equal(sg_vpn_hello_take(&in, false, text("}"), &used), 1);
+	assert_int_equal(sg_vpn_hello_take(&in, false, view("}"), &used), 1);
 	assert_int_equal(in.len, strlen(hello));
 	memset(&in, 0, sizeof(in));
 	assert_int_equal(sg_vpn_hello_take(&in, false, (struct sg_view){(const uint8_t *)with_packet, 20}, &used), 1);
 	assert_int_equal(used, 18);
 	/* Records: one record, unless its length is a multiple of 1,024. */
 	memset(&in, 0, sizeof(in));
-	assert_int_equal(sg_vpn_hello_take(&in, true, text("{\"passcode\":"), &used), SG_EMALF);
+	assert_int_equal(sg_vpn_hello_take(&in, true, view("{\"passcode\":"), &used), SG_EMALF);
 	memset(&in, 0, sizeof(in));
-	assert_int_equal(sg_vpn_hello_take(&in, true, text("{}{}"), &used), SG_EMALF);
+	assert_int_equal(sg_vpn_hello_take(&in, true, view("{}{}"), &used), SG_EMALF);
 	memset(&in, 0, sizeof(in));
 	memset(big, ' ', sizeof(big));
 	big[0] = '{';
 	big[1] = '}';
 	assert_int_equal(sg_vpn_hello_take(&in, true, (struct sg_view){big, 1024}, &used), 0);
-	assert_int_equal(sg_vpn_hello_take(&in, true, text("\n"), &used), 1);
+	assert_int_equal(sg_vpn_hello_take(&in, true, view("\n"), &used), 1);
 	memset(&in, 0, sizeof(in));
 	assert_int_equal(sg_vpn_hello_take(&in, true, (struct sg_view){big, 1025}, &used), 1);
 	assert_int_equal(used, 1025);
@@ -180,7 +176,7 @@ static void hellos_are_gathered(void **state)
 	memset(big, ' ', sizeof(big));
 	assert_int_equal(sg_vpn_hello_take(&in, false, (struct sg_view){big, sizeof(big)}, &used), SG_ELONG);
 	memset(&in, 0, sizeof(in));
-	assert_int_equal(sg_vpn_hello_take(&in, false, text("x"), &used), SG_EMALF);
+	assert_int_equal(sg_vpn_hello_take(&in, false, view("x"), &used), SG_EMALF);
 }
 
 static void judged_by_passcode_then_by_addresses(void **state)
@@ -202,10 +198,10 @@ static void judged_by_passcode_then_by_addresses(void **state)
 	memset(longest, 'x', SG_VPN_PASSCODE_MAX);
 	longest[SG_VPN_PASSCODE_MAX] = '\0';
 	snprintf(json, sizeof(json), "{\"passcode\":\"%s\"}", longest);
-	assert_true(sg_vpn_client_hello_decode(text(json), &h) > 0);
+	assert_true(sg_vpn_client_hello_decode(view(json), &h) > 0);
 	assert_int_equal(sg_vpn_client_hello_status(&h, longest), SG_VPN_OK);
 	snprintf(json, sizeof(json), "{\"passcode\":\"%sx\"}", longest);
-	assert_true(sg_vpn_client_hello_decode(text(json), &h) > 0);
+	assert_true(sg_vpn_client_hello_decode(view(json), &h) > 0);
 	assert_int_equal(sg_vpn_client_hello_status(&h, longest), SG_VPN_FORBIDDEN);
 }
 
