@@ -1,6 +1,7 @@
 /* The host table of tests/fake/host.h. */
 #include "host.h"
 #include "base/common.h"
+#include "base/cursor.h"
 #include "base/err.h"
 
 #include <fcntl.h>
@@ -464,4 +465,39 @@ void fake_deliver(struct fake_stream *s, const void *bytes, size_t len)
 	free(copy);
 	if (!s->closed && s->s.user->on_batch_end)
 		s->s.user->on_batch_end(s->s.user_arg);
+}
+
+void fake_tun_send(struct fake_host *h, enum sg_tun_role role, const uint8_t vnet[10], const uint8_t *p, size_t len)
+{
+	uint8_t b[10 + 65536] = {0};
+
+	assert_true(len <= sizeof(b) - 10);
+	if (vnet)
+		memcpy(b, vnet, 10);
+	memcpy(b + 10, p, len);
+	assert_int_equal(send(h->tun_kernel[role], b, 10 + len, 0), (ssize_t)(10 + len));
+}
+
+size_t fake_tun_recv(struct fake_host *h, enum sg_tun_role role, uint8_t *p, size_t cap)
+{
+	uint8_t b[70000];
+	ssize_t n = recv(h->tun_kernel[role], b, sizeof(b), 0);
+
+	if (n < 10)
+		return 0;
+	assert_true((size_t)n - 10 <= cap);
+	memcpy(p, b + 10, (size_t)n - 10);
+	return (size_t)n - 10;
+}
+
+size_t fake_udp(uint8_t *p, uint32_t src, uint32_t dst, size_t len)
+{
+	memset(p, 0, len);
+	p[0] = 0x45;
+	sg_put_u16(p + 2, (uint16_t)len);
+	p[8] = 64;
+	p[9] = 17;
+	sg_put_u32(p + 12, src);
+	sg_put_u32(p + 16, dst);
+	return len;
 }

@@ -117,4 +117,11 @@ void fake_deliver(struct fake_stream *s, const void *bytes, size_t len);
 void fake_tun_answer(struct fake_host *h, int err, const char *why);
 void fake_lease_answer(struct fake_host *h, int err);
 
+/** fake_tun_send - a packet as the kernel hands it to the TUN; @vnet: its virtio_net_hdr, NULL: one that asks for nothing. */
+void fake_tun_send(struct fake_host *h, enum sg_tun_role role, const uint8_t vnet[10], const uint8_t *p, size_t len);
+/** fake_tun_recv - the length of what the kernel got from the TUN, without its virtio_net_hdr; 0: nothing. */
+size_t fake_tun_recv(struct fake_host *h, enum sg_tun_role role, uint8_t *p, size_t cap);
+/** fake_udp - an IPv4 packet of UDP, all zero behind its header. Returns @len. */
+size_t fake_udp(uint8_t *p, uint32_t src, uint32_t dst, size_t len);
+
 #endif

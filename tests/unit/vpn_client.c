@@ -151,38 +151,15 @@ static void pass_alive(struct fake_host *h, struct fake_stream *s, int64_t ms, b
 	}
 }
 
-static size_t udp(uint8_t *p, uint32_t src, uint32_t dst, size_t len)
-{
-	memset(p, 0, len);
-	p[0] = 0x45;
-	sg_put_u16(p + 2, (uint16_t)len);
-	p[8] = 64;
-	p[9] = 17;
-	sg_put_u32(p + 12, src);
-	sg_put_u32(p + 16, dst);
-	return len;
-}
-
 /* A packet of the LAN, as the kernel hands it to the TUN. */
 static void lan_sends(struct fake_host *h, const uint8_t *p, size_t len)
 {
-	uint8_t b[10 + 2048] = {0};
-
-	memcpy(b + 10, p, len);
-	assert_int_equal(send(h->tun_kernel[SG_TUN_CLIENT], b, 10 + len, 0), (ssize_t)(10 + len));
+	fake_tun_send(h, SG_TUN_CLIENT, NULL, p, len);
 }
 
-/* What the kernel got from the TUN; 0: nothing. */
 static size_t lan_gets(struct fake_host *h, uint8_t *p, size_t cap)
 {
-	uint8_t b[70000];
-	ssize_t n = recv(h->tun_kernel[SG_TUN_CLIENT], b, sizeof(b), 0);
-
-	if (n < 10)
-		return 0;
-	assert_true((size_t)n - 10 <= cap);
-	memcpy(p, b + 10, (size_t)n - 10);
-	return (size_t)n - 10;
+	return fake_tun_recv(h, SG_TUN_CLIENT, p, cap);
 }
 
 static void connected_only_after_both_proofs(void **state)
@@ -289,11 +266,11 @@ static void an_exit_of_2024(void **state)
 	fake_deliver(s, reply + 20, sizeof(reply) - 20);
 	expect_state(h, "connected", "");
 	before = s->tx_len;
-	lan_sends(h, p, udp(p, LEASE, BEYOND, 100));
+	lan_sends(h, p, fake_udp(p, LEASE, BEYOND, 100));
 	fake_turn(h);
 	assert_int_equal(s->tx_len - before, 100);
 	assert_memory_equal(s->tx + before, p, 100);
-	udp(p, BEYOND, LEASE, 100);
+	fake_udp(p, BEYOND, LEASE, 100);
 	fake_deliver(s, p, 60);
 	fake_deliver(s, p + 60, 40);
 	assert_int_equal(lan_gets(h, got, sizeof(got)), 100);
@@ -422,14 +399,14 @@ static void traffic_is_a_sign_of_life(void **state)
 	(void)state;
 	for (int i = 0; i < 60; i++) {
 		fake_pass(h, 500);
-		deliver_record(s, SG_VPN_PACKET, p, udp(p, BEYOND, LEASE, 60));
+		deliver_record(s, SG_VPN_PACKET, p, fake_udp(p, BEYOND, LEASE, 60));
 	}
 	expect_state(h, "connected", "");
 	for (int i = 0; i < 14; i++) {
 		fake_pass(h, 500);
 		if (s->closed)
 			break;
-		udp(p, BEYOND, LEASE, 60);
+		fake_udp(p, BEYOND, LEASE, 60);
 		p[9] = 1;
 		deliver_record(s, SG_VPN_PACKET, p, 60);
 	}
@@ -563,12 +540,12 @@ static void packets_pass_both_ways_and_only_ours(void **state)
 	struct sg_vpn_record r;
 
 	(void)state;
-	lan_sends(h, p, udp(p, LEASE + 8, BEYOND, 200));
+	lan_sends(h, p, fake_udp(p, LEASE + 8, BEYOND, 200));
 	memset(p, 0, sizeof(p));
 	p[0] = 0x60;
 	lan_sends(h, p, 40);
 	lan_sends(h, p, 5);
-	lan_sends(h, p, udp(p, LEASE, BEYOND, 1500));
+	lan_sends(h, p, fake_udp(p, LEASE, BEYOND, 1500));
 	fake_turn(h);
 	assert_true(sent(s, &at, &r, &body));
 	assert_int_equal(r.len, 1500);
@@ -576,12 +553,12 @@ static void packets_pass_both_ways_and_only_ours(void **state)
 	assert_false(sent(s, &at, &r, &body));
 	assert_int_equal(fake_counter(h, "vpn.drop.source"), 2);
 	assert_int_equal(fake_counter(h, "vpn.up.packets"), 1);
-	deliver_record(s, SG_VPN_PACKET, p, udp(p, BEYOND, LEASE, 1400));
+	deliver_record(s, SG_VPN_PACKET, p, fake_udp(p, BEYOND, LEASE, 1400));
 	assert_int_equal(lan_gets(h, got, sizeof(got)), 1400);
 	assert_memory_equal(got, p, 1400);
 	assert_int_equal(fake_counter(h, "vpn.down.bytes"), 1400);
 	/* The exit tries to reach the LAN behind us. */
-	deliver_record(s, SG_VPN_PACKET, p, udp(p, BEYOND, 0xc0a84d02, 1400));
+	deliver_record(s, SG_VPN_PACKET, p, fake_udp(p, BEYOND, 0xc0a84d02, 1400));
 	assert_int_equal(lan_gets(h, got, sizeof(got)), 0);
 	memset(p, 0, 40);
 	p[0] = 0x60;
@@ -604,8 +581,8 @@ static void nothing_passes_before_the_proof(void **state)
 
 	(void)state;
 	fake_deliver(s, OK, strlen(OK));
-	lan_sends(h, p, udp(p, LEASE, BEYOND, 200));
-	deliver_record(s, SG_VPN_PACKET, p, udp(p, BEYOND, LEASE, 100));
+	lan_sends(h, p, fake_udp(p, LEASE, BEYOND, 200));
+	deliver_record(s, SG_VPN_PACKET, p, fake_udp(p, BEYOND, LEASE, 100));
 	fake_pass(h, 2000);
 	while (sent(s, &at, &r, &body))
 		assert_true(r.kind == SG_VPN_PROBE || r.len == PROBE_ICMP);
@@ -629,7 +606,7 @@ static void packets_wait_for_a_full_stream(void **state)
 	(void)state;
 	s->room = s->tx_len + 5000;
 	for (int i = 0; i < PACKETS; i++) {
-		udp(p, LEASE, BEYOND, sizeof(p));
+		fake_udp(p, LEASE, BEYOND, sizeof(p));
 		p[20] = (uint8_t)i;
 		lan_sends(h, p, sizeof(p));
 		fake_turn(h);

@@ -83,18 +83,6 @@ static struct fake_stream *client(struct fake_host *h, unsigned n)
 	return s;
 }
 
-static size_t udp(uint8_t *p, uint32_t src, uint32_t dst, size_t len)
-{
-	memset(p, 0, len);
-	p[0] = 0x45;
-	sg_put_u16(p + 2, (uint16_t)len);
-	p[8] = 64;
-	p[9] = 17;
-	sg_put_u32(p + 12, src);
-	sg_put_u32(p + 16, dst);
-	return len;
-}
-
 static void client_sends(struct fake_stream *s, const uint8_t *p, size_t len)
 {
 	uint8_t b[4096];
@@ -105,27 +93,16 @@ static void client_sends(struct fake_stream *s, const uint8_t *p, size_t len)
 	fake_deliver(s, b, SG_VPN_RECORD_HEAD + len);
 }
 
-/* The kernel sends to a client, with a virtio_net_hdr of ten bytes. */
+/* The kernel sends to a client. */
 static void kernel_sends(struct fake_host *h, const uint8_t vnet[10], const uint8_t *p, size_t len)
 {
-	uint8_t b[10 + 65536] = {0};
-
-	if (vnet)
-		memcpy(b, vnet, 10);
-	memcpy(b + 10, p, len);
-	assert_int_equal(send(h->tun_kernel[SG_TUN_SERVER], b, 10 + len, 0), (ssize_t)(10 + len));
+	fake_tun_send(h, SG_TUN_SERVER, vnet, p, len);
 	fake_turn(h);
 }
 
 static size_t kernel_gets(struct fake_host *h, uint8_t *p)
 {
-	uint8_t b[70000];
-	ssize_t n = recv(h->tun_kernel[SG_TUN_SERVER], b, sizeof(b), 0);
-
-	if (n < 10)
-		return 0;
-	memcpy(p, b + 10, (size_t)n - 10);
-	return (size_t)n - 10;
+	return fake_tun_recv(h, SG_TUN_SERVER, p, SIZE_MAX);
 }
 
 static json_t *server_status(struct fake_host *h)
@@ -322,7 +299,7 @@ static void only_from_the_leased_address_and_only_outward(void **state)
 	for (size_t i = 0; i < SG_ARRAY_LEN(rows); i++) {
 		uint64_t before = rows[i].drop ? fake_counter(h, rows[i].drop) : 0;
 
-		client_sends(s, p, udp(p, rows[i].src, rows[i].dst, 60));
+		client_sends(s, p, fake_udp(p, rows[i].src, rows[i].dst, 60));
 		assert_int_equal(kernel_gets(h, got), rows[i].drop ? 0 : 60);
 		if (rows[i].drop)
 			assert_int_equal(fake_counter(h, rows[i].drop), before + 1);
@@ -333,7 +310,7 @@ static void only_from_the_leased_address_and_only_outward(void **state)
 	client_sends(s, p, 40);
 	assert_int_equal(kernel_gets(h, got), 0);
 	/* A record that contradicts its packet. */
-	udp(p, FIRST, BEYOND, 60);
+	fake_udp(p, FIRST, BEYOND, 60);
 	sg_put_u16(p + 2, 59);
 	client_sends(s, p, 60);
 	assert_int_equal(kernel_gets(h, got), 0);
@@ -364,20 +341,20 @@ static void a_hundred_clients_each_get_their_own(void **state)
 	expect_number(h, "clients", CLIENTS);
 	assert_true(sg_alloc_live() - live < (size_t)CLIENTS * 2048); /* what waits comes on top, 69 KiB at most */
 	for (unsigned i = 0; i < CLIENTS; i++) {
-		kernel_sends(h, NULL, p, udp(p, BEYOND, ip[i], 100 + i));
+		kernel_sends(h, NULL, p, fake_udp(p, BEYOND, ip[i], 100 + i));
 		for (unsigned j = 0; j < CLIENTS; j++)
 			assert_int_equal(s[j]->tx_len, j == i ? SG_VPN_RECORD_HEAD + 100 + i : 0);
 		s[i]->tx_len = 0;
-		client_sends(s[i], p, udp(p, ip[i], BEYOND, 60));
+		client_sends(s[i], p, fake_udp(p, ip[i], BEYOND, 60));
 		assert_int_equal(kernel_gets(h, got), 60);
 		assert_int_equal(sg_get_u32(got + 12), ip[i]);
-		client_sends(s[i], p, udp(p, ip[(i + 1) % CLIENTS], BEYOND, 60));
+		client_sends(s[i], p, fake_udp(p, ip[(i + 1) % CLIENTS], BEYOND, 60));
 		assert_int_equal(kernel_gets(h, got), 0);
 	}
 	assert_int_equal(fake_counter(h, "vpn.drop.source"), CLIENTS);
-	kernel_sends(h, NULL, p, udp(p, BEYOND, ip[0] + 1, 100));
-	kernel_sends(h, NULL, p, udp(p, BEYOND, ip[0] - 1, 100));
-	kernel_sends(h, NULL, p, udp(p, BEYOND, 0xac1f0004, 100));
+	kernel_sends(h, NULL, p, fake_udp(p, BEYOND, ip[0] + 1, 100));
+	kernel_sends(h, NULL, p, fake_udp(p, BEYOND, ip[0] - 1, 100));
+	kernel_sends(h, NULL, p, fake_udp(p, BEYOND, 0xac1f0004, 100));
 	assert_int_equal(fake_counter(h, "vpn.drop.no_client"), 3);
 	end(h);
 	for (unsigned i = 0; i < CLIENTS; i++) {
@@ -397,10 +374,10 @@ static void a_stalled_client_does_not_stop_the_others(void **state)
 	(void)state;
 	slow->room = 0;
 	for (int i = 0; i < PACKETS; i++) {
-		udp(p, BEYOND, FIRST, LEN);
+		fake_udp(p, BEYOND, FIRST, LEN);
 		sg_put_u32(p + 24, (uint32_t)i);
 		kernel_sends(h, NULL, p, LEN);
-		kernel_sends(h, NULL, p, udp(p, BEYOND, FIRST + 8, LEN));
+		kernel_sends(h, NULL, p, fake_udp(p, BEYOND, FIRST + 8, LEN));
 		assert_int_equal(fast->tx_len, (size_t)(i + 1) * EACH);
 	}
 	assert_int_equal(slow->tx_len, 0);
@@ -411,7 +388,7 @@ static void a_stalled_client_does_not_stop_the_others(void **state)
 	slow->room = 10000;
 	slow->s.user->on_writable(slow->s.user_arg);
 	assert_in_range(slow->tx_len, 10000, 10000 + EACH);
-	kernel_sends(h, NULL, p, udp(p, BEYOND, FIRST, LEN)); /* goes behind what waits */
+	kernel_sends(h, NULL, p, fake_udp(p, BEYOND, FIRST, LEN)); /* goes behind what waits */
 	slow->room = SIZE_MAX;
 	slow->s.user->on_writable(slow->s.user_arg);
 	assert_int_equal(slow->tx_len, (waited + 1) * EACH);
@@ -419,9 +396,9 @@ static void a_stalled_client_does_not_stop_the_others(void **state)
 		assert_int_equal(sg_get_u32(slow->tx + i * EACH + SG_VPN_RECORD_HEAD + 24), dropped + i);
 	/* What waits for one that leaves waits no longer. */
 	slow->room = 0;
-	kernel_sends(h, NULL, p, udp(p, BEYOND, FIRST, LEN));
+	kernel_sends(h, NULL, p, fake_udp(p, BEYOND, FIRST, LEN));
 	slow->s.user->on_close(slow->s.user_arg, SG_ECLOSED, "");
-	kernel_sends(h, NULL, p, udp(p, BEYOND, FIRST + 8, LEN));
+	kernel_sends(h, NULL, p, fake_udp(p, BEYOND, FIRST + 8, LEN));
 	assert_int_equal(fast->tx_len, (size_t)(PACKETS + 1) * EACH);
 	assert_int_equal(fake_counter(h, "vpn.drop.queue"), dropped);
 	end(h);
@@ -432,7 +409,7 @@ static void a_stalled_client_does_not_stop_the_others(void **state)
 /* A TCP super-packet of the kernel, its checksum left open; and the virtio_net_hdr that says so. */
 static size_t super(uint8_t *p, uint8_t vnet[10], size_t data, uint16_t mss)
 {
-	size_t len = udp(p, BEYOND, FIRST, 40 + data);
+	size_t len = fake_udp(p, BEYOND, FIRST, 40 + data);
 	uint16_t numbers[4] = {40, mss, 20, 16};
 	uint32_t sum = (uint32_t)(20 + data) + 6;
 
