@@ -138,6 +138,13 @@ struct sg_link {
 	void *user;
 };
 
+/* Talk of the link itself. Nobody counts it as carried: else each idle transport were a line of the log and a write a day. */
+static inline bool link_is_own_talk(uint8_t type, uint32_t route_id)
+{
+	return route_id == 0 &&
+	       (type == SG_PACKET_TRANSPORT_PING || type == SG_PACKET_TRANSPORT_PONG || type == SG_PACKET_LINK_HELLO);
+}
+
 /* A connection in handshake: link/pending.c */
 struct pending {
 	struct sg_list node;

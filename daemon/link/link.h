@@ -42,7 +42,7 @@ struct sg_link_info {
 	int64_t rtt_us;              /* of the last transport ping; -1: none answered yet */
 	uint64_t rx_bytes, tx_bytes; /* on the wire, without TCP */
 	uint64_t rx_packets, tx_packets;
-	uint64_t rx_payload, tx_payload; /* bytes behind the heads of packets: what the transport log counts */
+	uint64_t rx_payload, tx_payload; /* bytes behind the heads of packets, the link's own left out: for the log */
 	size_t tx_waiting;               /* bytes in user space */
 };
 

@@ -69,14 +69,15 @@ static void deliver(struct sg_link *l)
 			break;
 		plain->head += (size_t)used;
 		l->rx_packets++;
-		l->rx_payload += (size_t)used - SG_PACKET_HEAD;
+		if (!link_is_own_talk(p.type, p.route_id))
+			l->rx_payload += p.payload.len;
 		l->ls->count.rx_packets++;
 		l->rx.put_back = false;
 		link_packet(l, &p);
 		if (l->rx.put_back && !l->closed) {
 			plain->head -= (size_t)used;
 			l->rx_packets--;
-			l->rx_payload -= (size_t)used - SG_PACKET_HEAD;
+			l->rx_payload -= p.payload.len; /* of a stream: own talk is never put back */
 			l->ls->count.rx_packets--;
 			break;
 		}

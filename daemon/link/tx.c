@@ -209,7 +209,8 @@ void link_put(struct sg_link *l, uint8_t type, uint32_t route_id, const struct i
 	for (int i = 0; i < n; i++)
 		append(l, iov[i].iov_base, iov[i].iov_len);
 	l->tx_packets++;
-	l->tx_payload += len;
+	if (!link_is_own_talk(type, route_id))
+		l->tx_payload += len;
 	l->ls->count.tx_packets++;
 	if (!l->tx.blocked && l->tx.sealed >= SG_LINK_TX_BURST)
 		send_sealed(l);

@@ -207,6 +207,28 @@ static void the_round_trip_is_measured(void **state)
 	stranger_free(s);
 }
 
+/* The transport log has no line of a transport that only lived: each would be kept for a week and written again all day. */
+static void what_a_link_says_for_itself_is_no_payload(void **state)
+{
+	struct fake_world *w = *state;
+	struct stranger *s = linked(w, true);
+	struct sg_link_info info;
+	uint8_t stamp[8] = {1};
+
+	for (int i = 0; i < 10; i++) {
+		world_pass(w, 4000);
+		stranger_packet(s, SG_PACKET_TRANSPORT_PING, 0, stamp, sizeof(stamp));
+	}
+	assert_true(world_linked(w, 0, 2, &info));
+	assert_true(info.rx_packets >= 10 && info.tx_packets >= 10);
+	assert_int_equal(info.rx_payload, 0);
+	assert_int_equal(info.tx_payload, 0);
+	stranger_packet(s, SG_PACKET_TRANSPORT_PING, 77, stamp, sizeof(stamp)); /* of a route: somebody's */
+	assert_true(world_linked(w, 0, 2, &info));
+	assert_int_equal(info.rx_payload, sizeof(stamp));
+	stranger_free(s);
+}
+
 /* ---- LinkHello ---- */
 
 static void the_hello_is_the_first_thing_that_a_marked_caller_hears(void **state)
@@ -372,6 +394,7 @@ int main(void)
 		TEST(a_visor_of_2026_is_pinged_every_minute_and_given_five),
 		TEST(a_pong_that_we_did_not_ask_for_changes_nothing),
 		TEST(the_round_trip_is_measured),
+		TEST(what_a_link_says_for_itself_is_no_payload),
 		TEST(the_hello_is_the_first_thing_that_a_marked_caller_hears),
 		TEST(a_caller_without_the_mark_has_no_use_of_a_hello),
 		TEST(a_called_peer_shows_itself_by_its_hello),
