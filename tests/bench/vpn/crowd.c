@@ -1,7 +1,11 @@
 /*
  * sg-bench-crowd: visors that hold a transport with one of ours and do nothing else, all in one process.
  *
- *	sg-bench-crowd ADDRESS:PORT PK COUNT        prints "up" when all are, then keeps them until it is killed
+ *	sg-bench-crowd ADDRESS:PORT PK COUNT [MS]
+ *
+ * Prints "up" when all are, then keeps them until it is killed. MS: each so many milliseconds the oldest leaves for good,
+ * a visor that was never seen before takes its place, and "replaced" is printed. Three times as many have come and gone before
+ * "up", so that what is kept of the last few (lines of the log) is full.
  */
 #include "base/common.h"
 #include "bench/measure.h"
@@ -19,7 +23,6 @@ struct visor {
 };
 
 static struct sockaddr_in there;
-static size_t up;
 
 static void need(bool ok, const char *what)
 {
@@ -69,28 +72,47 @@ static void add(struct visor *v, struct sg_loop *loop, const struct sg_crypto *c
 		sg_loop_step(loop, 10);
 		need(bench_now() - start < 10, "no transport within 10 s");
 	}
-	up++;
+}
+
+static void replace(struct visor *v, struct sg_loop *loop, const struct sg_crypto *c, const struct sg_pk *pk)
+{
+	links_free(v->links);
+	add(v, loop, c, pk);
+}
+
+static void say(const char *what)
+{
+	puts(what);
+	fflush(stdout);
 }
 
 int main(int argc, char **argv)
 {
 	struct sg_crypto *c = sg_crypto_new(sg_random_system());
 	struct sg_loop *loop = sg_loop_new(sg_clock_system());
-	size_t count = argc == 4 ? strtoul(argv[3], NULL, 10) : 0;
+	bool used_well = argc == 4 || argc == 5;
+	size_t count = used_well ? strtoul(argv[3], NULL, 10) : 0, oldest = 0;
+	double period = argc == 5 ? atof(argv[4]) / 1000 : 0, due;
 	struct visor *all = calloc(count + 1, sizeof(*all));
-	char *colon = argc == 4 ? strrchr(argv[1], ':') : NULL;
+	char *colon = used_well ? strrchr(argv[1], ':') : NULL;
 	struct sg_pk pk;
 
 	need(c && loop && all, "no memory");
-	need(colon && sg_pk_parse(c, argv[2], strlen(argv[2]), &pk) == 0,
-		"usage: sg-bench-crowd ADDRESS:PORT PK COUNT");
+	need(colon && count > 0 && sg_pk_parse(c, argv[2], strlen(argv[2]), &pk) == 0,
+		"usage: sg-bench-crowd ADDRESS:PORT PK COUNT [MS]");
 	*colon = '\0';
 	there = (struct sockaddr_in){.sin_family = AF_INET, .sin_port = htons((uint16_t)atoi(colon + 1))};
 	need(inet_pton(AF_INET, argv[1], &there.sin_addr) == 1, "a numeric address is wanted");
-	while (up < count)
-		add(&all[up], loop, c, &pk);
-	puts("up");
-	fflush(stdout);
-	for (;;)
-		sg_loop_step(loop, 1000);
+	for (size_t i = 0; i < count; i++)
+		add(&all[i], loop, c, &pk);
+	for (size_t i = 0; period > 0 && i < 3 * count; i++)
+		replace(&all[i % count], loop, c, &pk);
+	say("up");
+	for (due = bench_now() + period;; due += period) {
+		while (period <= 0 || bench_now() < due)
+			sg_loop_step(loop, period <= 0 ? 1000 : 10);
+		replace(&all[oldest], loop, c, &pk);
+		oldest = (oldest + 1) % count;
+		say("replaced");
+	}
 }

@@ -127,10 +127,12 @@ def full_rate(net, pids, seconds):
     return most, rates
 
 
-def crowd(net, rival, count):
+def crowd(net, rival, count, *period):
+    """Visors that hold a transport with the router each; period: milliseconds after which the oldest is replaced."""
     status = net.router.run(product.program("skygate"), "--run", f"{rival.dir}/r/run", "status", "--json")
     pk = json.loads(status)["pk"]
-    program = net.wan.start("crowd", product.build_dir() + "/tests/sg-bench-crowd", f"{net.ROUTER}:{CROWD_PORT}", pk, count)
+    program = net.wan.start("crowd", product.build_dir() + "/tests/sg-bench-crowd", f"{net.ROUTER}:{CROWD_PORT}", pk, count,
+                            *period)
     wait_for(f"{count} transports", 60, lambda: not program.alive() or "up" in program.text().split())
     if not program.alive():
         raise Failed(f"the crowd: {program.tail()}")
