@@ -152,7 +152,7 @@ static struct sg_net *make_net(struct core *core)
 	net = net_new(&conf);
 
 	sg_wipe(&conf.sk, sizeof(conf.sk));
-	core->identity = (struct sg_identity){core->crypto, &core->pk, &core->sk};
+	core->identity = (struct sg_identity){sizeof(core->identity), core->crypto, &core->pk, &core->sk};
 	if (net)
 		net_configure(net, core->conf->doc);
 	return net;

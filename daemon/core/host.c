@@ -119,7 +119,7 @@ static bool on_link_is_secured(void *arg, const char *carrier)
 {
 	struct plugin *p = running_carrier(arg, carrier);
 
-	return p && plugin_carrier_ops(p, carrier)->secured;
+	return p && plugin_carrier_ops(p, carrier)->flags & SG_CARRIER_SECURED;
 }
 
 static int on_link_dial(
@@ -221,7 +221,7 @@ static void on_dialed(void *arg, struct sg_stream *stream, int err, const char *
 	fn(fn_arg, stream, err, why);
 }
 
-static int host_dial_hops(
+static int host_dial(
 	struct sg_inst *inst, const struct sg_pk *pk, uint16_t port, unsigned min_hops, sg_dialed_fn *fn, void *arg)
 {
 	struct host_dial *d;
@@ -242,11 +242,6 @@ static int host_dial_hops(
 		sg_free(d);
 	}
 	return err;
-}
-
-static int host_dial(struct sg_inst *inst, const struct sg_pk *pk, uint16_t port, sg_dialed_fn *fn, void *arg)
-{
-	return host_dial_hops(inst, pk, port, 0, fn, arg);
 }
 
 static void forget_dial(struct host_dial *d)
@@ -271,9 +266,14 @@ static int host_peer_find(struct sg_inst *inst, const char *section, struct sg_p
 	return links_peer_find(inst->core->links, section, out);
 }
 
-static int host_peer_state(struct sg_inst *inst, const struct sg_pk *pk, struct sg_peer_state *out)
+static int host_peer_state(struct sg_inst *inst, const struct sg_pk *pk, struct sg_peer_state *out, size_t size)
 {
-	return links_peer_state(inst->core->links, pk, out);
+	struct sg_peer_state st;
+	int err = links_peer_state(inst->core->links, pk, &st);
+
+	if (err == 0)
+		sg_fill(out, size, &st, sizeof(st));
+	return err;
 }
 
 /* ---- the kernel, through netd ------------------------------------------------------------------------------------ */
@@ -292,6 +292,7 @@ static void on_tun_answer(void *arg, int err, const struct sg_netd_msg *answer, 
 		err = SG_EMALF;
 	if (err == 0) {
 		tun = answer->u.tun;
+		tun.size = sizeof(tun);
 		tun.fd = fd;
 		q->fn(q->arg, 0, &tun, "");
 	} else {
@@ -436,7 +437,7 @@ static void host_resolve_cancel(struct sg_inst *inst, void *arg)
 	net_resolve_cancel(inst->core->net, inst, false, arg);
 }
 
-static int host_bind(struct sg_inst *inst, const char *carrier, uint16_t port)
+static int host_resolve_bind(struct sg_inst *inst, const char *carrier, uint16_t port)
 {
 	return net_bind(inst->core->net, carrier, port);
 }
@@ -503,7 +504,6 @@ const struct sg_host core_host = {
 	.tune_socket = host_tune_socket,
 	.listen = host_listen,
 	.dial = host_dial,
-	.dial_hops = host_dial_hops,
 	.dial_cancel = host_dial_cancel,
 	.peer_find = host_peer_find,
 	.peer_state = host_peer_state,
@@ -518,7 +518,7 @@ const struct sg_host core_host = {
 	.disc_update = host_disc_update,
 	.resolve = host_resolve,
 	.resolve_cancel = host_resolve_cancel,
-	.bind = host_bind,
+	.resolve_bind = host_resolve_bind,
 	.seen_at = host_seen_at,
 	.offer = host_offer,
 	.store_get = host_store_get,

@@ -18,7 +18,7 @@
 #include <unistd.h>
 
 #define NAME_MAX_LEN 48
-/* The oldest struct that we understand ends behind this member. */
+/* A description as 1.0 has it, the oldest that we understand, ends behind this member. */
 #define DESC_SIZE_MIN (offsetof(struct sg_plugin, stop) + sizeof(((struct sg_plugin *)0)->stop))
 
 struct load {
@@ -124,6 +124,11 @@ static int check_desc(const struct load *l, const struct sg_plugin *d)
 			"'%s' was built for version %u of the plugin interface, this skygated has %d\n"
 			"  install the plugin that belongs to version " SG_VERSION,
 			l->name, (unsigned)d->abi_major, SG_ABI_MAJOR);
+	if (d->abi_minor > SG_ABI_MINOR)
+		return refuse(l, SG_EABI,
+			"'%s' needs version %d.%u of the plugin interface, this skygated has %d.%d\n"
+			"  install a newer Skygate, or the plugin that belongs to version " SG_VERSION,
+			l->name, SG_ABI_MAJOR, (unsigned)d->abi_minor, SG_ABI_MAJOR, SG_ABI_MINOR);
 	if (d->size < DESC_SIZE_MIN || d->size > 4096)
 		return refuse(l, SG_EABI, "'%s' says that its description has %u bytes; %zu to 4096 make sense",
 			l->name, (unsigned)d->size, DESC_SIZE_MIN);
@@ -174,9 +179,15 @@ static const struct sg_plugin *find_builtin(const struct core *core, const char 
 	return NULL;
 }
 
+/*
+ * Tables of calls are to be as long as those of 1.0, whose last members these are: what was added since, an older plugin
+ * lacks.
+ */
 static int check_store(const struct core *core, const struct load *l, const struct sg_provide *v)
 {
-	if (!v->name || !v->ops || ((const struct sg_store_ops *)v->ops)->size < sizeof(struct sg_store_ops))
+	const struct sg_store_ops *ops = v->ops;
+
+	if (!v->name || !ops || !SG_HAS(ops, write))
 		return refuse(l, SG_EABI, "'%s' provides a store without saying how", l->name);
 	sg_list_for (it, &core->plugins) {
 		const struct plugin *p = sg_container_of(it, struct plugin, node);
@@ -188,31 +199,52 @@ static int check_store(const struct core *core, const struct load *l, const stru
 	return 0;
 }
 
-/* Two plugins may not claim one carrier: it would depend on their order who dials. */
-static int check_carriers(const struct core *core, const struct load *l, const struct sg_plugin *d)
+static int check_network(const struct load *l, const struct sg_provide *v)
 {
-	for (const struct sg_provide *v = d->provides; v->kind != SG_PROVIDE_END; v++) {
-		if (v->kind == SG_NETWORK &&
-			(!v->name || !v->ops ||
-				((const struct sg_network_ops *)v->ops)->size < sizeof(struct sg_network_ops)))
-			return refuse(l, SG_EABI, "'%s' provides a network without saying how", l->name);
-		if (v->kind == SG_STORE && check_store(core, l, v) < 0)
-			return SG_EABI;
-		if (v->kind != SG_CARRIER)
-			continue;
-		if (!v->name || !v->ops ||
-			((const struct sg_carrier_ops *)v->ops)->size < sizeof(struct sg_carrier_ops))
-			return refuse(l, SG_EABI, "'%s' provides a carrier without saying how", l->name);
-		sg_list_for (it, &core->plugins) {
-			const struct plugin *p = sg_container_of(it, struct plugin, node);
+	const struct sg_network_ops *ops = v->ops;
 
-			if (plugin_carrier_ops(p, v->name))
-				return refuse(l, SG_EDUP,
-					"'%s' provides the carrier %s, and so does '%s'\n  keep one of the two",
-					l->name, v->name, p->desc->name);
-		}
+	if (!v->name || !ops || !SG_HAS(ops, unlisten))
+		return refuse(l, SG_EABI, "'%s' provides a network without saying how", l->name);
+	return 0;
+}
+
+/* Two plugins may not claim one carrier: it would depend on their order who dials. */
+static int check_carrier(const struct core *core, const struct load *l, const struct sg_provide *v)
+{
+	const struct sg_carrier_ops *ops = v->ops;
+
+	if (!v->name || !ops || !SG_HAS(ops, cancel))
+		return refuse(l, SG_EABI, "'%s' provides a carrier without saying how", l->name);
+	if (strlen(v->name) > SG_CARRIER_NAME_MAX)
+		return refuse(l, SG_EABI, "'%s' provides the carrier %.48s; a name has at most %d characters", l->name,
+			v->name, SG_CARRIER_NAME_MAX);
+	sg_list_for (it, &core->plugins) {
+		const struct plugin *p = sg_container_of(it, struct plugin, node);
+
+		if (plugin_carrier_ops(p, v->name))
+			return refuse(l, SG_EDUP,
+				"'%s' provides the carrier %s, and so does '%s'\n  keep one of the two", l->name,
+				v->name, p->desc->name);
 	}
 	return 0;
+}
+
+static int check_provides(const struct core *core, const struct load *l, const struct sg_plugin *d)
+{
+	int err = 0;
+
+	for (const struct sg_provide *v = d->provides; v->kind != SG_PROVIDE_END && err == 0; v++) {
+		if (v->kind == SG_CARRIER)
+			err = check_carrier(core, l, v);
+		else if (v->kind == SG_NETWORK)
+			err = check_network(l, v);
+		else if (v->kind == SG_STORE)
+			err = check_store(core, l, v);
+		else if (v->kind != SG_APP)
+			err = refuse(l, SG_EABI, "'%s' provides what this skygated does not know: interface %d",
+				l->name, (int)v->kind);
+	}
+	return err;
 }
 
 int plugin_load(struct core *core, const char *name, struct plugin **out, char *why, size_t cap)
@@ -231,7 +263,7 @@ int plugin_load(struct core *core, const char *name, struct plugin **out, char *
 	desc = find_builtin(core, name);
 	err = desc ? check_desc(&l, desc) : open_object(&l, &desc);
 	if (err == 0)
-		err = check_carriers(core, &l, desc);
+		err = check_provides(core, &l, desc);
 	if (err < 0)
 		return err;
 	p = sg_calloc(1, sizeof(*p));

@@ -106,7 +106,7 @@ const struct sg_pk *links_own_pk(const struct sg_links *ls);
 const struct sg_sk *links_own_sk(const struct sg_links *ls);
 const struct sg_crypto *links_crypto(const struct sg_links *ls);
 
-/** links_accepted - a carrier accepted a connection. Takes @fd (non-blocking) in any case. */
+/** links_accepted - a carrier accepted a connection. Takes @fd (non-blocking) in any case. @from NULL: nobody can say. */
 void links_accepted(struct sg_links *ls, const char *carrier, int fd, const struct sg_addr *from);
 /** links_accepted_stream - the same for a carrier that secures its streams. Takes @stream in any case. */
 void links_accepted_stream(struct sg_links *ls, const char *carrier, struct sg_stream *stream);

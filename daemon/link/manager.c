@@ -292,13 +292,16 @@ static void called(struct sg_links *ls, const char *carrier, struct line line, c
 		pending_start(ls, NULL, carrier, line, from, caller);
 		return;
 	}
-	links_drop(ls, reason, caller ? sg_pk_short(caller, who) : sg_log_addr(sg_addr_str(from, who)));
+	links_drop(ls, reason,
+		caller      ? sg_pk_short(caller, who)
+		: from->len ? sg_log_addr(sg_addr_str(from, who))
+			    : "somebody");
 	line_close(&line);
 }
 
 void links_accepted(struct sg_links *ls, const char *carrier, int fd, const struct sg_addr *from)
 {
-	called(ls, carrier, (struct line){.fd = fd}, from, NULL);
+	called(ls, carrier, (struct line){.fd = fd}, from ? from : &(struct sg_addr){0}, NULL);
 }
 
 /* Whoever calls with our own key is ourselves, or has stolen it: neither is a neighbour. */
@@ -306,7 +309,7 @@ void links_accepted_stream(struct sg_links *ls, const char *carrier, struct sg_s
 {
 	struct sg_stream_info info;
 
-	stream->ops->info(stream, &info);
+	stream->ops->info(stream, &info, sizeof(info));
 	if (sg_pk_equal(&info.remote, &ls->conf.pk))
 		stream->ops->close(stream);
 	else

@@ -34,7 +34,9 @@ void pending_cancel(struct pending *p)
 
 const char *pending_from_text(const struct pending *p, char buf[SG_ADDR_TEXT])
 {
-	return p->addr.len ? sg_log_addr(sg_addr_str(&p->addr, buf)) : sg_pk_short(&p->hs.remote, buf);
+	return p->addr.len                    ? sg_log_addr(sg_addr_str(&p->addr, buf))
+	       : sg_pk_is_null(&p->hs.remote) ? "somebody"
+					      : sg_pk_short(&p->hs.remote, buf);
 }
 
 static void failed(struct pending *p, const char *reason)

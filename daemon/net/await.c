@@ -346,7 +346,7 @@ static int on_stream(void *arg, struct sg_stream *stream)
 	char pk[SG_PK_SHORT];
 	bool node;
 
-	stream->ops->info(stream, &info);
+	stream->ops->info(stream, &info, sizeof(info));
 	node = is_node(a, &info.remote);
 	if (!node && !links_find(a->conf.links, &info.remote)) {
 		log_info_rl(&a->rl_refused, "%s wants to set up a route; it is neither a setup node nor a neighbour",

@@ -8,6 +8,7 @@
 
 #include <arpa/inet.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <unistd.h>
 
 SG_LOG_TOPIC("netd");
@@ -90,7 +91,8 @@ static int fill_busy(struct netd *n, uint8_t role, struct sg_tun *tun)
 		if (role == SG_TUN_SERVER && !k_prefix_has(&n->conf.pool, &busy.p[i]))
 			continue;
 		if (tun->n_busy == SG_ARRAY_LEN(tun->busy)) {
-			log_warn("more than %zu networks of this machine lie where leases are to be: choose another "
+			log_warn("more than %" PRIu32
+				 " networks of this machine lie where leases are to be: choose another "
 				 "pool",
 				tun->n_busy);
 			break;

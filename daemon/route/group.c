@@ -285,7 +285,7 @@ void groups_each_stream(
 			.rx_waiting = g->rxq_len,
 			.up_ms = sg_mono_ms_since(sg_loop_now(r->loop), g->opened_at)};
 
-		g->pub.ops->info(&g->pub, &info.info);
+		g->pub.ops->info(&g->pub, &info.info, sizeof(info.info));
 		if (group_is_open(g) && !fn(arg, &info))
 			return;
 	}

@@ -11,7 +11,7 @@
 static int stream_send(struct sg_stream *st, const struct iovec *iov, int n);
 static void stream_want(struct sg_stream *st, bool read);
 static void stream_close(struct sg_stream *st);
-static void stream_info(struct sg_stream *st, struct sg_stream_info *out);
+static void stream_info(struct sg_stream *st, struct sg_stream_info *out, size_t size);
 
 const struct sg_stream_ops group_ops = {
 	.size = sizeof(group_ops),
@@ -129,13 +129,14 @@ static void stream_close(struct sg_stream *st)
 	group_end(g, true, 0, "");
 }
 
-static void stream_info(struct sg_stream *st, struct sg_stream_info *out)
+static void stream_info(struct sg_stream *st, struct sg_stream_info *out, size_t size)
 {
 	const struct group *g = group_of(st);
-
-	*out = (struct sg_stream_info){.remote = g->desc.src,
+	struct sg_stream_info info = {.remote = g->desc.src,
 		.port = g->dialled ? g->desc.src_port : g->desc.dst_port,
 		.network = "skynet",
 		.records = true};
-	snprintf(out->carrier, sizeof(out->carrier), "%s", g->carrier);
+
+	snprintf(info.carrier, sizeof(info.carrier), "%s", g->carrier);
+	sg_fill(out, size, &info, sizeof(info));
 }

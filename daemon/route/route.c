@@ -218,7 +218,7 @@ void route_unlisten(struct sg_route *r, uint16_t port)
 
 static void info_of(const struct vstream *s, struct sg_route_stream_info *out)
 {
-	s->pub.ops->info((struct sg_stream *)&s->pub, &out->info);
+	s->pub.ops->info((struct sg_stream *)&s->pub, &out->info, sizeof(out->info));
 	out->dialled = s->dialled;
 	out->id = s->id;
 	out->rx_bytes = s->rx_total;

@@ -18,7 +18,7 @@
 static int stream_send(struct sg_stream *st, const struct iovec *iov, int n);
 static void stream_want(struct sg_stream *st, bool read);
 static void stream_close(struct sg_stream *st);
-static void stream_info(struct sg_stream *st, struct sg_stream_info *out);
+static void stream_info(struct sg_stream *st, struct sg_stream_info *out, size_t size);
 
 const struct sg_stream_ops vstream_ops = {
 	.size = sizeof(vstream_ops),
@@ -165,10 +165,11 @@ static void stream_close(struct sg_stream *st)
 	vstream_release(s);
 }
 
-static void stream_info(struct sg_stream *st, struct sg_stream_info *out)
+static void stream_info(struct sg_stream *st, struct sg_stream_info *out, size_t size)
 {
 	const struct vstream *s = vstream_of(st);
+	struct sg_stream_info info = {.remote = s->remote, .port = s->port, .network = "direct", .records = false};
 
-	*out = (struct sg_stream_info){.remote = s->remote, .port = s->port, .network = "direct", .records = false};
-	snprintf(out->carrier, sizeof(out->carrier), "%s", s->carrier);
+	snprintf(info.carrier, sizeof(info.carrier), "%s", s->carrier);
+	sg_fill(out, size, &info, sizeof(info));
 }

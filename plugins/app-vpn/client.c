@@ -44,7 +44,7 @@ static bool is_linked(const struct client *c, const struct exit *e)
 	struct sg_peer_state peer;
 	struct sg_pk pk;
 
-	return exit_key(c, e, &pk) == 0 && host->peer_state(c->v->inst, &pk, &peer) == 0 && peer.linked;
+	return exit_key(c, e, &pk) == 0 && host->peer_state(c->v->inst, &pk, &peer, sizeof(peer)) == 0 && peer.linked;
 }
 
 /* The next exit of this round: one that is linked, for a dial to another may take seconds. False: all were tried. */
@@ -195,7 +195,7 @@ static void begin_dial(struct client *c)
 		return;
 	}
 	client_enter(c, DIAL, DIAL_MS);
-	err = c->v->host->dial_hops(c->v->inst, &c->exit_pk, SG_VPN_PORT, c->conf.min_hops, on_dialed, c);
+	err = c->v->host->dial(c->v->inst, &c->exit_pk, SG_VPN_PORT, c->conf.min_hops, on_dialed, c);
 	if (err < 0)
 		on_dialed(c, NULL, err, NULL);
 }

@@ -399,7 +399,7 @@ static int on_stream(void *arg, struct sg_stream *stream)
 	out_init(&p->out, stream, s->queue, &s->v->count.drop_out);
 	sg_list_init(&p->ready);
 	p->since_ms = server_now_ms(s);
-	stream->ops->info(stream, &p->via);
+	stream->ops->info(stream, &p->via, sizeof(p->via));
 	p->in.whole = p->via.records;
 	stream->user = &stream_user;
 	stream->user_arg = p;

@@ -333,7 +333,7 @@ void session_begin(struct client *c, struct sg_stream *stream)
 	stream->user = &stream_user;
 	stream->user_arg = c;
 	c->stream = stream;
-	stream->ops->info(stream, &c->via);
+	stream->ops->info(stream, &c->via, sizeof(c->via));
 	c->in.bad = &c->v->count.drop_record;
 	c->in.whole = c->via.records;
 	out_init(&c->out, stream, c->queue, &c->v->count.drop_out);

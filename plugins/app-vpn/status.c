@@ -17,7 +17,7 @@ static json_t *link_status(const struct client *c)
 {
 	struct sg_peer_state p;
 
-	if (sg_pk_is_null(&c->exit_pk) || c->v->host->peer_state(c->v->inst, &c->exit_pk, &p) < 0)
+	if (sg_pk_is_null(&c->exit_pk) || c->v->host->peer_state(c->v->inst, &c->exit_pk, &p, sizeof(p)) < 0)
 		return json_null();
 	return json_pack("{s:b,s:s,s:s,s:i,s:I,s:s}", "linked", p.linked, "carrier", p.carrier, "address", p.address,
 		"attempts", (int)p.attempts, "next_try_ms", (json_int_t)p.next_try_ms, "why", p.why);

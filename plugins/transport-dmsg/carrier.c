@@ -97,4 +97,4 @@ void dmsg_carrier_stop(struct dmsg *d)
 }
 
 const struct sg_carrier_ops dmsg_carrier_ops = {
-	.size = sizeof(dmsg_carrier_ops), .dial = carrier_dial, .cancel = carrier_cancel, .secured = true};
+	.size = sizeof(dmsg_carrier_ops), .dial = carrier_dial, .flags = SG_CARRIER_SECURED, .cancel = carrier_cancel};

@@ -26,7 +26,7 @@
 static int stream_send(struct sg_stream *pub, const struct iovec *iov, int n);
 static void stream_want(struct sg_stream *pub, bool read);
 static void stream_close(struct sg_stream *pub);
-static void stream_info(struct sg_stream *pub, struct sg_stream_info *out);
+static void stream_info(struct sg_stream *pub, struct sg_stream_info *out, size_t size);
 static void resume(void *arg);
 static void on_limit(void *arg);
 
@@ -619,12 +619,13 @@ static void stream_close(struct sg_stream *pub)
 	leave(st);
 }
 
-static void stream_info(struct sg_stream *pub, struct sg_stream_info *out)
+static void stream_info(struct sg_stream *pub, struct sg_stream_info *out, size_t size)
 {
 	const struct stream *st = of(pub);
-
-	*out = (struct sg_stream_info){.remote = st->remote,
+	struct sg_stream_info info = {.remote = st->remote,
 		.network = "dmsg",
 		.port = st->done ? st->remote_port : st->local_port,
 		.carrier = "dmsg"};
+
+	sg_fill(out, size, &info, sizeof(info));
 }

@@ -261,7 +261,7 @@ static void bind_first(struct tcp *t)
 		if (strcmp(l->carrier, TCP_BY_KEY) == 0 && !port)
 			port = sg_addr_port(&l->addr);
 	}
-	if (port != t->bound && t->host->bind(t->inst, TCP_BY_KEY, port) == 0)
+	if (port != t->bound && t->host->resolve_bind(t->inst, TCP_BY_KEY, port) == 0)
 		t->bound = port;
 }
 

@@ -68,7 +68,7 @@ static int on_stream(void *arg, struct sg_stream *st)
 	struct fake_end *e = arg;
 	struct sg_stream_info info;
 
-	st->ops->info(st, &info);
+	st->ops->info(st, &info, sizeof(info));
 	snprintf(e->network, sizeof(e->network), "%s", info.network);
 	e->st = st;
 	e->in_order = true;

@@ -43,7 +43,7 @@ static int host_listen(struct sg_inst *i, uint16_t port, const struct sg_listene
 	return 0;
 }
 
-static int host_dial_hops(
+static int host_dial(
 	struct sg_inst *i, const struct sg_pk *pk, uint16_t port, unsigned min_hops, sg_dialed_fn *fn, void *arg)
 {
 	struct fake_host *h = i->host;
@@ -95,11 +95,12 @@ static int host_peer_find(struct sg_inst *i, const char *name, struct sg_pk *out
 	return 0;
 }
 
-static int host_peer_state(struct sg_inst *i, const struct sg_pk *pk, struct sg_peer_state *out)
+static int host_peer_state(struct sg_inst *i, const struct sg_pk *pk, struct sg_peer_state *out, size_t size)
 {
 	struct fake_peer *p = peer_by_key(i->host, pk);
 
-	memset(out, 0, sizeof(*out));
+	assert_int_equal(size, sizeof(*out));
+	memset(out, 0, size);
 	if (!p)
 		return -ENOENT;
 	out->pk = *pk;
@@ -253,7 +254,7 @@ struct fake_host *fake_host_new(const char *conf)
 		.conf = host_conf,
 		.own_pk = host_own_pk,
 		.listen = host_listen,
-		.dial_hops = host_dial_hops,
+		.dial = host_dial,
 		.dial_cancel = host_dial_cancel,
 		.peer_find = host_peer_find,
 		.peer_state = host_peer_state,
@@ -406,9 +407,9 @@ static void stream_close(struct sg_stream *s)
 	f->closed = true;
 }
 
-static void stream_info(struct sg_stream *s, struct sg_stream_info *out)
+static void stream_info(struct sg_stream *s, struct sg_stream_info *out, size_t size)
 {
-	*out = ((struct fake_stream *)s)->info;
+	sg_fill(out, size, &((struct fake_stream *)s)->info, sizeof(*out));
 }
 
 static const struct sg_stream_ops stream_ops = {.size = sizeof(stream_ops),

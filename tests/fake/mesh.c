@@ -47,9 +47,12 @@ static void half_close(struct sg_stream *st)
 	}
 }
 
-static void half_info(struct sg_stream *st, struct sg_stream_info *out)
+static void half_info(struct sg_stream *st, struct sg_stream_info *out, size_t size)
 {
-	*out = (struct sg_stream_info){.remote = sg_container_of(st, struct mesh_half, pub)->remote, .network = "dmsg"};
+	const struct sg_stream_info info = {
+		.remote = sg_container_of(st, struct mesh_half, pub)->remote, .network = "dmsg"};
+
+	sg_fill(out, size, &info, sizeof(info));
 }
 
 static const struct sg_stream_ops half_ops = {sizeof(half_ops), half_send, half_want, half_close, half_info};

@@ -69,11 +69,12 @@ static void end_close(struct sg_stream *s)
 		end_free(e);
 }
 
-static void end_info(struct sg_stream *s, struct sg_stream_info *out)
+static void end_info(struct sg_stream *s, struct sg_stream_info *out, size_t size)
 {
 	const struct end *e = (const struct end *)s;
+	const struct sg_stream_info info = {.remote = e->remote, .port = 45, .network = "dmsg", .carrier = "dmsg"};
 
-	*out = (struct sg_stream_info){.remote = e->remote, .port = 45, .network = "dmsg", .carrier = "dmsg"};
+	sg_fill(out, size, &info, sizeof(info));
 }
 
 static const struct sg_stream_ops ops = {

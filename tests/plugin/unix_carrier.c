@@ -1,7 +1,6 @@
 /*
- * A carrier by somebody else, as small as one can be: Unix sockets within this machine, an abstract name for each port. It sees
- * nothing but the plugin interface and libskygate, and passes the contract of carriers; whoever writes another one may
- * begin here.
+ * A carrier by somebody else, as small as one can be: Unix sockets within this machine, an abstract name for each port. It
+ * sees the plugin interface and libskygate alone and passes the contract of carriers; another one may begin here.
  */
 #include "base/alloc.h"
 #include "base/common.h"
@@ -11,7 +10,6 @@
 #include "wire/uci.h"
 #include <skygate/plugin.h>
 
-#include <stdio.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -32,9 +30,8 @@ struct carrier {
 static socklen_t name_of(const struct sg_addr *a, struct sockaddr_un *un)
 {
 	*un = (struct sockaddr_un){.sun_family = AF_UNIX};
-	return (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 +
-			   (size_t)snprintf(
-				   un->sun_path + 1, sizeof(un->sun_path) - 1, "skygate-test-%u", sg_addr_port(a)));
+	snprintf(un->sun_path + 1, sizeof(un->sun_path) - 1, "skygate-test-%u", sg_addr_port(a));
+	return (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + strlen(un->sun_path + 1));
 }
 
 static void connect_now(void *arg)
@@ -70,46 +67,45 @@ static void cancel(void *ctx, struct sg_dial *d)
 {
 	struct carrier *c = ctx;
 
-	if (c->dial == d) {
+	if (c->dial == d)
 		sg_defer_stop(&c->defer);
-		c->dial = NULL;
-	}
+	c->dial = NULL;
 }
 
 static void on_caller(void *arg, int fd, unsigned events)
 {
 	struct carrier *c = arg;
-	struct sg_addr from;
 	int conn = accept4(fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 
 	(void)events;
-	if (conn >= 0 && sg_addr_parse("127.0.0.1:1", &from) == 0)
-		c->host->accepted(c->inst, "unix", conn, &from);
+	if (conn >= 0)
+		c->host->accepted(c->inst, "unix", conn, NULL);
 }
 
 static void close_ports(struct carrier *c)
 {
-	for (; c->n; c->n--) {
-		sg_watch_free(c->ports[c->n - 1]);
-		close(c->fds[c->n - 1]);
+	while (c->n) {
+		sg_watch_free(c->ports[--c->n]);
+		c->ports[c->n] = NULL;
+		close(c->fds[c->n]);
 	}
 }
 
+/* What it opened and cannot use close_ports() closes. */
 static int open_port(struct carrier *c, const char *text)
 {
 	struct sg_addr addr;
 	struct sockaddr_un un;
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	int fd;
 
-	if (fd < 0 || c->n == PORTS || sg_addr_parse(text, &addr) < 0 ||
-		bind(fd, (struct sockaddr *)&un, name_of(&addr, &un)) < 0 || listen(fd, 64) < 0 ||
-		sg_watch_new(c->host->loop(c->inst), fd, on_caller, c, &c->ports[c->n]) < 0) {
-		if (fd >= 0)
-			close(fd);
+	if (c->n == PORTS || sg_addr_parse(text, &addr) < 0 ||
+		(fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)) < 0)
 		return SG_ECONF;
-	}
-	sg_watch_set(c->ports[c->n], SG_READABLE);
 	c->fds[c->n++] = fd;
+	if (bind(fd, (struct sockaddr *)&un, name_of(&addr, &un)) < 0 || listen(fd, 64) < 0 ||
+		sg_watch_new(c->host->loop(c->inst), fd, on_caller, c, &c->ports[c->n - 1]) < 0)
+		return SG_ECONF;
+	sg_watch_set(c->ports[c->n - 1], SG_READABLE);
 	return 0;
 }
 
@@ -130,12 +126,10 @@ static int reload(void *ctx)
 static void stop(void *ctx)
 {
 	struct carrier *c = ctx;
-	const struct sg_host *host = c->host;
-	struct sg_inst *inst = c->inst;
 
 	close_ports(c);
+	c->host->stopped(c->inst);
 	sg_free(c);
-	host->stopped(inst);
 }
 
 static int start(const struct sg_host *host, struct sg_inst *inst, void **ctx, char *why, size_t why_cap)
@@ -145,8 +139,7 @@ static int start(const struct sg_host *host, struct sg_inst *inst, void **ctx, c
 	snprintf(why, why_cap, "unix: no memory, or a port that is no port or taken");
 	if (!c)
 		return -ENOMEM;
-	c->host = host;
-	c->inst = inst;
+	*c = (struct carrier){.host = host, .inst = inst};
 	sg_defer_init(&c->defer, connect_now, c);
 	if (reload(c) == 0)
 		return 0;
@@ -157,14 +150,8 @@ static int start(const struct sg_host *host, struct sg_inst *inst, void **ctx, c
 
 static const struct sg_carrier_ops ops = {.size = sizeof(ops), .dial = dial, .cancel = cancel};
 static const struct sg_provide provides[] = {{SG_CARRIER, "unix", &ops}, {0}};
-static const struct sg_option options[] = {
-	{.section = "carrier", .flags = SG_OPT_LIST, .help = "its name is the carrier's"},
-	{.section = "carrier",
-		.name = "listen",
-		.type = SG_OPT_ADDR,
-		.flags = SG_OPT_LIST,
-		.help = "only the port counts"},
-	{0}};
+static const struct sg_option options[] = {{"carrier", .flags = SG_OPT_LIST, .help = "its name is the carrier's"},
+	{"carrier", "listen", SG_OPT_ADDR, SG_OPT_LIST, .help = "only the port counts"}, {0}};
 
 SG_PLUGIN(unix) = {SG_PLUGIN_HEAD, .name = "unix", .version = "1", .summary = "links within a machine",
 	.provides = provides, .options = options, .start = start, .reload = reload, .stop = stop};

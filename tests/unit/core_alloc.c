@@ -213,7 +213,7 @@ static bool make_links(struct core *core)
 					  .sk = conf.sk,
 					  .keys = &core->net_keys})
 				: NULL;
-	core->identity = (struct sg_identity){core->crypto, &core->pk, &core->sk};
+	core->identity = (struct sg_identity){sizeof(core->identity), core->crypto, &core->pk, &core->sk};
 	core->sk = conf.sk;
 	if (core->net)
 		net_configure(core->net, core->conf->doc);

@@ -59,7 +59,7 @@ static void no_cancel(void *ctx, struct sg_dial *dial)
 	(void)dial;
 }
 
-static const struct sg_carrier_ops carrier_ops = {sizeof(carrier_ops), no_dial, no_cancel, false};
+static const struct sg_carrier_ops carrier_ops = {sizeof(carrier_ops), 0, no_dial, no_cancel};
 static const struct sg_provide provides[] = {{SG_CARRIER, "owl", &carrier_ops}, {0}};
 static const struct sg_plugin careless = {SG_PLUGIN_HEAD, .name = "careless", .version = "1", .summary = "x",
 	.provides = provides, .start = start, .stop = stop};
@@ -190,7 +190,7 @@ static void test_left_behind(void **state)
 
 	assert_int_equal(core_host.listen(inst, 9, &listener, w), 0);
 	assert_int_equal(core_host.listen(inst, 9, &listener, w), -EADDRINUSE);
-	assert_int_equal(core_host.dial(inst, &pk, 44, on_dialed, w), 0);
+	assert_int_equal(core_host.dial(inst, &pk, 44, 0, on_dialed, w), 0);
 	assert_int_equal(core_host.tune_socket(inst, w->netd, on_tuned, w), 0);
 	assert_int_equal(core_host.lease_set(inst, 1, 2, on_tuned, w), 0);
 	stop_it(w);
@@ -208,8 +208,8 @@ static void test_tidy(void **state)
 	struct sg_inst *inst = &w->plugin->inst;
 	struct sg_pk pk = silent_peer(w);
 
-	assert_int_equal(core_host.dial(inst, &pk, 44, on_dialed, w), 0);
-	assert_int_equal(core_host.dial(inst, &pk, 45, on_dialed, w), 0);
+	assert_int_equal(core_host.dial(inst, &pk, 44, 0, on_dialed, w), 0);
+	assert_int_equal(core_host.dial(inst, &pk, 45, 0, on_dialed, w), 0);
 	core_host.dial_cancel(inst, w);
 	stop_it(w);
 	assert_string_equal(w->last_warning, "");
@@ -242,7 +242,47 @@ static void test_descriptors(void **state)
 	core_host.accepted(inst, "owl", pair[0], &from);
 	assert_false(is_open(pair[0]));
 	close(pair[1]);
-	assert_int_equal(core_host.dial(inst, &w->core.pk, 1, on_dialed, w), SG_ESTATE);
+	assert_int_equal(core_host.dial(inst, &w->core.pk, 1, 0, on_dialed, w), SG_ESTATE);
+}
+
+/* Nobody can say where it came from: it is taken, and is "somebody" until it has shown its key. */
+static void test_accepted_from_nowhere(void **state)
+{
+	struct world *w = *state;
+	int pair[2];
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair), 0);
+	core_host.accepted(&w->plugin->inst, "owl", pair[0], NULL);
+	assert_true(is_open(pair[0]));
+	assert_int_equal(write(pair[1], "garbage, and more of it", 23), 23);
+	for (int i = 0; i < 100 && links_counters(w->core.links)->handshake_failed == 0; i++)
+		sg_loop_step(w->core.loop, 10);
+	assert_int_equal(links_counters(w->core.links)->handshake_failed, 1);
+	assert_false(is_open(pair[0]));
+	close(pair[1]);
+}
+
+/* Whoever was built with another version of the struct gets what both know. */
+static void test_peer_state_of_other_sizes(void **state)
+{
+	struct world *w = *state;
+	struct sg_pk pk = silent_peer(w);
+	struct {
+		struct sg_peer_state st;
+		uint8_t more[8];
+	} newer;
+	struct sg_peer_state older;
+
+	memset(&newer, 0xaa, sizeof(newer));
+	memset(&older, 0xaa, sizeof(older));
+	assert_int_equal(core_host.peer_state(&w->plugin->inst, &pk, &newer.st, sizeof(newer)), 0);
+	assert_memory_equal(&newer.st.pk, &pk, sizeof(pk));
+	assert_string_equal(newer.st.why, "it has no address: it has to connect to us");
+	assert_memory_equal(newer.more, ((uint8_t[8]){0}), 8);
+	assert_int_equal(core_host.peer_state(&w->plugin->inst, &pk, &older, offsetof(struct sg_peer_state, why)), 0);
+	assert_int_equal(older.attempts, newer.st.attempts);
+	assert_int_equal((uint8_t)older.why[0], 0xaa);
+	assert_int_equal(core_host.peer_state(&w->plugin->inst, &w->core.pk, &older, sizeof(older)), -ENOENT);
 }
 
 static void test_stopped_unasked(void **state)
@@ -332,6 +372,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_left_behind, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_tidy, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_descriptors, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_accepted_from_nowhere, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_peer_state_of_other_sizes, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_stopped_unasked, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_without_netd, setup_alone, teardown),
 		cmocka_unit_test_setup_teardown(test_paths, setup, teardown),

@@ -61,8 +61,8 @@ static void put(const struct place *p, const char *object, const char *name, mod
 
 static int teardown(void **state)
 {
-	static const char *const names[] = {
-		"good", "other", "abi", "size", "partial", "plain", "undefined", "hollow", "owl", "barn-owl", "empty"};
+	static const char *const names[] = {"good", "other", "abi", "size", "partial", "plain", "undefined", "hollow",
+		"odd", "long", "owl", "barn-owl", "empty"};
 	struct place *p = *state;
 	char path[512];
 
@@ -176,7 +176,7 @@ static void test_description(void **state)
 
 	put(p, "abi", "abi", 0644);
 	refused(p, "abi", SG_EABI,
-		"'abi' was built for version 7 of the plugin interface, this skygated has 0\n"
+		"'abi' was built for version 8 of the plugin interface, this skygated has 1\n"
 		"  install the plugin that belongs to version " SG_VERSION);
 	put(p, "size", "size", 0644);
 	assert_int_equal(plugin_load(&p->core, "size", &(struct plugin *){NULL}, p->why, sizeof(p->why)), SG_EABI);
@@ -195,6 +195,10 @@ static void test_carriers(void **state)
 
 	put(p, "hollow", "hollow", 0644);
 	refused(p, "hollow", SG_EABI, "'hollow' provides a carrier without saying how");
+	put(p, "long", "long", 0644);
+	refused(p, "long", SG_EABI, "'long' provides the carrier nightjar; a name has at most 7 characters");
+	put(p, "odd", "odd", 0644);
+	refused(p, "odd", SG_EABI, "'odd' provides what this skygated does not know: interface 99");
 	put(p, "owl", "owl", 0644);
 	put(p, "barn-owl", "barn-owl", 0644);
 	assert_int_equal(plugin_load(&p->core, "owl", &owl, p->why, sizeof(p->why)), 0);

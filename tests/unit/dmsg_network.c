@@ -217,7 +217,7 @@ static void start(struct world *w)
 		v->w = w;
 		sg_sk_generate(w->c, &v->sk);
 		assert_int_equal(sg_pk_of(w->c, &v->sk, &v->pk), 0);
-		v->id = (struct sg_identity){w->c, &v->pk, &v->sk};
+		v->id = (struct sg_identity){sizeof(v->id), w->c, &v->pk, &v->sk};
 		assert_int_equal(sg_plugin_transport_dmsg.start(&host, v, &v->ctx, why, sizeof(why)), 0);
 	}
 }
@@ -362,12 +362,12 @@ static void echo_of_every_size(void **state)
 	dial(w, &a, &w->visor[1].pk, 80);
 	assert_int_equal(a.err, 0);
 	assert_int_equal(relay_streams(w->relay), 1);
-	a.s->ops->info(a.s, &info);
+	a.s->ops->info(a.s, &info, sizeof(info));
 	assert_true(sg_pk_equal(&info.remote, &w->visor[1].pk));
 	assert_string_equal(info.network, "dmsg");
 	assert_false(info.records);
 	until(w, b.s != NULL);
-	b.s->ops->info(b.s, &info);
+	b.s->ops->info(b.s, &info, sizeof(info));
 	assert_true(sg_pk_equal(&info.remote, &w->visor[0].pk));
 	assert_int_equal(info.port, 80);
 	for (size_t n = 1; n <= sizeof(block); n = n * 3 + 1) {

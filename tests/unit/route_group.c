@@ -205,13 +205,13 @@ static void records_arrive_as_they_were_sent(void **state)
 
 		b->echo = true;
 		open_group(c, a, b);
-		b->st->ops->info(b->st, &info);
+		b->st->ops->info(b->st, &info, sizeof(info));
 		assert_memory_equal(&info.remote, &c->w.node[0].pk, sizeof(info.remote));
 		assert_int_equal(info.port, PORT);
 		assert_string_equal(info.network, "skynet");
 		assert_string_equal(info.carrier, "stcp");
 		assert_true(info.records);
-		a->st->ops->info(a->st, &info);
+		a->st->ops->info(a->st, &info, sizeof(info));
 		assert_memory_equal(&info.remote, &c->w.node[nodes - 1].pk, sizeof(info.remote));
 		assert_int_equal(info.port, PORT);
 		for (size_t len = 1; len <= SG_GROUP_RECORD_MAX; len = len * 2 + 1, n++) {

@@ -54,7 +54,7 @@ static void a_stream_carries_bytes_in_order_both_ways(void **state)
 		b->echo = true;
 		link_up(w);
 		open_stream(w, from, a, b);
-		b->st->ops->info(b->st, &info);
+		b->st->ops->info(b->st, &info, sizeof(info));
 		assert_memory_equal(&info.remote, &w->node[from].pk, sizeof(info.remote));
 		assert_int_equal(info.port, PORT);
 		assert_string_equal(info.network, "direct");

@@ -31,7 +31,7 @@ static void stop(void *ctx)
 	(void)ctx;
 }
 
-#ifdef OBJECT_CARRIER
+#if defined(OBJECT_CARRIER) || defined(OBJECT_LONG)
 static int dial(void *ctx, const char *carrier, const struct sg_pk *pk, const struct sg_addr *to, struct sg_dial *d)
 {
 	(void)ctx;
@@ -48,8 +48,15 @@ static void cancel(void *ctx, struct sg_dial *d)
 	(void)d;
 }
 
-static const struct sg_carrier_ops ops = {sizeof(ops), dial, cancel, 0};
-static const struct sg_provide provides[] = {{SG_CARRIER, "owl", &ops}, {SG_PROVIDE_END, 0, 0}};
+static const struct sg_carrier_ops ops = {sizeof(ops), 0, dial, cancel};
+#ifdef OBJECT_LONG
+#define CARRIER_NAME "nightjar"
+#else
+#define CARRIER_NAME "owl"
+#endif
+static const struct sg_provide provides[] = {{SG_CARRIER, CARRIER_NAME, &ops}, {SG_PROVIDE_END, 0, 0}};
+#elif defined(OBJECT_ODD)
+static const struct sg_provide provides[] = {{(enum sg_interface)99, "odd", 0}, {SG_PROVIDE_END, 0, 0}};
 #elif defined(OBJECT_HOLLOW)
 static const struct sg_provide provides[] = {{SG_CARRIER, "owl", 0}, {SG_PROVIDE_END, 0, 0}};
 #elif !defined(OBJECT_PARTIAL)
