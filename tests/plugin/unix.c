@@ -1,26 +1,19 @@
-/*
- * A carrier by somebody else, as small as one can be: Unix sockets within this machine, an abstract name for each port. It
- * sees the plugin interface and libskygate alone and passes the contract of carriers; another one may begin here.
- */
+/* A carrier by somebody else, as small as can be; it passes the contract. Unix sockets, an abstract name for each port. */
 #include "base/alloc.h"
 #include "base/common.h"
 #include "base/err.h"
-#include "base/text.h"
 #include "loop/loop.h"
 #include "wire/uci.h"
 #include <skygate/plugin.h>
 
-#include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
-
-#define PORTS 4
 
 struct carrier {
 	const struct sg_host *host;
 	struct sg_inst *inst;
-	struct sg_watch *ports[PORTS];
-	int fds[PORTS];
+	struct sg_watch *ports[4];
+	int fds[4];
 	size_t n;
 	struct sg_dial *dial; /* one at a time; NULL: none */
 	struct sg_addr to;
@@ -91,19 +84,18 @@ static void close_ports(struct carrier *c)
 	}
 }
 
-/* What it opened and cannot use close_ports() closes. */
 static int open_port(struct carrier *c, const char *text)
 {
 	struct sg_addr addr;
 	struct sockaddr_un un;
 	int fd;
 
-	if (c->n == PORTS || sg_addr_parse(text, &addr) < 0 ||
+	if (c->n == SG_ARRAY_LEN(c->ports) || sg_addr_parse(text, &addr) < 0 ||
 		(fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)) < 0)
 		return SG_ECONF;
-	c->fds[c->n++] = fd;
-	if (bind(fd, (struct sockaddr *)&un, name_of(&addr, &un)) < 0 || listen(fd, 64) < 0 ||
-		sg_watch_new(c->host->loop(c->inst), fd, on_caller, c, &c->ports[c->n - 1]) < 0)
+	c->fds[c->n] = fd; /* close_ports() closes it, whatever comes */
+	if (sg_watch_new(c->host->loop(c->inst), fd, on_caller, c, &c->ports[c->n++]) < 0 ||
+		bind(fd, (struct sockaddr *)&un, name_of(&addr, &un)) < 0 || listen(fd, 64) < 0)
 		return SG_ECONF;
 	sg_watch_set(c->ports[c->n - 1], SG_READABLE);
 	return 0;
