@@ -409,12 +409,19 @@ static int add_counters(json_t *list, const struct sg_counter *table, const void
 	return 0;
 }
 
+static const struct sg_counter loop_counter_table[] = {
+#define COUNTER_ROW(member, name, help) {name, offsetof(struct sg_loop_counters, member), help},
+	SG_LOOP_COUNTERS(COUNTER_ROW)
+#undef COUNTER_ROW
+		{NULL, 0, NULL}};
+
 void method_counter_list(struct core *core, struct call *call, json_t *params)
 {
 	json_t *list = json_array();
 	int err = 0;
 
 	(void)params;
+	err |= add_counters(list, loop_counter_table, sg_loop_counters(core->loop));
 	err |= add_counters(list, link_counter_table, links_counters(core->links));
 	err |= add_counters(list, route_counter_table, route_counters(core->route));
 	sg_list_for (it, &core->plugins) {

@@ -13,6 +13,10 @@ struct sg_loop {
 	struct sg_mono now;
 	bool now_known; /* in this round */
 
+	struct sg_mono turn_at; /* when this turn began */
+	bool in_turn;
+	struct sg_loop_counters count;
+
 	/* Timers: a binary heap by due time; one libuv timer wakes us for the first. */
 	struct sg_timer **heap;
 	size_t n_timers, heap_cap;
@@ -28,6 +32,10 @@ struct sg_loop {
 	struct sg_list posts;
 	uv_async_t post_async;
 };
+
+/* turn.c: the first event after a sleep; about to sleep. */
+void loop_turn_begin(struct sg_loop *loop);
+void loop_turn_end(struct sg_loop *loop);
 
 /* timer.c: runs what is due; arms the libuv timer for what is next. */
 void loop_timers_run(struct sg_loop *loop);

@@ -44,9 +44,11 @@ static void on_prepare(uv_prepare_t *p)
 {
 	struct sg_loop *loop = p->data;
 
+	loop_turn_begin(loop);
 	loop_timers_run(loop);
 	run_defers(loop);
 	loop_timers_arm(loop);
+	loop_turn_end(loop);
 	loop->now_known = false; /* the events that end the sleep come before on_check */
 }
 
@@ -153,8 +155,10 @@ void sg_loop_step(struct sg_loop *loop, int wait_ms)
 	}
 	uv_run(&loop->uv, UV_RUN_NOWAIT);
 	loop->now_known = false;
+	loop_turn_begin(loop);
 	loop_timers_run(loop);
 	run_defers(loop);
+	loop_turn_end(loop);
 }
 
 void sg_loop_stop(struct sg_loop *loop)
@@ -188,6 +192,7 @@ static void on_poll(uv_poll_t *p, int status, int events)
 	struct sg_watch *w = p->data;
 	unsigned ev = 0;
 
+	loop_turn_begin(p->loop->data);
 	if (status < 0 || (events & UV_DISCONNECT)) {
 		ev = SG_READABLE | SG_WRITABLE;
 	} else {
@@ -278,6 +283,7 @@ static void on_signal(uv_signal_t *h, int signum)
 {
 	struct signal_watch *s = h->data;
 
+	loop_turn_begin(h->loop->data);
 	s->fn(s->arg, signum);
 }
 
@@ -318,6 +324,7 @@ static void work_done(uv_work_t *req, int status)
 {
 	struct sg_work *w = req->data;
 
+	loop_turn_begin(req->loop->data);
 	w->done(w->arg, status);
 	sg_free(w);
 }
@@ -380,6 +387,7 @@ static void resolve_done(uv_getaddrinfo_t *req, int status, struct addrinfo *res
 	struct sg_addr addrs[RESOLVE_MAX];
 	size_t n = 0;
 
+	loop_turn_begin(req->loop->data);
 	for (struct addrinfo *ai = res; status == 0 && ai && n < RESOLVE_MAX; ai = ai->ai_next) {
 		if (ai->ai_family != AF_INET && ai->ai_family != AF_INET6)
 			continue;

@@ -25,6 +25,31 @@ struct sg_timer {
 	size_t slot; /* place in the loop's heap plus one; 0 when stopped */
 };
 
+/*
+ * How long the turns of a loop took, from the first event after a sleep to the next sleep: so long everything else on the loop
+ * waits. X(member of struct sg_loop_counters, name, help). The limits are in loop/turn.c.
+ */
+#define SG_LOOP_COUNTERS(X)                                                                                            \
+	X(turn[0], "loop.turn.100us", "turns of the loop that took less than 0.1 ms")                                  \
+	X(turn[1], "loop.turn.200us", "less than 0.2 ms")                                                              \
+	X(turn[2], "loop.turn.500us", "less than 0.5 ms")                                                              \
+	X(turn[3], "loop.turn.1ms", "less than 1 ms")                                                                  \
+	X(turn[4], "loop.turn.2ms", "less than 2 ms")                                                                  \
+	X(turn[5], "loop.turn.5ms", "less than 5 ms")                                                                  \
+	X(turn[6], "loop.turn.10ms", "less than 10 ms")                                                                \
+	X(turn[7], "loop.turn.20ms", "less than 20 ms")                                                                \
+	X(turn[8], "loop.turn.50ms", "less than 50 ms")                                                                \
+	X(turn[9], "loop.turn.100ms", "less than 100 ms")                                                              \
+	X(turn[10], "loop.turn.more", "100 ms or longer")                                                              \
+	X(longest_us, "loop.turn.longest", "the longest turn since the start, in microseconds")
+
+#define SG_LOOP_TURNS 11
+
+struct sg_loop_counters {
+	uint64_t turn[SG_LOOP_TURNS];
+	uint64_t longest_us;
+};
+
 /* Runs once, before the loop sleeps again: to flush once what many callbacks queued. In its owner's storage. */
 struct sg_defer {
 	struct sg_list node;
@@ -45,6 +70,8 @@ void sg_loop_step(struct sg_loop *loop, int wait_ms);
 void sg_loop_stop(struct sg_loop *loop);
 /** sg_loop_count - running timers and watches: what somebody forgot, when all should be gone. */
 void sg_loop_count(const struct sg_loop *loop, size_t *timers, size_t *watches);
+/** sg_loop_counters - borrowed, lives as long as the loop. */
+const struct sg_loop_counters *sg_loop_counters(const struct sg_loop *loop);
 /** sg_loop_now - the clock's time, read at most once per round of events. */
 struct sg_mono sg_loop_now(struct sg_loop *loop);
 

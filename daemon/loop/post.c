@@ -15,6 +15,7 @@ static void on_async(uv_async_t *a)
 	struct sg_loop *loop = a->data;
 	struct sg_list mine;
 
+	loop_turn_begin(loop);
 	sg_list_init(&mine);
 	pthread_mutex_lock(&loop->post_lock);
 	while (!sg_list_empty(&loop->posts)) {

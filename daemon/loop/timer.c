@@ -114,6 +114,7 @@ static void on_wake(uv_timer_t *t)
 	struct sg_loop *loop = t->data;
 
 	loop->now_known = false;
+	loop_turn_begin(loop);
 	loop_timers_run(loop);
 }
 

@@ -396,6 +396,38 @@ static void connects(void **state)
 	sg_loop_free(loop);
 }
 
+static void take_7_ms(void *arg)
+{
+	((struct hand_clock *)arg)->ms += 7;
+}
+
+static void a_long_turn_is_counted(void **state)
+{
+	struct hand_clock hc = {{hand_now}, 1000};
+	struct sg_loop *loop = sg_loop_new(&hc.clock);
+	const struct sg_loop_counters *c = sg_loop_counters(loop);
+	struct sg_timer t;
+	struct sg_defer d;
+
+	(void)state;
+	sg_loop_step(loop, 0);
+	assert_true(c->turn[0] > 0);
+	assert_int_equal(c->longest_us, 0);
+	sg_timer_init(&t, loop, take_7_ms, &hc);
+	assert_int_equal(sg_timer_start(&t, 0), 0);
+	sg_loop_step(loop, 0);
+	assert_int_equal(c->turn[6], 1);
+	assert_int_equal(c->longest_us, 7000);
+	/* What is put off to the end of the turn belongs to it. */
+	sg_timer_start(&t, 0);
+	sg_defer_init(&d, take_7_ms, &hc);
+	sg_defer_start(loop, &d);
+	sg_loop_step(loop, 0);
+	assert_int_equal(c->turn[7], 1);
+	assert_int_equal(c->longest_us, 14000);
+	sg_loop_free(loop);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -406,6 +438,7 @@ int main(void)
 		cmocka_unit_test(messages_of_another_thread_arrive_in_order),
 		cmocka_unit_test(workers_and_names),
 		cmocka_unit_test(an_event_after_a_long_sleep_knows_what_time_it_is),
+		cmocka_unit_test(a_long_turn_is_counted),
 		cmocka_unit_test(nothing_is_left_behind),
 	};
 
