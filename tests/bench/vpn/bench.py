@@ -175,6 +175,15 @@ def ahead_of_others():
     return lambda: None
 
 
+def again_ahead():
+    """Runs this script again in such a group, without --ahead; its exit status."""
+    undo = ahead_of_others()
+    argv = [a for a in sys.argv[1:] if a != "--ahead"]
+    status = subprocess.call([sys.executable, "-u", os.path.abspath(sys.argv[0])] + argv)
+    undo()
+    return status
+
+
 def main():
     here = os.path.dirname(os.path.abspath(__file__))
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -191,11 +200,7 @@ def main():
     need_root()
     need_programs(PROGRAMS)
     if args.ahead and os.environ.get("SG_BOXES") != "inside":
-        undo = ahead_of_others()
-        argv = [a for a in sys.argv[1:] if a != "--ahead"]
-        status = subprocess.call([sys.executable, "-u", os.path.abspath(sys.argv[0])] + argv)
-        undo()
-        sys.exit(status)
+        sys.exit(again_ahead())
     enter()
     sys.exit(run(args))
 
