@@ -40,7 +40,9 @@ static void vectors_done(void)
 		clear_wide();
 }
 #else
-static void vectors_done(void) {}
+static void vectors_done(void)
+{
+}
 #endif
 
 static void free_key(struct sg_aead *a)
