@@ -196,8 +196,8 @@ static void a_stream_fills_the_line(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < SG_ARRAY_LEN(lines); i++) {
-		/* 26 bytes of frame for 4,070, and 49 of packet for each record. */
-		unsigned most = (unsigned)(1000 * 4070 / 4096 * lines[i].record / (lines[i].record + 49));
+		/* 26 bytes of frame for 4,032, and 49 of packet for each record. */
+		unsigned most = (unsigned)(1000 * 4032 / 4058 * lines[i].record / (lines[i].record + 49));
 		unsigned used = share(lines[i].rate, lines[i].record, lines[i].both_ways);
 
 		print_message("%s, 40 ms: %u of %u per mille\n", lines[i].name, used, most);
