@@ -14,7 +14,7 @@
 
 #define HELLO_SENT_MAX 1023 /* a hello of exactly 1,024 bytes blocks a Go reader */
 #define GO_READ        1024 /* bytes of one read of the Go reader */
-#define OUR_MARK       ",\"skygate\":{\"v\":1,\"rec\":1,\"parts\":1}"
+#define OUR_MARK       ",\"skygate\":{\"v\":1,\"rec\":1,\"parts\":1,\"uso\":1}"
 
 static int hello_end(struct sg_text *t)
 {
@@ -105,13 +105,14 @@ static int hello_parse(struct sg_view in, json_t **root)
 	return end;
 }
 
-static void mark_decode(const json_t *root, bool *rec, bool *parts)
+static void mark_decode(const json_t *root, bool *rec, bool *parts, bool *uso)
 {
 	const json_t *mark = sg_json_get(root, "skygate");
 
 	*rec = json_is_object(mark) && json_integer_value(sg_json_get(mark, "v")) >= 1 &&
 	       json_integer_value(sg_json_get(mark, "rec")) == 1;
 	*parts = *rec && json_integer_value(sg_json_get(mark, "parts")) == 1;
+	*uso = *rec && json_integer_value(sg_json_get(mark, "uso")) == 1;
 }
 
 /*
@@ -187,7 +188,7 @@ int sg_vpn_client_hello_decode(struct sg_view in, struct sg_vpn_client_hello *ou
 	err = ips_decode(sg_json_get(root, "unavailable_private_ips"), out);
 	if (err == 0)
 		err = passcode_decode(sg_json_get(root, "passcode"), out);
-	mark_decode(root, &out->rec, &out->parts);
+	mark_decode(root, &out->rec, &out->parts, &out->uso);
 	json_decref(root);
 	return err < 0 ? err : used;
 }
@@ -233,7 +234,7 @@ int sg_vpn_server_hello_decode(struct sg_view in, struct sg_vpn_server_hello *ou
 		err = tun_ip_decode(sg_json_get(root, "tun_ip"), &out->tun_ip);
 	if (err == 0)
 		err = tun_ip_decode(sg_json_get(root, "tun_gateway"), &out->tun_gateway);
-	mark_decode(root, &out->rec, &out->parts);
+	mark_decode(root, &out->rec, &out->parts, &out->uso);
 	json_decref(root);
 	return err < 0 ? err : used;
 }
@@ -296,7 +297,9 @@ int sg_vpn_record_decode(const uint8_t in[SG_VPN_RECORD_HEAD], struct sg_vpn_rec
 	gso = out->gso & (uint8_t)~SG_GSO_ECN;
 	if (out->kind > SG_VPN_BYE || (out->flags & ~SG_VPN_F_NEEDS_CSUM) || in[3] != 0)
 		return SG_EMALF;
-	if (out->gso == SG_GSO_ECN || (gso != SG_GSO_NONE && gso != SG_GSO_TCP4 && gso != SG_GSO_TCP6))
+	if (out->gso == SG_GSO_ECN || out->gso == (SG_GSO_UDP | SG_GSO_ECN))
+		return SG_EMALF;
+	if (gso != SG_GSO_NONE && gso != SG_GSO_TCP4 && gso != SG_GSO_TCP6 && gso != SG_GSO_UDP)
 		return SG_EMALF;
 	return 0;
 }
@@ -320,27 +323,39 @@ int sg_vpn_part_decode(const uint8_t in[SG_VPN_RECORD_HEAD], size_t len, struct 
 	return out->offset <= out->total && len <= out->total - out->offset ? 0 : SG_EMALF;
 }
 
-/* A super-packet: TCP right behind an IP header without extensions, checksum left to the last one
- * who cuts it. */
+static int tcp_check(const struct sg_vpn_record *r, struct sg_view p, size_t ip_hlen)
+{
+	size_t head;
+
+	if (r->csum_offset != 16 || r->gso_size < SG_VPN_GSO_SIZE_MIN || p.len < ip_hlen + 20)
+		return SG_EMALF;
+	head = (size_t)(p.p[ip_hlen + 12] >> 4) * 4;
+	return head < 20 || p.len < ip_hlen + head ? SG_EMALF : 0;
+}
+
+static int udp_check(const struct sg_vpn_record *r, struct sg_view p, size_t ip_hlen)
+{
+	size_t head = ip_hlen + 8;
+
+	if (r->csum_offset != 6 || r->gso_size == 0 || p.len <= head)
+		return SG_EMALF;
+	return (p.len - head + r->gso_size - 1) / r->gso_size > SG_VPN_USO_MAX ? SG_EMALF : 0;
+}
+
+/* A super-packet: TCP or UDP right behind an IP header without extensions, checksum left to the last one who cuts it. */
 static int gso_check(const struct sg_vpn_record *r, struct sg_view p, size_t ip_hlen)
 {
-	bool six = (r->gso & ~SG_GSO_ECN) == SG_GSO_TCP6;
-	size_t tcp_hlen;
+	bool six = p.p[0] >> 4 == 6, udp = r->gso == SG_GSO_UDP;
 
-	if (!(r->flags & SG_VPN_F_NEEDS_CSUM) || six != (p.p[0] >> 4 == 6))
+	if (!(r->flags & SG_VPN_F_NEEDS_CSUM) || r->csum_start != ip_hlen || r->hdr_len > p.len)
 		return SG_EMALF;
-	if (p.p[six ? 6 : 9] != IPPROTO_TCP || r->csum_start != ip_hlen || r->csum_offset != 16)
+	if (!udp && six != ((r->gso & ~SG_GSO_ECN) == SG_GSO_TCP6))
+		return SG_EMALF;
+	if (p.p[six ? 6 : 9] != (udp ? IPPROTO_UDP : IPPROTO_TCP))
 		return SG_EMALF;
 	if (!six && (sg_get_u16(p.p + 6) & 0x3fff) != 0)
 		return SG_EMALF; /* a fragment is no whole segment */
-	if (p.len < ip_hlen + 20)
-		return SG_EMALF;
-	tcp_hlen = (size_t)(p.p[ip_hlen + 12] >> 4) * 4;
-	if (tcp_hlen < 20 || p.len < ip_hlen + tcp_hlen)
-		return SG_EMALF;
-	if (r->gso_size < SG_VPN_GSO_SIZE_MIN || r->hdr_len > p.len)
-		return SG_EMALF;
-	return 0;
+	return (udp ? udp_check : tcp_check)(r, p, ip_hlen);
 }
 
 int sg_vpn_record_check(const struct sg_vpn_record *r, struct sg_view packet)

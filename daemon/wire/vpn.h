@@ -1,7 +1,8 @@
 /*
  * The VPN application: one hello each way as JSON, then IP packets: bare ones cut by their own length, or, when both
  * hellos carry "skygate":{"v":1,"rec":1}, records with 16 bytes in front. On a network whose own records are too narrow for
- * a super-packet, ends that say "parts":1 as well send its record, head and all, in numbered parts.
+ * a super-packet, ends that say "parts":1 as well send its record, head and all, in numbered parts. Ends that say "uso":1 take super-packets
+ * of UDP besides those of TCP.
  */
 #ifndef SG_WIRE_VPN_H
 #define SG_WIRE_VPN_H
@@ -27,14 +28,16 @@ struct sg_vpn_client_hello {
 	bool bad_ip;                  /* an entry was no IPv4 address: the server answers status 1 */
 	bool passcode_long;           /* more than we keep: it equals no passcode of ours */
 	char passcode[SG_VPN_PASSCODE_MAX + 1];
-	bool rec;   /* our records are understood */
-	bool parts; /* and in parts; decoded only: who says rec, says this */
+	bool rec; /* our records are understood */
+	/* Decoded only, for who says rec says these: */
+	bool parts; /* records in parts */
+	bool uso;   /* super-packets of UDP */
 };
 
 struct sg_vpn_server_hello {
 	int status;
 	uint32_t tun_ip, tun_gateway; /* host order; 0: absent */
-	bool rec, parts;
+	bool rec, parts, uso;
 };
 
 /* Gathers a hello from what a stream delivers. All zero bytes is an empty one. */
@@ -53,9 +56,10 @@ enum sg_vpn_record_kind { SG_VPN_PACKET = 0, SG_VPN_PROBE = 1, SG_VPN_ANSWER = 2
 enum { SG_VPN_F_NEEDS_CSUM = 1 };
 
 /* Values of struct virtio_net_hdr that pass between our ends; named here because not every libc ships that header. */
-enum { SG_GSO_NONE = 0, SG_GSO_TCP4 = 1, SG_GSO_TCP6 = 4, SG_GSO_ECN = 0x80 };
+enum { SG_GSO_NONE = 0, SG_GSO_TCP4 = 1, SG_GSO_TCP6 = 4, SG_GSO_UDP = 5, SG_GSO_ECN = 0x80 };
 
-#define SG_VPN_GSO_SIZE_MIN 48 /* bytes of payload in a segment; Linux never sends less (own) */
+#define SG_VPN_GSO_SIZE_MIN 48  /* bytes of payload in a segment of TCP; Linux never sends less (own) */
+#define SG_VPN_USO_MAX      128 /* datagrams of one super-packet, as Linux makes them (own) */
 
 /* gso, hdr_len … csum_offset mean what they mean in virtio_net_hdr. */
 struct sg_vpn_record {

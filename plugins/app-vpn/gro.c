@@ -74,7 +74,7 @@ static void emit(struct gro *g, struct join *j)
 	if (j->n > 1) {
 		r.len = (uint32_t)j->len;
 		r.flags = SG_VPN_F_NEEDS_CSUM;
-		r.gso = !tcp ? GRO_UDP_L4 : six ? SG_GSO_TCP6 : SG_GSO_TCP4;
+		r.gso = !tcp ? SG_GSO_UDP : six ? SG_GSO_TCP6 : SG_GSO_TCP4;
 		r.hdr_len = (uint16_t)j->head;
 		r.gso_size = (uint16_t)j->size;
 		r.csum_start = (uint16_t)j->ip_hlen;

@@ -10,15 +10,12 @@
 
 #include "wire/vpn.h"
 
-/* The virtio type of UDP datagrams of one size. Between this program and its kernel only, never on the wire. */
-#define GRO_UDP_L4 5
-
 struct gro;
 
 /* A packet to write, as a record. Borrowed. */
 typedef void gro_fn(void *arg, const struct sg_vpn_record *r, struct sg_view packet);
 
-/** gro_new - @udp: the kernel takes GRO_UDP_L4. Returns new; NULL when memory is out. Free with gro_free. */
+/** gro_new - @udp: the kernel takes SG_GSO_UDP. Returns new; NULL when memory is out. Free with gro_free. */
 struct gro *gro_new(bool udp, gro_fn *fn, void *arg);
 /** gro_free - forgets what was not flushed. Accepts NULL. */
 void gro_free(struct gro *g);

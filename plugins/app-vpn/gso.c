@@ -1,4 +1,4 @@
-/* Checksums and segmentation of TCP over IPv4 and IPv6 (RFC 9293, RFC 1071). */
+/* Checksums and segmentation of TCP and UDP over IPv4 and IPv6 (RFC 9293, RFC 768, RFC 1071). */
 #include "gso.h"
 #include "base/common.h"
 #include "base/cursor.h"
@@ -89,43 +89,58 @@ void gso_finish_super(const struct sg_vpn_record *r, uint8_t *packet)
 		(uint16_t)~csum_end(pseudo_sum(packet, r->len, r->csum_start)));
 }
 
-static void tcp_finish(uint8_t *p, size_t len, size_t ip_hlen)
+static uint16_t l4_csum(const uint8_t *p, size_t len, size_t ip_hlen)
 {
-	uint64_t sum = pseudo_sum(p, len, ip_hlen);
+	return csum_end(csum_add(pseudo_sum(p, len, ip_hlen), p + ip_hlen, len - ip_hlen));
+}
 
-	sg_put_u16(p + ip_hlen + 16, 0);
-	csum_put(p + ip_hlen + 16, csum_end(csum_add(sum, p + ip_hlen, len - ip_hlen)));
+/* What differs from the head of the super-packet in the TCP header of a segment @skipped bytes behind the first. */
+static void tcp_finish(uint8_t *p, size_t len, size_t ip_hlen, size_t skipped, bool last)
+{
+	uint8_t *tcp = p + ip_hlen;
+	uint8_t drop = (last ? 0 : TCP_FIN | TCP_PSH) | (skipped ? TCP_CWR : 0);
+
+	sg_put_u32(tcp + 4, sg_get_u32(tcp + 4) + (uint32_t)skipped);
+	tcp[13] &= (uint8_t)~drop;
+	sg_put_u16(tcp + 16, 0);
+	csum_put(tcp + 16, l4_csum(p, len, ip_hlen));
+}
+
+static void udp_finish(uint8_t *p, size_t len, size_t ip_hlen)
+{
+	uint8_t *udp = p + ip_hlen;
+	uint16_t sum;
+
+	sg_put_u16(udp + 4, (uint16_t)(len - ip_hlen));
+	sg_put_u16(udp + 6, 0);
+	sum = l4_csum(p, len, ip_hlen);
+	csum_put(udp + 6, sum ? sum : 0xffff);
 }
 
 int gso_cut(
 	const struct sg_vpn_record *r, struct sg_view packet, unsigned skip, uint8_t *scratch, gso_fn *fn, void *arg)
 {
 	size_t ip_hlen = r->csum_start;
-	size_t head = ip_hlen + (size_t)(packet.p[ip_hlen + 12] >> 4) * 4;
-	size_t skipped = (size_t)skip * r->gso_size;
-	uint32_t seq = sg_get_u32(packet.p + ip_hlen + 4) + (uint32_t)skipped;
-	uint8_t flags = packet.p[ip_hlen + 13];
-	size_t at = head + skipped;
+	bool udp = r->gso == SG_GSO_UDP;
+	size_t head = ip_hlen + (udp ? 8 : (size_t)(packet.p[ip_hlen + 12] >> 4) * 4);
+	size_t at = head + (size_t)skip * r->gso_size;
 	unsigned index = skip;
 
 	do {
 		size_t n = SG_MIN(packet.len - at, (size_t)r->gso_size);
-		bool first = index == 0, last = at + n == packet.len;
-		uint8_t keep = (uint8_t) ~((last ? 0 : TCP_FIN | TCP_PSH) | (first ? 0 : TCP_CWR));
 		int err;
 
 		memcpy(scratch, packet.p, head);
 		memcpy(scratch + head, packet.p + at, n);
-		sg_put_u32(scratch + ip_hlen + 4, seq);
-		scratch[ip_hlen + 13] = flags & keep;
-		ip_finish(scratch, head + n, ip_hlen, index);
-		tcp_finish(scratch, head + n, ip_hlen);
+		ip_finish(scratch, head + n, ip_hlen, index++);
+		if (udp)
+			udp_finish(scratch, head + n, ip_hlen);
+		else
+			tcp_finish(scratch, head + n, ip_hlen, at - head, at + n == packet.len);
 		err = fn(arg, (struct sg_view){scratch, head + n});
 		if (err)
 			return err;
 		at += n;
-		seq += (uint32_t)n;
-		index++;
 	} while (at < packet.len);
 	return 0;
 }

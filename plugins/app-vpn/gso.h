@@ -1,6 +1,6 @@
 /*
  * What the kernel leaves to a network card, done here when the other end takes single, finished packets only: the
- * checksum, and cutting a TCP super-packet into segments.
+ * checksum, and cutting a super-packet of TCP or UDP.
  */
 #ifndef VPN_GSO_H
 #define VPN_GSO_H

@@ -205,16 +205,18 @@ static int send_parts(struct out *o, const struct fairq_packet *p)
 bool out_pump(struct out *o, struct sg_mono now, size_t budget)
 {
 	struct fairq_packet p;
+	bool known;
 	int err;
 
 	for (size_t done = 0; done < budget;) {
 		if (o->blocked || !fairq_front(o->queue, &o->waiting, now, &p))
 			return false;
 		done += p.r->len;
-		err = o->rec && o->waiting.sent == 0 ? send_whole(o, &p) : SG_ELONG;
+		known = p.r->gso != SG_GSO_UDP || o->uso;
+		err = o->rec && known && o->waiting.sent == 0 ? send_whole(o, &p) : SG_ELONG;
 		/* Without records of ours, or a network with records of its own that are too narrow for a super-packet. */
 		if (err == SG_ELONG)
-			err = o->parts ? send_parts(o, &p) : send_cut(o, &p);
+			err = o->parts && known ? send_parts(o, &p) : send_cut(o, &p);
 		if (err < 0)
 			return false;
 		fairq_pop(o->queue, &o->waiting);

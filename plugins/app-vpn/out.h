@@ -13,6 +13,7 @@ struct out {
 	struct sg_stream *stream; /* borrowed */
 	bool rec;
 	bool parts;          /* what is too long for a record of the network goes in parts */
+	bool uso;            /* the other end takes super-packets of UDP */
 	uint32_t number;     /* of the last record in parts */
 	bool blocked;        /* the stream said -EAGAIN; ends with out_writable */
 	uint8_t *scratch;    /* borrowed: twice SG_VPN_PACKET_MAX bytes to cut super-packets in */

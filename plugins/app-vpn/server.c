@@ -304,6 +304,7 @@ static bool hello_done(struct peer *p)
 	}
 	p->out.rec = h.rec;
 	p->out.parts = h.parts && p->via.records;
+	p->out.uso = h.uso;
 	p->out.scratch = tun_scratch(s->tun);
 	sg_timer_stop(&p->deadline);
 	sg_free(p->hello);

@@ -244,6 +244,7 @@ static void hello_done(struct client *c)
 	c->gateway = h.tun_gateway;
 	c->in.rec = c->out.rec = h.rec;
 	c->out.parts = h.parts && c->via.records;
+	c->out.uso = h.uso;
 	if (lease_clashes(c)) {
 		session_avoid(c);
 		return;

@@ -160,39 +160,12 @@ static int one_out(void *arg, struct sg_view p)
 	return 0;
 }
 
-static void cut_udp(const struct sg_vpn_record *r, struct sg_view p)
-{
-	static uint8_t one[LONGEST];
-	size_t head = (size_t)r->csum_start + 8;
-
-	for (size_t at = head, i = 0; at < p.len; at += r->gso_size, i++) {
-		size_t n = SG_MIN(p.len - at, (size_t)r->gso_size);
-
-		must(head + n <= sizeof(one));
-		memcpy(one, p.p, head);
-		memcpy(one + head, p.p + at, n);
-		sg_put_u16(one + r->csum_start + 4, (uint16_t)(8 + n));
-		if (one[0] >> 4 == 4) {
-			sg_put_u16(one + 2, (uint16_t)(head + n));
-			sg_put_u16(one + 4, (uint16_t)(sg_get_u16(p.p + 4) + i));
-		} else {
-			sg_put_u16(one + 4, (uint16_t)(8 + n));
-		}
-		checksums(one, head + n);
-		one_out(NULL, (struct sg_view){one, head + n});
-	}
-}
-
 static void on_packet(void *arg, const struct sg_vpn_record *r, struct sg_view p)
 {
 	static uint8_t scratch[SG_VPN_PACKET_MAX];
 
 	(void)arg;
 	must(r->len == p.len);
-	if (r->gso == GRO_UDP_L4) {
-		cut_udp(r, p);
-		return;
-	}
 	must(sg_vpn_record_check(r, p) == 0);
 	if (r->gso) {
 		must(gso_cut(r, p, 0, scratch, one_out, NULL) == 0);

@@ -244,7 +244,7 @@ static void datagrams_of_one_size(void **state)
 	for (uint16_t i = 0; i < 70; i++)
 		push(build(17, 443, i, i, i == 69 ? 90 : 200, 0));
 	assert_int_equal(out.n, 2);
-	assert_int_equal(out.r[0].gso, GRO_UDP_L4);
+	assert_int_equal(out.r[0].gso, SG_GSO_UDP);
 	assert_int_equal(out.r[0].len, 28 + 64 * 200);
 	assert_int_equal(out.r[0].gso_size, 200);
 	assert_int_equal(out.r[0].csum_offset, 6);

@@ -147,6 +147,67 @@ static void segments_are_what_the_kernel_would_have_sent(void **state)
 	}
 }
 
+static int check_datagram(void *arg, struct sg_view s)
+{
+	struct cut *c = arg;
+	size_t head = c->ip_hlen + 8, n = s.len - head;
+
+	assert_int_equal(sg_ip_length(s), (int)s.len);
+	assert_int_equal(n, SG_MIN((size_t)c->mss, c->total - c->data));
+	assert_int_equal(sg_get_u16(s.p + c->ip_hlen + 4), 8 + n);
+	assert_int_not_equal(sg_get_u16(s.p + c->ip_hlen + 6), 0);
+	assert_int_equal(l4_sum(s.p, s.len, c->ip_hlen, 17), 0xffff);
+	if (s.p[0] >> 4 == 4) {
+		assert_int_equal(sum16(0, s.p, c->ip_hlen), 0xffff);
+		assert_int_equal(sg_get_u16(s.p + 4), (uint16_t)(0xfffe + c->n));
+	}
+	assert_memory_equal(s.p + head, packet + head + c->data, n);
+	c->data += n;
+	c->n++;
+	return 0;
+}
+
+/* As the TCP one, with other bytes where its header ends. */
+static struct sg_vpn_record udp_super(bool six, size_t data, uint16_t size)
+{
+	size_t ip_hlen = six ? 40 : 20;
+	struct sg_vpn_record r = super(six, ip_hlen, 20, data - 12, size);
+
+	packet[six ? 6 : 9] = 17;
+	if (!six) {
+		sg_put_u16(packet + 10, 0);
+		sg_put_u16(packet + 10, (uint16_t)~sum16(0, packet, ip_hlen));
+	}
+	sg_put_u16(packet + ip_hlen + 4, (uint16_t)(8 + data));
+	r.gso = SG_GSO_UDP;
+	r.hdr_len = (uint16_t)(ip_hlen + 8);
+	r.csum_offset = 6;
+	return r;
+}
+
+static void datagrams_are_what_the_kernel_would_have_sent(void **state)
+{
+	static const struct {
+		bool six;
+		size_t data;
+		uint16_t size;
+		size_t want;
+	} rows[] = {{false, 14000, 1400, 10}, {true, 14001, 1400, 11}, {false, 100, 1400, 1}, {true, 128, 1, 128},
+		{false, 65507, 1472, 45}};
+
+	(void)state;
+	for (size_t i = 0; i < SG_ARRAY_LEN(rows); i++) {
+		struct sg_vpn_record r = udp_super(rows[i].six, rows[i].data, rows[i].size);
+		struct cut c = {.ip_hlen = r.csum_start, .total = rows[i].data, .mss = rows[i].size};
+		struct sg_view v = {packet, r.len};
+
+		assert_int_equal(sg_vpn_record_check(&r, v), 0);
+		assert_int_equal(gso_cut(&r, v, 0, scratch, check_datagram, &c), 0);
+		assert_int_equal(c.n, rows[i].want);
+		assert_int_equal(c.data, rows[i].data);
+	}
+}
+
 static void checksums_are_finished(void **state)
 {
 	(void)state;
@@ -185,6 +246,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(segments_are_what_the_kernel_would_have_sent),
+		cmocka_unit_test(datagrams_are_what_the_kernel_would_have_sent),
 		cmocka_unit_test(checksums_are_finished),
 		cmocka_unit_test(udp_zero_is_sent_as_ffff),
 	};

@@ -25,7 +25,8 @@ extern const struct sg_plugin sg_plugin_app_vpn;
 #define SERVER      "config vpn_server 's'\n\toption uplink 'wan0'\n"
 #define HELLO       "{\"unavailable_private_ips\":null,\"passcode\":\"\",\"skygate\":{\"v\":1,\"rec\":1}}"
 #define HELLO_PARTS "{\"unavailable_private_ips\":null,\"passcode\":\"\",\"skygate\":{\"v\":1,\"rec\":1,\"parts\":1}}"
-#define OURS        "\"tun_gateway\":\"172.16.0.11\",\"skygate\":{\"v\":1,\"rec\":1,\"parts\":1}}"
+#define HELLO_USO   "{\"unavailable_private_ips\":null,\"passcode\":\"\",\"skygate\":{\"v\":1,\"rec\":1,\"uso\":1}}"
+#define OURS        "\"tun_gateway\":\"172.16.0.11\",\"skygate\":{\"v\":1,\"rec\":1,\"parts\":1,\"uso\":1}}"
 
 static struct fake_host *begin(const char *conf)
 {
@@ -484,6 +485,62 @@ static void super_packets_toward_both_kinds_of_client(void **state)
 	free(got);
 }
 
+/* A super-packet of UDP in p, as the kernel hands it out. */
+static size_t udp_super(uint8_t *p, uint8_t vnet[10], size_t data, uint16_t size)
+{
+	size_t len = super(p, vnet, data - 12, size); /* its head is 12 bytes shorter */
+
+	p[9] = 17;
+	sg_put_u16(p + 24, (uint16_t)(8 + data));
+	memset(p + 28, 'u', data);
+	vnet[1] = SG_GSO_UDP;
+	memcpy(vnet + 2, &(uint16_t){28}, 2);
+	memcpy(vnet + 8, &(uint16_t){6}, 2);
+	return len;
+}
+
+static void super_packets_of_udp(void **state)
+{
+	struct fake_host *h = begin(SERVER);
+	struct fake_stream *s = client(h, 1);
+	uint8_t *p = malloc(65536), vnet[10], *got = malloc(65536);
+	struct sg_vpn_record r;
+	size_t len = udp_super(p, vnet, 14000, 1400), n = 0;
+
+	(void)state;
+	/* Toward an end of ours that does not know them: records of single datagrams. */
+	kernel_sends(h, vnet, p, len);
+	for (size_t at = 0; at < s->tx_len; n++) {
+		assert_int_equal(sg_vpn_record_decode(s->tx + at, &r), 0);
+		assert_int_equal(r.len, 1428);
+		assert_int_equal(r.gso | r.flags, 0);
+		at += SG_VPN_RECORD_HEAD + r.len;
+	}
+	assert_int_equal(n, 10);
+	s->s.user->on_close(s->s.user_arg, SG_ECLOSED, "");
+	fake_stream_free(s);
+	/* Toward one that does, whole. */
+	s = calls(h, 1, HELLO_USO);
+	assert_true(hello_of(s).uso);
+	s->tx_len = 0;
+	kernel_sends(h, vnet, p, len);
+	assert_int_equal(s->tx_len, SG_VPN_RECORD_HEAD + len);
+	assert_int_equal(sg_vpn_record_decode(s->tx, &r), 0);
+	assert_int_equal(r.gso, SG_GSO_UDP);
+	assert_int_equal(sg_vpn_record_check(&r, (struct sg_view){s->tx + SG_VPN_RECORD_HEAD, len}), 0);
+	/* And back, into a kernel that does not know them: the fake one. */
+	sg_put_u32(s->tx + SG_VPN_RECORD_HEAD + 12, FIRST);
+	sg_put_u32(s->tx + SG_VPN_RECORD_HEAD + 16, BEYOND);
+	fake_deliver(s, s->tx, SG_VPN_RECORD_HEAD + len);
+	for (n = 0; n < 10; n++)
+		assert_int_equal(kernel_gets(h, got), 1428);
+	assert_int_equal(kernel_gets(h, got), 0);
+	end(h);
+	fake_stream_free(s);
+	free(p);
+	free(got);
+}
+
 /* A network that keeps records may take short ones only: a super-packet then goes in pieces, with our records. */
 static void a_narrow_network(void **state)
 {
@@ -762,6 +819,7 @@ int main(void)
 		cmocka_unit_test(a_hundred_clients_each_get_their_own),
 		cmocka_unit_test(a_stalled_client_does_not_stop_the_others),
 		cmocka_unit_test(super_packets_toward_both_kinds_of_client),
+		cmocka_unit_test(super_packets_of_udp),
 		cmocka_unit_test(a_narrow_network),
 		cmocka_unit_test(a_narrow_network_in_parts),
 		cmocka_unit_test(probes_are_answered_and_goodbyes_heard),

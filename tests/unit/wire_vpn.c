@@ -221,8 +221,8 @@ static void record_heads(void **state)
 		uint8_t value;
 		int err;
 	} rows[] = {{0, 3, 0}, {0, 4, SG_EMALF}, {1, 0, 0}, {1, 3, SG_EMALF}, {2, 0, 0}, {2, 4, 0}, {2, 0x84, 0},
-		{2, 0x80, SG_EMALF}, {2, 2, SG_EMALF}, {2, 3, SG_EMALF}, {2, 5, SG_EMALF}, {3, 1, SG_EMALF},
-		{4, 1, SG_ELONG}, {5, 1, SG_ELONG}};
+		{2, 0x80, SG_EMALF}, {2, 2, SG_EMALF}, {2, 3, SG_EMALF}, {2, 5, 0}, {2, 6, SG_EMALF},
+		{2, 0x85, SG_EMALF}, {3, 1, SG_EMALF}, {4, 1, SG_ELONG}, {5, 1, SG_ELONG}};
 	uint8_t head[SG_VPN_RECORD_HEAD];
 	struct sg_vpn_record out;
 
@@ -315,6 +315,71 @@ static void every_field_is_checked_against_the_packet(void **state)
 	assert_int_equal(sg_vpn_record_check(&plain, v), SG_EMALF);
 }
 
+static void a_super_packet_of_udp_is_checked(void **state)
+{
+	uint8_t p[1000];
+	struct sg_view v = {p, sizeof(p)};
+	static const struct {
+		size_t at;
+		uint8_t value;
+		uint16_t gso_size, csum_offset, csum_start;
+		int err;
+	} rows[] = {{9, 17, 100, 6, 20, 0}, {9, 17, 1000, 6, 20, 0}, {9, 6, 100, 6, 20, SG_EMALF},
+		{9, 17, 100, 16, 20, SG_EMALF}, {9, 17, 100, 6, 24, SG_EMALF}, {9, 17, 0, 6, 20, SG_EMALF},
+		{9, 17, 8, 6, 20, 0},        /* 122 datagrams */
+		{9, 17, 7, 6, 20, SG_EMALF}, /* 139 */
+		{6, 0x20, 100, 6, 20, SG_EMALF}};
+
+	(void)state;
+	for (size_t i = 0; i < SG_ARRAY_LEN(rows); i++) {
+		struct sg_vpn_record r = good(p);
+
+		p[9] = 17;
+		p[rows[i].at] = rows[i].value;
+		r.gso = SG_GSO_UDP;
+		r.hdr_len = 28;
+		r.gso_size = rows[i].gso_size;
+		r.csum_offset = rows[i].csum_offset;
+		r.csum_start = rows[i].csum_start;
+		assert_int_equal(sg_vpn_record_check(&r, v), rows[i].err);
+		r.flags = 0;
+		assert_int_equal(sg_vpn_record_check(&r, v), SG_EMALF);
+	}
+	/* No data at all. */
+	sg_put_u16(p + 2, 28);
+	p[6] = 0;
+	assert_int_equal(sg_vpn_record_check(&(struct sg_vpn_record){.flags = 1,
+						     .gso = SG_GSO_UDP,
+						     .len = 28,
+						     .gso_size = 100,
+						     .csum_start = 20,
+						     .csum_offset = 6},
+				 (struct sg_view){p, 28}),
+		SG_EMALF);
+}
+
+static void marks_of_ours(void **state)
+{
+	static const struct {
+		const char *json;
+		bool rec, parts, uso;
+	} rows[] = {{"{\"skygate\":{\"v\":1,\"rec\":1,\"parts\":1,\"uso\":1}}", true, true, true},
+		{"{\"skygate\":{\"v\":1,\"rec\":1,\"uso\":1}}", true, false, true},
+		{"{\"skygate\":{\"v\":1,\"rec\":1,\"parts\":1,\"uso\":2}}", true, true, false},
+		{"{\"skygate\":{\"v\":1,\"rec\":0,\"parts\":1,\"uso\":1}}", false, false, false}};
+
+	(void)state;
+	for (size_t i = 0; i < SG_ARRAY_LEN(rows); i++) {
+		struct sg_vpn_client_hello c;
+		struct sg_vpn_server_hello s;
+
+		assert_true(sg_vpn_client_hello_decode(view(rows[i].json), &c) > 0);
+		assert_true(sg_vpn_server_hello_decode(view(rows[i].json), &s) > 0);
+		assert_true(c.rec == rows[i].rec && c.parts == rows[i].parts && c.uso == rows[i].uso);
+		assert_true(s.rec == rows[i].rec && s.parts == rows[i].parts && s.uso == rows[i].uso);
+	}
+}
+
 static void ip_lengths(void **state)
 {
 	static const struct {
@@ -343,6 +408,8 @@ int main(void)
 		cmocka_unit_test(judged_by_passcode_then_by_addresses),
 		cmocka_unit_test(record_heads),
 		cmocka_unit_test(every_field_is_checked_against_the_packet),
+		cmocka_unit_test(a_super_packet_of_udp_is_checked),
+		cmocka_unit_test(marks_of_ours),
 		cmocka_unit_test(ip_lengths),
 	};
 

@@ -2,7 +2,8 @@
  * sg-bench-packets: the highest rate of UDP packets that arrives with at most 1 % lost.
  *
  *	sg-bench-packets -s ADDRESS:PORT                             counts what arrives, prints nothing
- *	sg-bench-packets -c ADDRESS:PORT -n SIZE [-t SECONDS]        SIZE: of the whole IPv4 packet; SECONDS: of one trial
+ *	sg-bench-packets -c ADDRESS:PORT -n SIZE [-t SECONDS] [-g]   SIZE: of the whole IPv4 packet; SECONDS: of one trial;
+ *	                                                             -g: the kernel cuts them from long ones (UDP_SEGMENT)
  *
  * The receiver answers an empty question with its count, so that both may live anywhere. The offered rate doubles until too
  * much is lost; then the interval is halved. What is still queued 20 ms after the last packet counts as lost: a deep queue is
@@ -10,6 +11,7 @@
  */
 #include <arpa/inet.h>
 #include <errno.h>
+#include <netinet/udp.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -24,6 +26,12 @@
 #define SIZE_MAX_IP 9000
 #define HEADERS     28
 #define LOST        0.01
+#define SUPER_MAX   64    /* datagrams of one UDP_SEGMENT */
+#define SUPER_BYTES 65507 /* of their payload */
+
+#ifndef UDP_SEGMENT /* Linux 4.18 */
+#define UDP_SEGMENT 103
+#endif
 
 struct word {
 	uint32_t trial, asks; /* asks: answer with the count of this trial */
@@ -38,7 +46,7 @@ static void die(const char *what)
 
 static void usage(void)
 {
-	fprintf(stderr, "usage: sg-bench-packets -s ADDRESS:PORT | -c ADDRESS:PORT -n SIZE [-t SECONDS]\n");
+	fprintf(stderr, "usage: sg-bench-packets -s ADDRESS:PORT | -c ADDRESS:PORT -n SIZE [-t SECONDS] [-g]\n");
 	exit(2);
 }
 
@@ -98,6 +106,7 @@ struct sender {
 	size_t len; /* of the payload */
 	uint32_t trial;
 	double seconds;
+	bool super;
 };
 
 /* How many of this trial have arrived by now. */
@@ -118,18 +127,33 @@ static uint64_t ask(struct sender *t)
 	exit(1);
 }
 
+/* @n packets, or fewer. How many, or -1. */
+static int send_packets(struct sender *t, const struct word *w, unsigned n)
+{
+	static uint8_t buf[SUPER_BYTES];
+	struct iovec iov = {buf, t->len};
+	struct mmsghdr msg[BATCH];
+	unsigned most = SUPER_BYTES / (unsigned)t->len;
+
+	if (t->super) {
+		n = n < SUPER_MAX ? n : SUPER_MAX;
+		n = n < most ? n : most;
+		for (unsigned i = 0; i < n; i++)
+			memcpy(buf + i * t->len, w, sizeof(*w));
+		return send(t->s, buf, n * t->len, 0) < 0 ? -1 : (int)n;
+	}
+	memcpy(buf, w, sizeof(*w));
+	for (int i = 0; i < BATCH; i++)
+		msg[i] = (struct mmsghdr){.msg_hdr = {.msg_iov = &iov, .msg_iovlen = 1}};
+	return sendmmsg(t->s, msg, n < BATCH ? n : BATCH, 0);
+}
+
 /* Offers @rate packets per second; how many were sent, and how many arrived. */
 static uint64_t offer(struct sender *t, double rate, uint64_t *got)
 {
-	static uint8_t buf[SIZE_MAX_IP];
-	struct iovec iov = {buf, t->len};
-	struct word w = {.trial = ++t->trial};
-	struct mmsghdr msg[BATCH];
+	const struct word w = {.trial = ++t->trial};
 	uint64_t start = now_ns(), sent = 0;
 
-	memcpy(buf, &w, sizeof(w));
-	for (int i = 0; i < BATCH; i++)
-		msg[i] = (struct mmsghdr){.msg_hdr = {.msg_iov = &iov, .msg_iovlen = 1}};
 	for (uint64_t at = start; (double)(at - start) < t->seconds * 1e9; at = now_ns()) {
 		double due = (double)(at - start) * rate / 1e9 - (double)sent;
 		int n;
@@ -139,9 +163,9 @@ static uint64_t offer(struct sender *t, double rate, uint64_t *got)
 			continue;
 		}
 		/* One that fell far behind does not catch up in one burst: that would measure buffers. */
-		n = sendmmsg(t->s, msg, due > BATCH ? BATCH : (unsigned)due, 0);
+		n = send_packets(t, &w, due > SUPER_MAX ? SUPER_MAX : (unsigned)due);
 		if (n < 0 && errno != ENOBUFS && errno != EAGAIN && errno != EINTR && errno != ECONNREFUSED)
-			die("sendmmsg");
+			die("sending");
 		sent += n < 0 ? 0 : (uint64_t)n;
 	}
 	sleep_ms(20);
@@ -210,7 +234,7 @@ int main(int argc, char **argv)
 	size_t size = 0;
 	int c;
 
-	while ((c = getopt(argc, argv, "s:c:n:t:")) != -1) {
+	while ((c = getopt(argc, argv, "s:c:n:t:g")) != -1) {
 		if (c == 's')
 			count_packets(open_socket(optarg, true));
 		if (c == 'c')
@@ -219,10 +243,14 @@ int main(int argc, char **argv)
 			size = (size_t)atoi(optarg);
 		if (c == 't')
 			t.seconds = atof(optarg);
+		if (c == 'g')
+			t.super = true;
 	}
 	if (t.s < 0 || size < HEADERS + sizeof(struct word) || size > SIZE_MAX_IP || t.seconds <= 0)
 		usage();
 	t.len = size - HEADERS;
+	if (t.super && setsockopt(t.s, IPPROTO_UDP, UDP_SEGMENT, &(int){(int)t.len}, sizeof(int)) < 0)
+		die("UDP_SEGMENT");
 	search(&t);
 	return 0;
 }
