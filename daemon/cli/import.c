@@ -6,7 +6,6 @@
 #include "base/alloc.h"
 #include "base/common.h"
 #include "base/hex.h"
-#include "base/paths.h"
 #include "cli/cli.h"
 
 #include <errno.h>

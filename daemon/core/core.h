@@ -98,7 +98,6 @@ struct plugin {
  */
 int plugin_load(struct core *core, const char *name, struct plugin **out, char *why, size_t cap);
 void plugins_free(struct core *core);
-struct plugin *plugin_find(const struct core *core, const char *name);
 /** plugin_of_carrier - the one among @plugins that provides it, or NULL. */
 struct plugin *plugin_of_carrier(struct plugin *const *plugins, size_t n, const char *carrier);
 const struct sg_carrier_ops *plugin_carrier_ops(const struct plugin *p, const char *carrier);

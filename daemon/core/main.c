@@ -6,7 +6,6 @@
 
 #include <getopt.h>
 #include <signal.h>
-#include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
 

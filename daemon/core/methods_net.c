@@ -1,5 +1,4 @@
 /* transport.…, stream.list, counter.list. Long lists come in pages, so that an answer fits a line. */
-#include "base/alloc.h"
 #include "base/common.h"
 #include "base/err.h"
 #include "base/hex.h"

@@ -247,11 +247,22 @@ static int check_provides(const struct core *core, const struct load *l, const s
 	return err;
 }
 
+static struct plugin *find_loaded(const struct core *core, const char *name)
+{
+	sg_list_for (it, &core->plugins) {
+		struct plugin *p = sg_container_of(it, struct plugin, node);
+
+		if (strcmp(p->desc->name, name) == 0)
+			return p;
+	}
+	return NULL;
+}
+
 int plugin_load(struct core *core, const char *name, struct plugin **out, char *why, size_t cap)
 {
 	struct load l = {.name = name, .dir = core->opt.plugin_dir, .why = why, .cap = cap};
 	const struct sg_plugin *desc;
-	struct plugin *p = plugin_find(core, name);
+	struct plugin *p = find_loaded(core, name);
 	int err = 0;
 
 	*out = p;
@@ -285,17 +296,6 @@ void plugins_free(struct core *core)
 	sg_list_for_safe (it, &core->plugins)
 		sg_free(sg_container_of(it, struct plugin, node));
 	sg_list_init(&core->plugins);
-}
-
-struct plugin *plugin_find(const struct core *core, const char *name)
-{
-	sg_list_for (it, &core->plugins) {
-		struct plugin *p = sg_container_of(it, struct plugin, node);
-
-		if (strcmp(p->desc->name, name) == 0)
-			return p;
-	}
-	return NULL;
 }
 
 const struct sg_carrier_ops *plugin_carrier_ops(const struct plugin *p, const char *carrier)

@@ -237,7 +237,6 @@ struct sg_links {
 
 /* ---- link/manager.c ---- */
 void links_drop(struct sg_links *ls, enum link_drop reason, const char *who);
-struct sg_link *links_find_carrier(struct sg_links *ls, const struct sg_pk *pk, const char *carrier);
 /* The answer to an entry of @p, whose caller is proven. */
 enum sg_settle_answer links_decide(struct sg_links *ls, struct pending *p);
 /* A link has ended: unless its other end is one of ours, that must not be called for SG_LINK_QUIET_MS. */

@@ -188,7 +188,7 @@ struct sg_link *links_by_id(struct sg_links *ls, const struct sg_tpid *id)
 	return NULL;
 }
 
-struct sg_link *links_find_carrier(struct sg_links *ls, const struct sg_pk *pk, const char *carrier)
+static struct sg_link *find_carrier(struct sg_links *ls, const struct sg_pk *pk, const char *carrier)
 {
 	sg_list_for (it, &ls->links) {
 		struct sg_link *l = sg_container_of(it, struct sg_link, node);
@@ -205,7 +205,7 @@ size_t links_close(struct sg_links *ls, const struct sg_pk *pk, const char *carr
 	size_t n = 0;
 
 	/* Anew each time: whoever hears of one may close others. */
-	while ((l = carrier[0] ? links_find_carrier(ls, pk, carrier) : links_find(ls, pk))) {
+	while ((l = carrier[0] ? find_carrier(ls, pk, carrier) : links_find(ls, pk))) {
 		link_close(l, why);
 		n++;
 	}
@@ -404,7 +404,7 @@ int64_t links_may_go(struct sg_links *ls, const struct peer *peer, const char *c
 {
 	int64_t quiet_ms = -sg_mono_ms_since(sg_loop_now(ls->conf.loop), ls->quiet_until);
 
-	if (links_find_carrier(ls, &peer->pk, carrier) || has_proven_caller(ls, &peer->pk, carrier) ||
+	if (find_carrier(ls, &peer->pk, carrier) || has_proven_caller(ls, &peer->pk, carrier) ||
 		has_committed_twin(ls, peer, carrier))
 		return -1;
 	return peer->foreign && quiet_ms > 0 ? quiet_ms : 0;
@@ -418,7 +418,7 @@ static bool we_are_edge_0(const struct sg_links *ls, const struct pending *p)
 enum sg_settle_answer links_decide(struct sg_links *ls, struct pending *p)
 {
 	const bool theirs_wins = p->hs.marked && !we_are_edge_0(ls, p);
-	const struct sg_link *l = links_find_carrier(ls, &p->hs.remote, p->carrier);
+	const struct sg_link *l = find_carrier(ls, &p->hs.remote, p->carrier);
 	struct pending *dial = find_dial(ls, p);
 	struct peer *dialling = find_secured_dial(ls, &p->hs.remote, p->carrier);
 	char who[64];
@@ -448,7 +448,7 @@ enum sg_settle_answer links_decide(struct sg_links *ls, struct pending *p)
 
 void links_settled(struct sg_links *ls, struct pending *p, struct line line)
 {
-	struct sg_link *old = links_find_carrier(ls, &p->hs.remote, p->carrier);
+	struct sg_link *old = find_carrier(ls, &p->hs.remote, p->carrier);
 	struct link_hs_result hs;
 	struct sg_link_info info;
 	struct peer *peer;

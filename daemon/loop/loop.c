@@ -11,7 +11,6 @@
 #include "base/log.h"
 
 #include <netdb.h>
-#include <netinet/in.h>
 
 #define RESOLVE_MAX 8
 

@@ -19,7 +19,6 @@ struct http_answer {
 	const char *why; /* a sentence */
 	int status;
 	struct sg_view body;
-	const struct sg_http *msg;
 };
 
 typedef void http_done_fn(void *arg, const struct http_answer *a);

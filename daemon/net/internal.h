@@ -56,7 +56,6 @@ struct sg_net {
 	struct offers *offers;
 	struct deployment *deployment;
 	struct transports *transports;
-	struct sg_list edges; /* struct net_edges_query */
 	struct cache *cache;
 	bool keep_loading;     /* what was kept is put into the cache */
 	struct sg_list routes; /* struct net_routes_query */

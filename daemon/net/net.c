@@ -231,7 +231,6 @@ struct sg_net *net_new(const struct sg_net_conf *conf)
 	n->conf = *conf;
 	disc_init(n);
 	sg_list_init(&n->routes);
-	sg_list_init(&n->edges);
 	look_for_public_ip(n);
 	sg_timer_init(&n->leave, conf->loop, on_leave, n);
 	n->http = http_client_new(conf->loop, conf->crypto);

@@ -86,12 +86,6 @@ void net_transport_up(struct sg_net *n, const struct net_transport *info);
 void net_transport_down(struct sg_net *n, const struct net_transport *info);
 /** net_traffic - bytes of payload on a connection of that transport since it is up; @ended: it is not any more. */
 void net_traffic(struct sg_net *n, const struct sg_tpid *id, uint64_t recv, uint64_t sent, bool ended);
-/* The transports of a visor. Borrowed for the call; their ids fit their edges, more nobody can tell. */
-struct net_edges_query;
-typedef void net_edges_fn(void *arg, int err, const struct sg_entry *entries, size_t n, const char *why);
-/** net_edges - 0 and *out (for net_edges_cancel; may be NULL). Ends in @fn once, never inside the call. */
-int net_edges(struct sg_net *n, const struct sg_pk *pk, net_edges_fn *fn, void *arg, struct net_edges_query **out);
-void net_edges_cancel(struct net_edges_query *q);
 
 /* The service discovery. */
 struct net_offers_ask {

@@ -444,85 +444,6 @@ void net_transport_down(struct sg_net *n, const struct net_transport *info)
 	soon(ts);
 }
 
-/* ---- who is connected with whom ---------------------------------------------------------------------------------------- */
-
-struct net_edges_query {
-	struct sg_list node;
-	struct sg_net *n;
-	struct service_call *call;
-	char name[CACHE_NAME];
-	net_edges_fn *fn;
-	void *arg;
-};
-
-void net_edges_cancel(struct net_edges_query *q)
-{
-	sg_list_remove(&q->node);
-	if (q->call)
-		service_cancel(q->call);
-	sg_free(q);
-}
-
-static void edges_ended(struct net_edges_query *q, int err, struct sg_view body, const char *why)
-{
-	struct sg_entry *list = err == 0 ? sg_calloc(LISTED_MAX, sizeof(*list)) : NULL;
-	struct sg_net *n = q->n;
-	net_edges_fn *fn = q->fn;
-	void *arg = q->arg;
-	int count = err;
-
-	if (err == 0 && !list) {
-		count = -ENOMEM;
-		why = "out of memory";
-	} else if (err == 0 && body.len) {
-		count = sg_entry_list_decode(n->conf.crypto, body, list, LISTED_MAX);
-		why = count < 0 ? "the transport discovery's answer cannot be read" : "";
-	}
-	if (count >= 0)
-		cache_put(n->cache, q->name, body);
-	q->call = NULL;
-	net_edges_cancel(q);
-	fn(arg, SG_MIN(count, 0), list, count > 0 ? (size_t)count : 0, why);
-	sg_free(list);
-}
-
-static void on_edges(void *arg, const struct http_answer *a)
-{
-	struct net_edges_query *q = arg;
-	struct sg_view last;
-	char why[300];
-
-	q->call = NULL;
-	if (a->err == 0 && (a->status == 200 || a->status == 404))
-		edges_ended(q, 0, a->status == 200 ? a->body : (struct sg_view){NULL, 0}, "");
-	else if (cache_get(q->n->cache, q->name, &last))
-		edges_ended(q, 0, last, "");
-	else
-		edges_ended(q, a->err < 0 ? a->err : SG_EREFUSED, (struct sg_view){NULL, 0},
-			service_fail_text(q->n->tpd, a, why, sizeof(why)));
-}
-
-int net_edges(struct sg_net *n, const struct sg_pk *pk, net_edges_fn *fn, void *arg, struct net_edges_query **out)
-{
-	struct net_edges_query *q = sg_calloc(1, sizeof(*q));
-	char path[120], text[SG_PK_TEXT], tag[CACHE_TAG];
-	struct service_ask ask = {.method = "GET", .path = path, .sign = true, .body_max = SG_SERVICE_LIST_MAX};
-	int err;
-
-	if (!q)
-		return -ENOMEM;
-	*q = (struct net_edges_query){.n = n, .fn = fn, .arg = arg};
-	sg_list_add_tail(&n->edges, &q->node);
-	snprintf(path, sizeof(path), "/transports/edge:%s", sg_pk_str(pk, text));
-	snprintf(q->name, sizeof(q->name), "tpd/%s/%s", cache_tag(service_url(n->tpd), tag), text);
-	err = service_ask(n->tpd, &ask, on_edges, q, &q->call);
-	if (err < 0)
-		net_edges_cancel(q);
-	else if (out)
-		*out = q;
-	return err;
-}
-
 /* ---- life --------------------------------------------------------------------------------------------------------------- */
 
 bool transports_leave(struct transports *ts)
@@ -583,8 +504,6 @@ void transports_free(struct transports *ts)
 {
 	if (!ts)
 		return;
-	while (!sg_list_empty(&ts->n->edges))
-		net_edges_cancel(sg_container_of(ts->n->edges.next, struct net_edges_query, node));
 	if (ts->call)
 		service_cancel(ts->call);
 	if (ts->compare)

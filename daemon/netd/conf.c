@@ -3,11 +3,9 @@
  * is checked here again, with a sentence of its own.
  */
 #include "netd/conf.h"
-#include "base/alloc.h"
 #include "base/err.h"
 #include "base/text.h"
 
-#include <arpa/inet.h>
 #include <pwd.h>
 #include <stdarg.h>
 #include <sys/stat.h>

@@ -5,7 +5,6 @@
  */
 #include "netd/netd.h"
 #include "base/err.h"
-#include "base/limits.h"
 #include "base/log.h"
 #include "wire/netd.h"
 

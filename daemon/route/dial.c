@@ -19,7 +19,7 @@ static void answer_timeout(void *arg);
 static void on_wanted(void *arg, int err, const char *why);
 static void on_group(void *arg, struct sg_stream *stream, int err, const char *why);
 
-void dial_free(struct dial *d)
+static void dial_free(struct dial *d)
 {
 	sg_list_remove(&d->node);
 	sg_timer_stop(&d->timer);

@@ -4,7 +4,6 @@
  *	stream_send → link_reserve → link_place → sg_frame_seal → link_put        one record, one frame, one Data packet
  *	group_say: what is no data, and waits for nobody
  */
-#include "base/cursor.h"
 #include "base/err.h"
 #include "route/group.h"
 

@@ -243,7 +243,6 @@ void send_resume(struct vstream *s);
 void dial_line_up(struct sg_route *r, struct sg_link *l);
 void dial_line_ready(struct sg_route *r, struct sg_link *l);
 void dial_answered(struct dial *d, int err, const char *why);
-void dial_free(struct dial *d);
 /** dial_end - gives up all its ways and says so. */
 void dial_end(struct dial *d, int err, const char *why);
 

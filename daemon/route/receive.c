@@ -8,7 +8,6 @@
  *	receive_batch_end: credits go out, users may flush
  */
 #include "route/internal.h"
-#include "base/cursor.h"
 
 static void receive_routed(struct line *line, const struct sg_packet *p);
 static void receive_stream(struct line *line, struct sg_view payload);

@@ -7,9 +7,8 @@
 
 #include "crypto/keys.h"
 
-#define SG_DMSG_NOISE_MAX          1280 /* bytes of a Noise message in a request or response: 1,233 with a payload (2026) */
-#define SG_DMSG_OBJECT_MAX         4096 /* signature and gob of what we send; received ones may be longer */
-#define SG_DMSG_REJECT_NO_LISTENER 306
+#define SG_DMSG_NOISE_MAX  1280 /* bytes of a Noise message in a request or response: 1,233 with a payload (2026) */
+#define SG_DMSG_OBJECT_MAX 4096 /* signature and gob of what we send; received ones may be longer */
 
 struct sg_dmsg_addr {
 	struct sg_pk pk;

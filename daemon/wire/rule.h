@@ -31,10 +31,8 @@ struct sg_rule {
 	struct sg_tpid next_tp;
 };
 
-#define SG_RULE_REVERSE_LEN      83
-#define SG_RULE_FORWARD_LEN      120
-#define SG_RULE_INTERMEDIARY_LEN 50
-#define SG_RULE_MAX              SG_RULE_FORWARD_LEN
+#define SG_RULE_FORWARD_LEN 120
+#define SG_RULE_MAX         SG_RULE_FORWARD_LEN
 
 /* What an end gets: its two rules, and the descriptor of its group. */
 struct sg_edge_rules {

@@ -14,7 +14,6 @@
 #include <ctype.h>
 #include <fcntl.h>
 #include <stdarg.h>
-#include <strings.h>
 #include <sys/stat.h>
 #include <unistd.h>
 

@@ -12,7 +12,6 @@
 #include "wire/uci.h"
 
 #include <ctype.h>
-#include <stdarg.h>
 
 #define SHOWN_MAX 70 /* bytes of a value in a message */
 

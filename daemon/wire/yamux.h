@@ -14,7 +14,6 @@
 
 #define SG_YAMUX_HEAD         12
 #define SG_YAMUX_WINDOW       262144 /* bytes of credit per direction and stream (spec) */
-#define SG_YAMUX_BACKLOG      256    /* streams of the other end that nobody accepted yet (spec) */
 #define SG_YAMUX_STREAMS_MAX  2048   /* live at once (own; today's servers allow as many) */
 #define SG_YAMUX_PING_MS      30000  /* (spec) */
 #define SG_YAMUX_PING_WAIT_MS 10000  /* (spec) */

@@ -9,7 +9,6 @@
 #include <malloc.h>
 #include <sqlite3.h>
 #include <stdarg.h>
-#include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
 

@@ -26,8 +26,6 @@ struct world {
 	uint64_t nonce;
 	size_t n, posts, deletes, compares;
 	struct sg_entry stored[STORED];
-	size_t answers, edges;
-	int err;
 };
 
 static void put(struct world *w, const struct sg_entry *e)
@@ -333,50 +331,6 @@ static void without_a_discovery(void **state)
 	assert_int_equal(w->n, 1);
 }
 
-static void edges_in(void *arg, int err, const struct sg_entry *entries, size_t n, const char *why)
-{
-	struct world *w = arg;
-
-	(void)why;
-	w->answers++;
-	w->err = err;
-	w->edges = n;
-	if (n)
-		assert_true(sg_pk_equal(&entries[0].edges[0], &w->us.conf.pk) ||
-			    sg_pk_equal(&entries[0].edges[1], &w->us.conf.pk));
-}
-
-static void who_is_connected(void **state)
-{
-	struct world *w = *state;
-	struct sg_entry e;
-	struct net_edges_query *q;
-
-	assert_int_equal(net_edges(w->us.net, &w->us.conf.pk, edges_in, w, NULL), 0);
-	run(w, 500);
-	assert_int_equal(w->err, 0);
-	assert_int_equal(w->edges, 0);
-	assert_int_equal(sg_entry_make(&w->us.conf.pk, &w->peer, "stcp", &e), 0);
-	put(w, &e);
-	/* An id that is not that of its edges. */
-	e.id.b[0] ^= 1;
-	put(w, &e);
-	assert_int_equal(net_edges(w->us.net, &w->us.conf.pk, edges_in, w, NULL), 0);
-	run(w, 500);
-	assert_int_equal(w->edges, 1);
-	w->us.web.dead = true;
-	assert_int_equal(net_edges(w->us.net, &w->us.conf.pk, edges_in, w, NULL), 0);
-	run(w, 500);
-	assert_int_equal(w->edges, 1);
-	assert_int_equal(net_edges(w->us.net, &w->peer, edges_in, w, NULL), 0);
-	run(w, 500);
-	assert_true(w->err < 0);
-	assert_int_equal(net_edges(w->us.net, &w->peer, edges_in, w, &q), 0);
-	net_edges_cancel(q);
-	run(w, 500);
-	assert_int_equal(w->answers, 4);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -387,7 +341,6 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_dead_discovery_is_not_pestered, setup, teardown),
 		cmocka_unit_test_setup_teardown(away_for_long, setup, teardown),
 		cmocka_unit_test_setup_teardown(without_a_discovery, setup, teardown),
-		cmocka_unit_test_setup_teardown(who_is_connected, setup, teardown),
 	};
 
 	json_set_alloc_funcs(sg_malloc, sg_free);
