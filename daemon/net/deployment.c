@@ -18,11 +18,9 @@
 
 SG_LOG_TOPIC("net");
 
-#define ASK_MS       10000
-#define AGAIN_MS     86400000
-#define RETRY_MIN_MS 1000
-#define RETRY_MAX_MS 60000
-#define FILE_MAX     (256 * 1024)
+#define ASK_MS   10000
+#define AGAIN_MS 86400000
+#define FILE_MAX (256 * 1024)
 
 struct deployment {
 	struct sg_net *n;
@@ -268,7 +266,7 @@ struct deployment *deployment_new(struct sg_net *n)
 	if (!d)
 		return NULL;
 	d->n = n;
-	d->backoff = (struct backoff){RETRY_MIN_MS, RETRY_MAX_MS, 0};
+	d->backoff = SERVICE_BACKOFF;
 	sg_timer_init(&d->timer, n->conf.loop, on_timer, d);
 	return d;
 }

@@ -1,33 +1,13 @@
-/*
- * The dmsg discovery: entries of others, the list of servers, and our own entry's upkeep.
- *
- *	own entry:  servers changed, or 5 minutes passed → GET own → sequence + 1 → sign → POST        failed → later
- *
- * The sequence must only grow: it is read back before each write, and never below what was used before, also before a restart
- * (keep.c). After an error that is not "no such entry" nothing is written.
- */
+/* The dmsg discovery: entries of others, and the list of servers. */
 #include "base/alloc.h"
 #include "base/common.h"
 #include "base/err.h"
 #include "base/hex.h"
-#include "base/log.h"
 #include "base/text.h"
 #include "net/internal.h"
 #include "wire/entry.h"
 
-#include <time.h>
-
-SG_LOG_TOPIC("net");
-
-#define PREFIX        "/dmsg-discovery"
-#define ASK_MS        10000
-#define REFRESH_MS    300000 /* today's entries live for an hour (spec) */
-#define RETRY_MIN_MS  1000
-#define RETRY_MAX_MS  60000
-#define SETTLE_MS     200 /* several sessions come up together: one write */
-#define ENTRY_VERSION "0.0.1"
-#define LIST_MAX      (256 * 1024) /* bytes of an answer (own) */
-#define SEQUENCE_MAX  (1ULL << 53) /* of an entry that we believe: every JSON reader takes it (own) */
+#define LIST_MAX (256 * 1024) /* bytes of an answer (own) */
 
 struct query {
 	struct sg_list node;
@@ -43,16 +23,6 @@ struct query {
 };
 
 /* ---- configuration -------------------------------------------------------------------------------------------------- */
-
-/* Our entry is to be written, with what is true then. */
-static void own_soon(struct sg_net *n)
-{
-	if (n->own.call)
-		http_cancel(n->own.call);
-	n->own.call = NULL;
-	n->own.retry_ms = RETRY_MIN_MS;
-	sg_timer_start(&n->own.timer, SETTLE_MS);
-}
 
 int disc_server_parse(const struct sg_crypto *c, const char *text, struct sg_disc_entry *out)
 {
@@ -86,16 +56,13 @@ void disc_configure(struct sg_net *n, const struct sg_deployment *d)
 
 	if (strcmp(n->discovery, discovery) != 0) {
 		snprintf(n->discovery, sizeof(n->discovery), "%s", discovery);
-		n->own.registered = false;
-		n->own.why[0] = '\0';
 		n->disc_state = DISC_UNTRIED;
 		n->disc_answered.ns = 0;
 		n->disc_why[0] = '\0';
-		own_soon(n);
+		own_moved(n);
 	}
 	for (size_t k = 0; k < SG_DEPLOYED; k++)
 		key_of(n, d->urls[k], &n->service_pks[k]);
-	n->discovery_pk = n->service_pks[SG_DEPLOYED_DMSG_DISCOVERY];
 	n->n_servers = SG_MIN(d->n_servers, (size_t)NET_SERVERS_MAX);
 	for (size_t i = 0; i < n->n_servers; i++) {
 		n->servers[i] = (struct sg_disc_entry){.pk = d->servers[i].pk, .is_server = true};
@@ -132,7 +99,7 @@ static bool is_service(const struct sg_net *n, const struct sg_pk *pk)
 {
 	for (size_t k = 0; k < SG_DEPLOYED; k++) {
 		if (!sg_pk_is_null(&n->service_pks[k]) && sg_pk_equal(&n->service_pks[k], pk))
-			return !sg_pk_is_null(&n->discovery_pk);
+			return !sg_pk_is_null(&n->service_pks[SG_DEPLOYED_DMSG_DISCOVERY]);
 	}
 	return false;
 }
@@ -233,8 +200,7 @@ static void take_last(struct query *q, int err, const char *why)
 		query_done(q, err, NULL, 0, why);
 }
 
-/* How it stands, for people. */
-static void heard(struct sg_net *n, const struct http_answer *a)
+void disc_heard(struct sg_net *n, const struct http_answer *a)
 {
 	n->disc_why[0] = '\0';
 	if (a->err == 0 && a->status < 500) {
@@ -256,7 +222,7 @@ static void on_answer(void *arg, const struct http_answer *a)
 	char why[120];
 
 	q->call = NULL;
-	heard(q->n, a);
+	disc_heard(q->n, a);
 	if (a->err < 0) {
 		take_last(q, a->err, a->why);
 	} else if (a->status == 404 && q->list) {
@@ -282,7 +248,7 @@ static int query_new(struct sg_net *n, const void *owner, const struct sg_pk *pk
 	struct http_ask ask = {.method = "GET",
 		.base = n->discovery,
 		.path = path,
-		.timeout_ms = ASK_MS,
+		.timeout_ms = DISC_ASK_MS,
 		.body_max = pk ? SG_ENTRY_JSON_MAX * 4 : LIST_MAX};
 	int err;
 
@@ -298,9 +264,9 @@ static int query_new(struct sg_net *n, const void *owner, const struct sg_pk *pk
 		return 0;
 	}
 	if (pk)
-		snprintf(path, sizeof(path), PREFIX "/entry/%s", sg_pk_str(pk, text));
+		snprintf(path, sizeof(path), DISC_PREFIX "/entry/%s", sg_pk_str(pk, text));
 	else
-		snprintf(path, sizeof(path), PREFIX "/available_servers");
+		snprintf(path, sizeof(path), DISC_PREFIX "/available_servers");
 	snprintf(q->name, sizeof(q->name), "disc/%s/%s", cache_tag(n->discovery, tag), pk ? text : "servers");
 	err = http_ask(n->http, &ask, on_answer, q, &q->call);
 	if (err < 0)
@@ -333,151 +299,17 @@ size_t net_disc_cancel(struct sg_net *n, const void *owner, bool any, const void
 	return count;
 }
 
-/* ---- our own entry -------------------------------------------------------------------------------------------------- */
-
-static void own_later(struct sg_net *n, const char *why)
-{
-	char text[sizeof(n->own.why)];
-
-	snprintf(text, sizeof(text), "%s", why);
-	sg_text_ascii(text); /* a service's words end up in JSON and on a terminal */
-	/* Once for each reason, however long it lasts. */
-	if (strcmp(n->own.why, text) != 0)
-		log_warn("our entry in the dmsg discovery: %s", text);
-	memcpy(n->own.why, text, sizeof(text));
-	n->own.registered = false;
-	sg_timer_start(&n->own.timer, jitter_ms(n->conf.crypto, n->own.retry_ms));
-	n->own.retry_ms = SG_MIN(2 * n->own.retry_ms, (int64_t)RETRY_MAX_MS);
-}
-
-static int64_t wall_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_REALTIME, &ts);
-	return (int64_t)ts.tv_sec * SG_NS_PER_S + ts.tv_nsec;
-}
-
-static void on_posted(void *arg, const struct http_answer *a)
-{
-	struct sg_net *n = arg;
-	char why[200];
-
-	n->own.call = NULL;
-	heard(n, a);
-	if (a->err < 0) {
-		own_later(n, a->why);
-		return;
-	}
-	if (a->status != 200) {
-		snprintf(why, sizeof(why), "refused with status %d: %.*s", a->status,
-			(int)SG_MIN(a->body.len, (size_t)120), (const char *)a->body.p);
-		own_later(n, why);
-		return;
-	}
-	if (!n->own.registered)
-		log_info("registered at the dmsg discovery, %zu server%s", n->own.n, n->own.n == 1 ? "" : "s");
-	n->own.registered = true;
-	n->own.why[0] = '\0';
-	n->own.retry_ms = RETRY_MIN_MS;
-	sg_timer_start(&n->own.timer, jitter_ms(n->conf.crypto, REFRESH_MS));
-}
-
-static void own_post(struct sg_net *n, uint64_t sequence)
-{
-	static const struct sg_http_header headers[] = {{"Content-Type", "application/json"}, {0}};
-	struct sg_disc_entry_full e = {.version = ENTRY_VERSION,
-		.sequence = sequence,
-		.timestamp = wall_ns(),
-		.pk = n->conf.pk,
-		.is_client = true,
-		.n_servers = n->own.n,
-		.client_type = "visor"};
-	char text[SG_ENTRY_JSON_MAX];
-	struct http_ask ask = {.method = "POST",
-		.base = n->discovery,
-		.path = PREFIX "/entry/",
-		.headers = headers,
-		.timeout_ms = ASK_MS};
-	int len;
-
-	memcpy(e.servers, n->own.servers, n->own.n * sizeof(n->own.servers[0]));
-	len = sg_disc_entry_sign(n->conf.crypto, &n->conf.sk, &e);
-	if (len == 0)
-		len = sg_disc_entry_encode(&e, true, text, sizeof(text));
-	if (len > 0) {
-		ask.body = (struct sg_view){(const uint8_t *)text, (size_t)len};
-		n->own.sequence = sequence;
-		keep_sequence(n, sequence);
-		len = http_ask(n->http, &ask, on_posted, n, &n->own.call);
-	}
-	if (len < 0)
-		own_later(n, sg_strerror(len));
-}
-
-static void on_own(void *arg, const struct http_answer *a)
-{
-	struct sg_net *n = arg;
-	struct sg_disc_entry_full e;
-	json_t *json;
-	int err;
-
-	n->own.call = NULL;
-	heard(n, a);
-	if (a->err < 0) {
-		own_later(n, a->why);
-		return;
-	}
-	if (a->status == 404) {
-		own_post(n, n->own.floor);
-		return;
-	}
-	json = a->status == 200 ? sg_json_parse(a->body, NULL) : NULL;
-	err = json ? sg_disc_entry_decode(n->conf.crypto, json, &e) : SG_EMALF;
-	json_decref(json);
-	/* Not even a liar gets our sequence so high that no honest discovery could take another entry of ours. */
-	if (err < 0 || !sg_pk_equal(&e.pk, &n->conf.pk) || e.sequence >= SEQUENCE_MAX)
-		own_later(n, "what the discovery has of us cannot be read");
-	else
-		own_post(n, SG_MAX(e.sequence + 1, n->own.floor));
-}
-
-static void on_own_timer(void *arg)
-{
-	struct sg_net *n = arg;
-	char path[160], pk[SG_PK_TEXT];
-	struct http_ask ask = {.method = "GET", .base = n->discovery, .path = path, .timeout_ms = ASK_MS};
-	int err;
-
-	if (!n->discovery[0] || !n->own.wanted || n->own.call)
-		return;
-	snprintf(path, sizeof(path), PREFIX "/entry/%s", sg_pk_str(&n->conf.pk, pk));
-	err = http_ask(n->http, &ask, on_own, n, &n->own.call);
-	if (err < 0)
-		own_later(n, sg_strerror(err));
-}
-
-void net_disc_update(struct sg_net *n, const struct sg_pk *servers, size_t count)
-{
-	n->own.n = SG_MIN(count, SG_ARRAY_LEN(n->own.servers));
-	if (n->own.n)
-		memcpy(n->own.servers, servers, n->own.n * sizeof(*servers));
-	n->own.wanted = true;
-	own_soon(n);
-}
-
 /* ---- life ------------------------------------------------------------------------------------------------------------- */
 
 void disc_init(struct sg_net *n)
 {
-	n->own.retry_ms = RETRY_MIN_MS;
 	sg_list_init(&n->queries);
-	sg_timer_init(&n->own.timer, n->conf.loop, on_own_timer, n);
+	own_init(n);
 }
 
 void disc_fini(struct sg_net *n)
 {
 	while (!sg_list_empty(&n->queries))
 		query_free(sg_container_of(n->queries.next, struct query, node));
-	sg_timer_stop(&n->own.timer);
+	own_fini(n);
 }

@@ -1,14 +1,17 @@
 /*
  * What the files of net/ share.
  *
- *	net.c       life, configuration                       disc.c      the dmsg discovery
- *	service.c   requests to one service, signed or not    resolver.c  the address resolver
- *	http.c      one request     serve.c  what we answer   routefinder.c
- *	keep.c      what outlives a restart
- *	tplog.c     the transport log
- *	cache.c     last good answers                         transports.c  the transport discovery
- *	deployment.c  where the services are
- *	address.c   which addresses are ours                  offers.c    the service discovery, the uptime tracker
+ *	net.c          life, configuration           deployment.c   where the services are
+ *	service.c      requests to one of them       cache.c        last good answers    keep.c  over a restart
+ *	http.c         one request
+ *
+ *	disc.c         the dmsg discovery            disc_own.c     our own entry there
+ *	transports.c   the transport discovery       resolver.c     the address resolver
+ *	offers.c       the service discovery         uptime.c       the uptime tracker
+ *	routefinder.c  the route finder              listing.c      what keeps a port of ours known to one
+ *
+ *	serve.c        what we answer                tplog.c        the transport log, which it serves
+ *	address.c      which addresses are ours
  */
 #ifndef SG_NET_INTERNAL_H
 #define SG_NET_INTERNAL_H
@@ -23,11 +26,13 @@
 
 #define NET_SERVERS_MAX 64
 #define NET_URL_MAX     300
+#define NET_VERSION     "skygate-" SG_VERSION
 
 struct resolver;
 struct transports;
 struct deployment;
 struct offers;
+struct uptime;
 
 /* Our own entry in the dmsg discovery. */
 struct own_entry {
@@ -36,7 +41,7 @@ struct own_entry {
 	bool wanted; /* a network asked for it at least once */
 	struct sg_timer timer;
 	struct http_call *call;
-	int64_t retry_ms;
+	struct backoff backoff;
 	uint64_t sequence;
 	uint64_t floor;    /* the next one is not below: it was used, perhaps before a restart */
 	uint64_t reserved; /* what the store has */
@@ -54,6 +59,7 @@ struct sg_net {
 	bool public_ip_given;       /* by the configuration */
 	struct service *ar, *rf, *tpd, *sd, *ut;
 	struct offers *offers;
+	struct uptime *uptime;
 	struct deployment *deployment;
 	struct transports *transports;
 	struct cache *cache;
@@ -70,8 +76,7 @@ struct sg_net {
 
 	/* The dmsg discovery. */
 	char discovery[NET_URL_MAX];           /* URL, "" when there is none */
-	struct sg_pk discovery_pk;             /* of a dmsg:// URL */
-	struct sg_pk service_pks[SG_DEPLOYED]; /* likewise of all services; null: none */
+	struct sg_pk service_pks[SG_DEPLOYED]; /* of dmsg:// URLs; null: none */
 	size_t n_servers;
 	struct sg_disc_entry servers[NET_SERVERS_MAX]; /* configured */
 	struct sg_list queries;
@@ -83,12 +88,24 @@ struct sg_net {
 
 /* ---- disc.c ---- */
 
+#define DISC_PREFIX "/dmsg-discovery"
+#define DISC_ASK_MS 10000
+
 void disc_init(struct sg_net *n);
 void disc_fini(struct sg_net *n);
 /** disc_configure - URL, servers and services are those of @d from now on. */
 void disc_configure(struct sg_net *n, const struct sg_deployment *d);
+/** disc_heard - of it, for people: how it stands. */
+void disc_heard(struct sg_net *n, const struct http_answer *a);
 /** disc_server_parse - "KEY@HOST:PORT". 0 or SG_EMALF. */
 int disc_server_parse(const struct sg_crypto *c, const char *text, struct sg_disc_entry *out);
+
+/* ---- disc_own.c ---- */
+
+void own_init(struct sg_net *n);
+void own_fini(struct sg_net *n);
+/** own_moved - another discovery, which does not know us. */
+void own_moved(struct sg_net *n);
 
 /* ---- keep.c ---- */
 
@@ -106,13 +123,13 @@ void resolver_free(struct resolver *r);
 /** resolver_moved - its URL or our public address changed: what is bound is bound again. */
 void resolver_moved(struct resolver *r);
 
+/** resolver_leave - nothing is bound any more. True once that is so. */
+bool resolver_leave(struct resolver *r);
+
 /* ---- routefinder.c ---- */
 
 /** routefinder_fini - ends what is under way; call-backs do not follow. */
 void routefinder_fini(struct sg_net *n);
-
-/** resolver_leave - nothing is bound any more. True once that is so. */
-bool resolver_leave(struct resolver *r);
 
 /* ---- transports.c ---- */
 
@@ -133,8 +150,53 @@ void offers_free(struct offers *o);
 void offers_moved(struct offers *o);
 /** offers_leave - nothing is listed any more. True once that is so. */
 bool offers_leave(struct offers *o);
-/** offers_uptime - another uptime tracker. */
-void offers_uptime(struct offers *o);
+
+/* ---- uptime.c ---- */
+
+/** uptime_new - NULL when memory is out. */
+struct uptime *uptime_new(struct sg_net *n);
+void uptime_free(struct uptime *u);
+/** uptime_moved - another tracker, or none. */
+void uptime_moved(struct uptime *u);
+
+/* ---- listing.c ---- */
+
+#define LISTING_PATH_MAX 200
+#define LISTING_BODY_MAX SG_MAX(SG_BIND_MAX, SG_OFFER_JSON_MAX)
+
+struct listing;
+
+/* What it is where. */
+struct listing_kind {
+	const char *listed; /* "bound" */
+	/* The request for what is wanted now: its path, and its body, whose length is returned, or a negative code. */
+	int (*compose)(const struct listing *l, char path[LISTING_PATH_MAX], char body[LISTING_BODY_MAX]);
+	/* Behind "port 7777 of", for people. */
+	const char *(*whose)(const struct listing *l);
+};
+
+struct listing {
+	struct sg_net *n;
+	struct service *service;
+	const struct listing_kind *kind;
+	const char *type;
+	uint16_t port, told, asked; /* wanted; what the service has, 0: nothing; in the request that is under way */
+	struct sg_timer timer;
+	struct service_call *call;
+	struct backoff backoff;
+	char why[200];
+};
+
+/** listing_init - @kind and @type are kept. */
+void listing_init(struct listing *l, struct sg_net *n, struct service *service, const struct listing_kind *kind,
+	const char *type);
+void listing_fini(struct listing *l);
+/** listing_set - @port from now on; 0: nothing. 0 or -ENOMEM. */
+int listing_set(struct listing *l, uint16_t port);
+/** listing_moved - another service, which knows nothing of us, or another address of ours. */
+void listing_moved(struct listing *l);
+/** listing_leave - nothing from now on. True once the service knows, or does not answer. */
+bool listing_leave(struct listing *l);
 
 /* ---- deployment.c ---- */
 

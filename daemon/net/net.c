@@ -130,7 +130,7 @@ void net_deployed(struct sg_net *n, const struct sg_deployment *d)
 	if (service_set_url(n->tpd, d->urls[SG_DEPLOYED_TRANSPORT_DISCOVERY]))
 		transports_moved(n->transports);
 	if (service_set_url(n->ut, d->urls[SG_DEPLOYED_UPTIME_TRACKER]))
-		offers_uptime(n->offers);
+		uptime_moved(n->uptime);
 	if (service_set_url(n->sd, d->urls[SG_DEPLOYED_SERVICE_DISCOVERY]))
 		offers_moved(n->offers);
 	n->n_setup_nodes = SG_MIN(d->n_setup_nodes, SG_ARRAY_LEN(n->setup_nodes));
@@ -247,13 +247,14 @@ struct sg_net *net_new(const struct sg_net_conf *conf)
 	n->tpd = service_new(&n->env, "transport discovery");
 	n->sd = service_new(&n->env, "service discovery");
 	n->ut = service_new(&n->env, "uptime tracker");
-	n->offers = n->sd && n->ut ? offers_new(n) : NULL;
+	n->offers = n->sd ? offers_new(n) : NULL;
+	n->uptime = n->ut ? uptime_new(n) : NULL;
 	n->cache = cache_new();
 	n->transports = n->tpd ? transports_new(n) : NULL;
 	n->deployment = deployment_new(n);
 	n->resolver = n->ar ? resolver_new(n) : NULL;
-	if (!n->http || !n->serve || !n->resolver || !n->deployment || !n->rf || !n->offers || !n->transports ||
-		!n->cache) {
+	if (!n->http || !n->serve || !n->resolver || !n->deployment || !n->rf || !n->offers || !n->uptime ||
+		!n->transports || !n->cache) {
 		net_free(n);
 		return NULL;
 	}
@@ -277,6 +278,7 @@ void net_free(struct sg_net *n)
 	routefinder_fini(n);
 	transports_free(n->transports);
 	offers_free(n->offers);
+	uptime_free(n->uptime);
 	resolver_free(n->resolver);
 	service_free(n->ar);
 	service_free(n->rf);

@@ -1,91 +1,34 @@
-/*
- * The service discovery: what others offer, and what we do; and the uptime tracker, which counts who is there.
- *
- *	offered:  POST /api/services → again every 90 s      failed → later      not offered any more → DELETE
- */
+/* The service discovery: what others offer, and what we do. */
 #include "base/alloc.h"
 #include "base/common.h"
 #include "base/err.h"
 #include "base/hex.h"
 #include "base/limits.h"
-#include "base/log.h"
 #include "net/internal.h"
 
-SG_LOG_TOPIC("net");
-
-#define REPEAT_MS    90000 /* as today's visors; for those services of 2024 once is enough (spec) */
-#define RETRY_MIN_MS 1000
-#define RETRY_MAX_MS 60000
-#define SOON_MS      50
-#define UPTIME_MS    300000
 #define FOUND_MAX    4096
-#define FINDING_MAX  8 /* questions at once: their answers are long */
-#define VERSION      "skygate-" SG_VERSION
+#define FINDING_MAX  8   /* questions at once: their answers are long */
 #define PATH_MAX_LEN 180 /* of a question; behind a tag it is a name of the cache */
 
 /* ---- what we offer -------------------------------------------------------------------------------------------------- */
 
-struct offer {
-	struct offers *o;
-	const char *type;
-	uint16_t port, told, asked; /* wanted; what the service has; in the request under way */
-	struct sg_timer timer;
-	struct service_call *call;
-	struct backoff backoff;
-	char why[200];
-};
-
 struct offers {
 	struct sg_net *n;
-	struct offer offer[2];
+	struct listing ours[2]; /* by types */
 	struct sg_list finding; /* struct net_offers_query */
 	size_t n_finding;
-	struct sg_timer uptime;
-	struct service_call *uptime_call;
 };
 
 static const char *const types[] = {"vpn", "visor"};
 
-static void later(struct offer *f, bool tell, const char *why)
+static int offer_body(const struct listing *l, char out[LISTING_BODY_MAX])
 {
-	if (tell && strcmp(f->why, why) != 0)
-		log_warn("%s: not listed at the service discovery: %s", f->type, why);
-	snprintf(f->why, sizeof(f->why), "%s", why);
-	f->told = 0;
-	sg_timer_start(&f->timer, backoff_next(&f->backoff, f->o->n->conf.crypto));
-}
-
-static void on_offered(void *arg, const struct http_answer *a)
-{
-	struct offer *f = arg;
-	char why[200];
-
-	f->call = NULL;
-	if (a->err < 0 || a->status != 200) {
-		if (f->asked || f->port)
-			later(f, a->err == 0 && a->status < 500, service_fail_text(f->o->n->sd, a, why, sizeof(why)));
-		return;
-	}
-	if (f->asked && !f->told)
-		log_info("%s: others find port %u of ours at the service discovery", f->type, f->asked);
-	f->told = f->asked;
-	f->why[0] = '\0';
-	backoff_reset(&f->backoff);
-	sg_timer_stop(&f->timer);
-	if (f->told != f->port)
-		sg_timer_start(&f->timer, SOON_MS);
-	else if (f->told)
-		sg_timer_start(&f->timer, jitter_ms(f->o->n->conf.crypto, REPEAT_MS));
-}
-
-static int offer_body(const struct offer *f, char *out, size_t cap)
-{
-	struct sg_net *n = f->o->n;
-	struct sg_offer o = {.pk = n->conf.pk, .port = f->port, .version = VERSION};
+	const struct sg_net *n = l->n;
+	struct sg_offer o = {.pk = n->conf.pk, .port = l->port, .version = NET_VERSION};
 	char list[SG_VISOR_ADDRESSES][SG_IP_TEXT];
-	size_t count = strcmp(f->type, "visor") == 0 ? address_list(list, SG_VISOR_ADDRESSES) : 0;
+	size_t count = strcmp(l->type, "visor") == 0 ? address_list(list, SG_VISOR_ADDRESSES) : 0;
 
-	snprintf(o.type, sizeof(o.type), "%s", f->type);
+	snprintf(o.type, sizeof(o.type), "%s", l->type);
 	/* Of a visor that is dialled: where from our requests come must be among its addresses. */
 	if (count && n->public_ip[0])
 		memcpy(o.ips[o.n_ips++], n->public_ip, SG_IP_TEXT);
@@ -93,46 +36,36 @@ static int offer_body(const struct offer *f, char *out, size_t cap)
 		if (address_public(list[i]) && strcmp(list[i], n->public_ip) != 0)
 			memcpy(o.ips[o.n_ips++], list[i], SG_IP_TEXT);
 	}
-	return sg_offer_encode(&o, out, cap);
+	return sg_offer_encode(&o, out, LISTING_BODY_MAX);
 }
 
-static void on_offer_timer(void *arg)
+static int compose(const struct listing *l, char path[LISTING_PATH_MAX], char body[LISTING_BODY_MAX])
 {
-	struct offer *f = arg;
-	struct sg_net *n = f->o->n;
-	char path[200], body[SG_OFFER_JSON_MAX], pk[SG_PK_TEXT];
-	struct service_ask ask = {.method = f->port ? "POST" : "DELETE", .path = path, .sign = true};
-	int len = 0;
+	char pk[SG_PK_TEXT];
 
-	if (f->call || !service_known(n->sd) || (!f->port && !f->told))
-		return;
-	if (f->port) {
-		snprintf(path, sizeof(path), "/api/services");
-		len = offer_body(f, body, sizeof(body));
-		ask.body = (struct sg_view){(const uint8_t *)body, len > 0 ? (size_t)len : 0};
-	} else {
-		snprintf(path, sizeof(path), "/api/services/%s:%u?type=%s", sg_pk_str(&n->conf.pk, pk), f->told,
-			f->type);
-	}
-	f->asked = f->port;
-	if (len >= 0)
-		len = service_ask(n->sd, &ask, on_offered, f, &f->call);
-	if (len < 0)
-		later(f, true, sg_strerror(len));
+	snprintf(path, LISTING_PATH_MAX, "/api/services");
+	if (l->port)
+		return offer_body(l, body);
+	snprintf(
+		path, LISTING_PATH_MAX, "/api/services/%s:%u?type=%s", sg_pk_str(&l->n->conf.pk, pk), l->told, l->type);
+	return 0;
 }
+
+static const char *whose(const struct listing *l)
+{
+	(void)l;
+	return "ours";
+}
+
+static const struct listing_kind kind = {.listed = "listed", .compose = compose, .whose = whose};
 
 int net_offer(struct sg_net *n, const char *type, uint16_t port)
 {
-	for (size_t i = 0; i < SG_ARRAY_LEN(n->offers->offer); i++) {
-		struct offer *f = &n->offers->offer[i];
+	for (size_t i = 0; i < SG_ARRAY_LEN(types); i++) {
+		struct listing *l = &n->offers->ours[i];
 
-		if (strcmp(f->type, type) != 0)
-			continue;
-		if (f->port == port)
-			return 0;
-		f->port = port;
-		backoff_reset(&f->backoff);
-		return sg_timer_start(&f->timer, port ? SOON_MS : 0);
+		if (strcmp(l->type, type) == 0)
+			return l->port == port ? 0 : listing_set(l, port);
 	}
 	return -ENOTSUP;
 }
@@ -278,65 +211,21 @@ void net_offers_known(struct sg_net *n, const char *type, void (*fn)(void *arg, 
 	sg_free(list);
 }
 
-/* ---- uptime ----------------------------------------------------------------------------------------------------------- */
-
-static void on_counted(void *arg, const struct http_answer *a)
-{
-	struct offers *o = arg;
-
-	(void)a; /* service.c tells when it goes away; the next one is soon enough */
-	o->uptime_call = NULL;
-	sg_timer_start(&o->uptime, jitter_ms(o->n->conf.crypto, UPTIME_MS));
-}
-
-static void on_uptime(void *arg)
-{
-	struct offers *o = arg;
-	struct service_ask ask = {.method = "GET", .path = "/v4/update?version=" VERSION, .sign = true};
-
-	if (!service_known(o->n->ut) || o->uptime_call)
-		return;
-	if (service_ask(o->n->ut, &ask, on_counted, o, &o->uptime_call) < 0)
-		sg_timer_start(&o->uptime, UPTIME_MS);
-}
-
 /* ---- life --------------------------------------------------------------------------------------------------------------- */
 
 bool offers_leave(struct offers *o)
 {
 	bool left = true;
 
-	for (size_t i = 0; i < SG_ARRAY_LEN(o->offer); i++) {
-		(void)net_offer(o->n, o->offer[i].type, 0);
-		left = left && !o->offer[i].told && !o->offer[i].call;
-	}
-	return left || service_down(o->n->sd);
+	for (size_t i = 0; i < SG_ARRAY_LEN(o->ours); i++)
+		left = listing_leave(&o->ours[i]) && left;
+	return left;
 }
 
 void offers_moved(struct offers *o)
 {
-	for (size_t i = 0; i < SG_ARRAY_LEN(o->offer); i++) {
-		struct offer *f = &o->offer[i];
-
-		if (f->call)
-			service_cancel(f->call);
-		f->call = NULL;
-		f->told = 0;
-		f->why[0] = '\0';
-		backoff_reset(&f->backoff);
-		if (f->port)
-			sg_timer_start(&f->timer, SOON_MS);
-	}
-}
-
-void offers_uptime(struct offers *o)
-{
-	if (o->uptime_call)
-		service_cancel(o->uptime_call);
-	o->uptime_call = NULL;
-	sg_timer_stop(&o->uptime);
-	if (service_known(o->n->ut))
-		sg_timer_start(&o->uptime, SOON_MS);
+	for (size_t i = 0; i < SG_ARRAY_LEN(o->ours); i++)
+		listing_moved(&o->ours[i]);
 }
 
 struct offers *offers_new(struct sg_net *n)
@@ -347,13 +236,8 @@ struct offers *offers_new(struct sg_net *n)
 		return NULL;
 	o->n = n;
 	sg_list_init(&o->finding);
-	sg_timer_init(&o->uptime, n->conf.loop, on_uptime, o);
-	for (size_t i = 0; i < SG_ARRAY_LEN(o->offer); i++) {
-		struct offer *f = &o->offer[i];
-
-		*f = (struct offer){.o = o, .type = types[i], .backoff = {RETRY_MIN_MS, RETRY_MAX_MS, 0}};
-		sg_timer_init(&f->timer, n->conf.loop, on_offer_timer, f);
-	}
+	for (size_t i = 0; i < SG_ARRAY_LEN(o->ours); i++)
+		listing_init(&o->ours[i], n, n->sd, &kind, types[i]);
 	return o;
 }
 
@@ -363,13 +247,7 @@ void offers_free(struct offers *o)
 		return;
 	while (!sg_list_empty(&o->finding))
 		net_offers_cancel(sg_container_of(o->finding.next, struct net_offers_query, node));
-	for (size_t i = 0; i < SG_ARRAY_LEN(o->offer); i++) {
-		sg_timer_stop(&o->offer[i].timer);
-		if (o->offer[i].call)
-			service_cancel(o->offer[i].call);
-	}
-	sg_timer_stop(&o->uptime);
-	if (o->uptime_call)
-		service_cancel(o->uptime_call);
+	for (size_t i = 0; i < SG_ARRAY_LEN(o->ours); i++)
+		listing_fini(&o->ours[i]);
 	sg_free(o);
 }

@@ -1,25 +1,15 @@
 /*
- * The address resolver: where others listen, and where we do.
- *
- *	bound:  wanted → POST /bind/TYPE → again every 90 s        failed → later        not wanted any more → DELETE
- *
- * What it answered last for a key is remembered, and used while it does not answer.
+ * The address resolver: where others listen, and where we do. What it answered last for a key is remembered, and used while
+ * it does not answer.
  */
 #include "base/alloc.h"
 #include "base/common.h"
 #include "base/err.h"
 #include "base/hex.h"
-#include "base/log.h"
 #include "net/internal.h"
 
-SG_LOG_TOPIC("net");
-
-#define BIND_MS      90000 /* as today's visors; those of 2024 repeat it every 5 minutes (spec) */
-#define RETRY_MIN_MS 1000
-#define RETRY_MAX_MS 60000
-#define SOON_MS      50 /* after a listener opened: a reload moves it within this time */
-#define RESOLVING    64
-#define TYPE_MAX     7 /* letters of "stcpr" and its like */
+#define RESOLVING 64
+#define TYPE_MAX  7 /* letters of "stcpr" and its like */
 
 struct resolving {
 	struct sg_list node;
@@ -31,25 +21,12 @@ struct resolving {
 	void *arg;
 };
 
-struct bound {
-	struct resolver *r;
-	const char *type;
-	uint16_t port, told; /* wanted; what the resolver has, 0: nothing */
-	struct sg_timer timer;
-	struct service_call *call;
-	uint16_t asked; /* in that call */
-	struct backoff backoff;
-	char why[200];
-};
-
 struct resolver {
 	struct sg_net *n;
 	struct sg_list resolving;
 	size_t n_resolving;
-	struct bound bound[1];
+	struct listing stcpr; /* the carrier that is found there */
 };
-
-static const char *const types[] = {"stcpr"};
 
 /* ---- where others are ------------------------------------------------------------------------------------------------ */
 
@@ -151,106 +128,39 @@ size_t net_resolve_cancel(struct sg_net *n, const void *owner, bool any, const v
 
 /* ---- where we are ----------------------------------------------------------------------------------------------------- */
 
-/* @tell: what it objects to, once. That it is away, service.c says. */
-static void bind_later(struct bound *b, bool tell, const char *why)
+static int compose(const struct listing *l, char path[LISTING_PATH_MAX], char body[LISTING_BODY_MAX])
 {
-	if (tell && strcmp(b->why, why) != 0)
-		log_warn("%s: not bound at the address resolver: %s", b->type, why);
-	snprintf(b->why, sizeof(b->why), "%s", why);
-	b->told = 0;
-	sg_timer_start(&b->timer, backoff_next(&b->backoff, b->r->n->conf.crypto));
+	char addresses[SG_VISOR_ADDRESSES][SG_IP_TEXT];
+
+	snprintf(path, LISTING_PATH_MAX, "/bind/%s", l->type);
+	if (!l->port)
+		return snprintf(body, LISTING_BODY_MAX, "{}\n");
+	return sg_bind_encode(l->port, addresses, address_list(addresses, SG_VISOR_ADDRESSES), l->n->public_ip, body,
+		LISTING_BODY_MAX);
 }
 
-static void on_bound(void *arg, const struct http_answer *a)
+static const char *whose(const struct listing *l)
 {
-	struct bound *b = arg;
-	char why[200];
-
-	b->call = NULL;
-	if (a->err < 0 || a->status != 200) {
-		if (b->asked || b->port)
-			bind_later(
-				b, a->err == 0 && a->status < 500, service_fail_text(b->r->n->ar, a, why, sizeof(why)));
-		return;
-	}
-	if (b->asked && !b->told)
-		log_info("%s: others find port %u of %s at the address resolver", b->type, b->asked,
-			b->r->n->public_ip[0] ? b->r->n->public_ip : "this machine");
-	b->told = b->asked;
-	b->why[0] = '\0';
-	backoff_reset(&b->backoff);
-	sg_timer_stop(&b->timer);
-	if (b->told != b->port)
-		sg_timer_start(&b->timer, SOON_MS);
-	else if (b->told)
-		sg_timer_start(&b->timer, jitter_ms(b->r->n->conf.crypto, BIND_MS));
+	return l->n->public_ip[0] ? l->n->public_ip : "this machine";
 }
 
-static void on_bind_timer(void *arg)
-{
-	struct bound *b = arg;
-	struct sg_net *n = b->r->n;
-	char path[32], body[SG_BIND_MAX], addresses[SG_VISOR_ADDRESSES][SG_IP_TEXT];
-	struct service_ask ask = {.method = b->port ? "POST" : "DELETE", .path = path, .sign = true};
-	int len = snprintf(body, sizeof(body), "{}\n");
-
-	if (b->call || !service_known(n->ar) || (!b->port && !b->told))
-		return;
-	snprintf(path, sizeof(path), "/bind/%s", b->type);
-	if (b->port)
-		len = sg_bind_encode(b->port, addresses, address_list(addresses, SG_VISOR_ADDRESSES), n->public_ip,
-			body, sizeof(body));
-	if (len > 0) {
-		ask.body = (struct sg_view){(const uint8_t *)body, (size_t)len};
-		b->asked = b->port;
-		len = service_ask(n->ar, &ask, on_bound, b, &b->call);
-	}
-	if (len < 0)
-		bind_later(b, true, sg_strerror(len));
-}
+static const struct listing_kind kind = {.listed = "bound", .compose = compose, .whose = whose};
 
 int net_bind(struct sg_net *n, const char *type, uint16_t port)
 {
-	for (size_t i = 0; i < SG_ARRAY_LEN(n->resolver->bound); i++) {
-		struct bound *b = &n->resolver->bound[i];
+	struct listing *l = &n->resolver->stcpr;
 
-		if (strcmp(b->type, type) != 0)
-			continue;
-		b->port = port;
-		backoff_reset(&b->backoff);
-		return sg_timer_start(&b->timer, port ? SOON_MS : 0);
-	}
-	return -ENOTSUP;
+	return strcmp(l->type, type) == 0 ? listing_set(l, port) : -ENOTSUP;
 }
 
 bool resolver_leave(struct resolver *r)
 {
-	bool left = true;
-
-	for (size_t i = 0; i < SG_ARRAY_LEN(r->bound); i++) {
-		struct bound *b = &r->bound[i];
-
-		if (b->port)
-			(void)net_bind(r->n, b->type, 0);
-		left = left && !b->told && !b->call;
-	}
-	return left || service_down(r->n->ar);
+	return listing_leave(&r->stcpr);
 }
 
 void resolver_moved(struct resolver *r)
 {
-	for (size_t i = 0; i < SG_ARRAY_LEN(r->bound); i++) {
-		struct bound *b = &r->bound[i];
-
-		if (b->call)
-			service_cancel(b->call);
-		b->call = NULL;
-		b->told = 0;
-		b->why[0] = '\0';
-		backoff_reset(&b->backoff);
-		if (b->port)
-			sg_timer_start(&b->timer, SOON_MS);
-	}
+	listing_moved(&r->stcpr);
 }
 
 /* ---- life -------------------------------------------------------------------------------------------------------------- */
@@ -263,12 +173,7 @@ struct resolver *resolver_new(struct sg_net *n)
 		return NULL;
 	r->n = n;
 	sg_list_init(&r->resolving);
-	for (size_t i = 0; i < SG_ARRAY_LEN(r->bound); i++) {
-		struct bound *b = &r->bound[i];
-
-		*b = (struct bound){.r = r, .type = types[i], .backoff = {RETRY_MIN_MS, RETRY_MAX_MS, 0}};
-		sg_timer_init(&b->timer, n->conf.loop, on_bind_timer, b);
-	}
+	listing_init(&r->stcpr, n, n->ar, &kind, "stcpr");
 	return r;
 }
 
@@ -278,10 +183,6 @@ void resolver_free(struct resolver *r)
 		return;
 	while (!sg_list_empty(&r->resolving))
 		forget(sg_container_of(r->resolving.next, struct resolving, node));
-	for (size_t i = 0; i < SG_ARRAY_LEN(r->bound); i++) {
-		sg_timer_stop(&r->bound[i].timer);
-		if (r->bound[i].call)
-			service_cancel(r->bound[i].call);
-	}
+	listing_fini(&r->stcpr);
 	sg_free(r);
 }

@@ -370,6 +370,11 @@ const char *service_url(const struct service *s)
 	return s->url;
 }
 
+const char *service_name(const struct service *s)
+{
+	return s->name;
+}
+
 json_t *service_status(const struct service *s)
 {
 	static const char *const states[] = {[UNTRIED] = "not asked yet", [UP] = "up", [DOWN] = "down"};

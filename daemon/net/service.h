@@ -40,6 +40,7 @@ bool service_set_url(struct service *s, const char *url);
 /** service_known - it has a URL. */
 bool service_known(const struct service *s);
 const char *service_url(const struct service *s);
+const char *service_name(const struct service *s);
 /** service_down - it did not answer when it was asked last. */
 bool service_down(const struct service *s);
 /** service_ask - 0 and *out (for service_cancel; may be NULL), or -ENOMEM: then @done does not follow. */
@@ -57,6 +58,9 @@ json_t *service_status(const struct service *s);
 struct backoff {
 	int64_t min_ms, max_ms, now_ms;
 };
+
+/* Of what a service is told again and again. */
+#define SERVICE_BACKOFF ((struct backoff){1000, 60000, 0})
 
 /** backoff_next - the pause before the next attempt: doubled each time, a quarter of it by chance. */
 int64_t backoff_next(struct backoff *b, const struct sg_crypto *c);

@@ -19,15 +19,13 @@
 
 SG_LOG_TOPIC("net");
 
-#define REFRESH_MS   90000 /* entries of today's live for about 5 minutes (spec) */
-#define COMPARE_MS   300000
-#define COMPARE2_MS  60000 /* after an error */
-#define RETRY_MIN_MS 1000
-#define RETRY_MAX_MS 60000
-#define SETTLE_MS    100 /* several links come up together: one request */
-#define BATCH_MAX    64
-#define ENTRY_TEXT   640
-#define LISTED_MAX   2048
+#define REFRESH_MS  90000 /* entries of today's live for about 5 minutes (spec) */
+#define COMPARE_MS  300000
+#define COMPARE2_MS 60000 /* after an error */
+#define SETTLE_MS   100   /* several links come up together: one request */
+#define BATCH_MAX   64
+#define ENTRY_TEXT  640
+#define LISTED_MAX  2048
 
 struct transport {
 	struct sg_list node;
@@ -204,7 +202,7 @@ static int send_delete(struct transports *ts, struct transport *t)
 
 static int post(struct transports *ts, const char *path, const char *text, size_t len)
 {
-	static const struct sg_http_header headers[] = {{"SW-Visor-Version", "skygate-" SG_VERSION}, {0}};
+	static const struct sg_http_header headers[] = {{"SW-Visor-Version", NET_VERSION}, {0}};
 	struct service_ask ask = {.method = "POST",
 		.path = path,
 		.headers = ts->form == FORM_2024 ? NULL : headers,
@@ -492,7 +490,7 @@ struct transports *transports_new(struct sg_net *n)
 	if (!ts)
 		return NULL;
 	ts->n = n;
-	ts->backoff = (struct backoff){RETRY_MIN_MS, RETRY_MAX_MS, 0};
+	ts->backoff = SERVICE_BACKOFF;
 	sg_list_init(&ts->list);
 	sg_timer_init(&ts->work, n->conf.loop, on_work, ts);
 	sg_timer_init(&ts->refresh, n->conf.loop, on_refresh, ts);
