@@ -226,8 +226,6 @@ void vstream_consumed(struct vstream *s);
 /* ---- route/receive.c ---- */
 void receive_packet(void *arg, struct sg_link *l, const struct sg_packet *p);
 void receive_batch_end(void *arg, struct sg_link *l);
-/* The bytes behind an answer or a port, and those of data packets. */
-void receive_data(struct vstream *s, struct sg_view data);
 
 /* ---- route/send.c ---- */
 extern const struct sg_stream_ops vstream_ops;

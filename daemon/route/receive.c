@@ -3,14 +3,20 @@
  *
  *	receive_packet → receive_routed → forward                                       route/forward.c
  *	               |                → group_packet                                  route/group_receive.c
- *	               → receive_stream → receive_syn | receive_counted → receive_data → answer | port | deliver
- *	               → receive_credit                                                → receive_fin
+ *	               → receive_stream → receive_syn → receive_counted → receive_data → receive_answer | receive_port | deliver
+ *	               |                                                → receive_fin
+ *	               → receive_credit
+ *	               → receive_foreign
  *	receive_batch_end: credits go out, users may flush
  */
 #include "route/internal.h"
 
 static void receive_routed(struct line *line, const struct sg_packet *p);
 static void receive_stream(struct line *line, struct sg_view payload);
+static struct vstream *receive_syn(struct line *line, const struct sg_vstream_msg *m);
+static bool receive_counted(struct vstream *s, size_t len);
+static void receive_data(struct vstream *s, struct sg_view data);
+static void receive_fin(struct vstream *s);
 static void receive_credit(struct line *line, struct sg_view payload);
 static void receive_foreign(struct line *line, const struct sg_packet *p);
 
@@ -53,6 +59,36 @@ static void receive_routed(struct line *line, const struct sg_packet *p)
 		group_packet(rule->group, line, p->type, payload);
 	else
 		forward(line, rule, p->type, payload);
+}
+
+/* ---- packets of a stream on this link ---- */
+
+static void receive_stream(struct line *line, struct sg_view payload)
+{
+	struct sg_vstream_msg m;
+	struct vstream *s;
+
+	if (sg_vstream_decode(payload, &m) < 0) {
+		route_drop(line, ROUTE_DROP_MALFORMED);
+		return;
+	}
+	/* The link's Noise proves who sends; a header that says otherwise is a relayed or a forged one. */
+	if (!sg_pk_equal(&m.sender, link_remote(line->link))) {
+		route_drop(line, ROUTE_DROP_SENDER);
+		return;
+	}
+	s = m.flags & SG_VSTREAM_SYN ? receive_syn(line, &m) : vstream_find(line, m.id);
+	if (!s) {
+		if (!(m.flags & (SG_VSTREAM_SYN | SG_VSTREAM_FIN)))
+			route_drop(line, ROUTE_DROP_STREAM);
+		return;
+	}
+	vstream_hold(s);
+	if (m.data.len && receive_counted(s, m.data.len))
+		receive_data(s, m.data);
+	if ((m.flags & SG_VSTREAM_FIN) && s->state != VS_ENDED)
+		receive_fin(s);
+	vstream_release(s);
 }
 
 /* ---- a new stream ---- */
@@ -99,15 +135,7 @@ static struct vstream *receive_syn(struct line *line, const struct sg_vstream_ms
 	return s;
 }
 
-/* ---- data of a stream ---- */
-
-static void receive_fin(struct vstream *s)
-{
-	if (s->rxq_len)
-		s->state = VS_FINISHED; /* its end comes behind what is queued */
-	else
-		vstream_end(s, false, SG_ECLOSED, "");
-}
+/* ---- its data ---- */
 
 /* False: the other end sent more than it was allowed, and the stream is gone. */
 static bool receive_counted(struct vstream *s, size_t len)
@@ -118,34 +146,6 @@ static bool receive_counted(struct vstream *s, size_t len)
 	route_drop(s->line, ROUTE_DROP_CREDIT);
 	vstream_end(s, true, SG_EMALF, "the other end sent more than it was allowed to");
 	return false;
-}
-
-static void receive_stream(struct line *line, struct sg_view payload)
-{
-	struct sg_vstream_msg m;
-	struct vstream *s;
-
-	if (sg_vstream_decode(payload, &m) < 0) {
-		route_drop(line, ROUTE_DROP_MALFORMED);
-		return;
-	}
-	/* The link's Noise proves who sends; a header that says otherwise is a relayed or a forged one. */
-	if (!sg_pk_equal(&m.sender, link_remote(line->link))) {
-		route_drop(line, ROUTE_DROP_SENDER);
-		return;
-	}
-	s = m.flags & SG_VSTREAM_SYN ? receive_syn(line, &m) : vstream_find(line, m.id);
-	if (!s) {
-		if (!(m.flags & (SG_VSTREAM_SYN | SG_VSTREAM_FIN)))
-			route_drop(line, ROUTE_DROP_STREAM);
-		return;
-	}
-	vstream_hold(s);
-	if (m.data.len && receive_counted(s, m.data.len))
-		receive_data(s, m.data);
-	if ((m.flags & SG_VSTREAM_FIN) && s->state != VS_ENDED)
-		receive_fin(s);
-	vstream_release(s);
 }
 
 /* ---- the first bytes: an answer, or a port ---- */
@@ -224,7 +224,7 @@ static void deliver(struct vstream *s, struct sg_view data)
 	}
 }
 
-void receive_data(struct vstream *s, struct sg_view data)
+static void receive_data(struct vstream *s, struct sg_view data)
 {
 	if (s->state == VS_ASKED) {
 		receive_answer(s, data.p[0]);
@@ -235,6 +235,16 @@ void receive_data(struct vstream *s, struct sg_view data)
 	}
 	if (s->state == VS_OPEN && data.len)
 		deliver(s, data);
+}
+
+/* ---- the end of a stream, and of a batch ---- */
+
+static void receive_fin(struct vstream *s)
+{
+	if (s->rxq_len)
+		s->state = VS_FINISHED; /* its end comes behind what is queued */
+	else
+		vstream_end(s, false, SG_ECLOSED, "");
 }
 
 void receive_batch_end(void *arg, struct sg_link *l)
@@ -249,18 +259,6 @@ void receive_batch_end(void *arg, struct sg_link *l)
 		t->fn(t->arg);
 		line = *link_user(l); /* a user may have ended the link */
 	}
-}
-
-/* ---- streams of services that we do not offer: whoever asks is told at once, and need not wait ---- */
-
-static void receive_foreign(struct line *line, const struct sg_packet *p)
-{
-	struct sg_vstream_msg m;
-
-	route_drop(line, ROUTE_DROP_TYPE);
-	if (sg_vstream_decode(p->payload, &m) == 0 && (m.flags & SG_VSTREAM_SYN) &&
-		sg_pk_equal(&m.sender, link_remote(line->link)))
-		send_refusal(line, p->type, m.id);
 }
 
 /* ---- credits ---- */
@@ -280,4 +278,16 @@ static void receive_credit(struct line *line, struct sg_view payload)
 	s->tx_allowed = c.allowed;
 	if (s->wait_credit)
 		send_resume(s);
+}
+
+/* ---- streams of services that we do not offer: whoever asks is told at once, and need not wait ---- */
+
+static void receive_foreign(struct line *line, const struct sg_packet *p)
+{
+	struct sg_vstream_msg m;
+
+	route_drop(line, ROUTE_DROP_TYPE);
+	if (sg_vstream_decode(p->payload, &m) == 0 && (m.flags & SG_VSTREAM_SYN) &&
+		sg_pk_equal(&m.sender, link_remote(line->link)))
+		send_refusal(line, p->type, m.id);
 }

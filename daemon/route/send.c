@@ -2,9 +2,10 @@
  * The way of bytes from the user of a stream to its link, in the order of the functions:
  *
  *	stream_send → credit? → link_reserve → put_data → link_put
- *	send_message: SYN, port, answer, FIN      send_credit: what we allow the other end
- *	send_refusal: FIN of another service's stream
- *	send_writable: the link has room again, the stream that waited longest comes first
+ *	send_writable: the link has room again, the stream that waited longest comes first → send_resume
+ *
+ * What else a stream says: SYN, port, answer, FIN (send_message), what the other end may send (send_credit), that no service
+ * here takes it (send_refusal).
  */
 #include "route/internal.h"
 
@@ -16,6 +17,7 @@
 #define SEND_MAX (SG_VSTREAM_CREDIT_FIRST / 2)
 
 static int stream_send(struct sg_stream *st, const struct iovec *iov, int n);
+static void put_data(struct vstream *s, const struct iovec *iov, int n, size_t total);
 static void stream_want(struct sg_stream *st, bool read);
 static void stream_close(struct sg_stream *st);
 static void stream_info(struct sg_stream *st, struct sg_stream_info *out, size_t size);
@@ -28,33 +30,7 @@ const struct sg_stream_ops vstream_ops = {
 	.info = stream_info,
 };
 
-/* As many packets as it takes: a stream keeps no records, so a cut does no harm. */
-static void put_data(struct vstream *s, const struct iovec *iov, int n, size_t total)
-{
-	size_t at = 0; /* within iov[0] */
-
-	while (total) {
-		struct iovec v[1 + SG_STREAM_IOV] = {{s->head, sizeof(s->head)}};
-		size_t left = SG_MIN(total, (size_t)SG_VSTREAM_DATA_MAX);
-		int k = 1;
-
-		total -= left;
-		while (left) {
-			size_t take = SG_MIN(left, iov->iov_len - at);
-
-			if (take)
-				v[k++] = (struct iovec){(uint8_t *)iov->iov_base + at, take};
-			left -= take;
-			at += take;
-			if (at == iov->iov_len && n > 1) {
-				iov++;
-				n--;
-				at = 0;
-			}
-		}
-		link_put(s->line->link, SG_PACKET_APP_DIRECT, 0, v, k);
-	}
-}
+/* ---- data ---- */
 
 static int stream_send(struct sg_stream *st, const struct iovec *iov, int n)
 {
@@ -86,39 +62,35 @@ static int stream_send(struct sg_stream *st, const struct iovec *iov, int n)
 	return 0;
 }
 
-void send_message(struct line *line, uint64_t id, uint8_t flags, const void *data, size_t len)
+/* As many packets as it takes: a stream keeps no records, so a cut does no harm. */
+static void put_data(struct vstream *s, const struct iovec *iov, int n, size_t total)
 {
-	uint8_t message[SG_VSTREAM_HEAD + sizeof(uint16_t)];
+	size_t at = 0; /* within iov[0] */
 
-	sg_vstream_head(id, &line->r->own, flags, message);
-	if (len)
-		memcpy(message + SG_VSTREAM_HEAD, data, len);
-	link_send_control(line->link, SG_PACKET_APP_DIRECT, 0, message, SG_VSTREAM_HEAD + len);
+	while (total) {
+		struct iovec v[1 + SG_STREAM_IOV] = {{s->head, sizeof(s->head)}};
+		size_t left = SG_MIN(total, (size_t)SG_VSTREAM_DATA_MAX);
+		int k = 1;
+
+		total -= left;
+		while (left) {
+			size_t take = SG_MIN(left, iov->iov_len - at);
+
+			if (take)
+				v[k++] = (struct iovec){(uint8_t *)iov->iov_base + at, take};
+			left -= take;
+			at += take;
+			if (at == iov->iov_len && n > 1) {
+				iov++;
+				n--;
+				at = 0;
+			}
+		}
+		link_put(s->line->link, SG_PACKET_APP_DIRECT, 0, v, k);
+	}
 }
 
-void send_refusal(struct line *line, uint8_t type, uint64_t id)
-{
-	uint8_t message[SG_VSTREAM_HEAD];
-
-	sg_vstream_head(id, &line->r->own, SG_VSTREAM_FIN, message);
-	link_send_control(line->link, type, 0, message, sizeof(message));
-}
-
-void send_credit(struct vstream *s)
-{
-	const struct sg_credit c = {.id = s->id, .allowed = s->rx_allowed};
-	uint8_t payload[SG_CREDIT_LEN];
-
-	sg_credit_encode(&c, payload);
-	link_send_control(s->line->link, SG_PACKET_CREDIT, 0, payload, sizeof(payload));
-}
-
-void send_resume(struct vstream *s)
-{
-	s->wait_credit = s->wait_answer = false;
-	if (s->state == VS_OPEN)
-		s->pub.user->on_writable(s->pub.user_arg);
-}
+/* ---- room again ---- */
 
 /*
  * Until the link is full again: a stream that is turned away anew goes to the end, so all get their turn. The last
@@ -139,6 +111,44 @@ void send_writable(void *arg, struct sg_link *l)
 		line = *link_user(l);
 	}
 }
+
+void send_resume(struct vstream *s)
+{
+	s->wait_credit = s->wait_answer = false;
+	if (s->state == VS_OPEN)
+		s->pub.user->on_writable(s->pub.user_arg);
+}
+
+/* ---- what else is said ---- */
+
+void send_message(struct line *line, uint64_t id, uint8_t flags, const void *data, size_t len)
+{
+	uint8_t message[SG_VSTREAM_HEAD + sizeof(uint16_t)];
+
+	sg_vstream_head(id, &line->r->own, flags, message);
+	if (len)
+		memcpy(message + SG_VSTREAM_HEAD, data, len);
+	link_send_control(line->link, SG_PACKET_APP_DIRECT, 0, message, SG_VSTREAM_HEAD + len);
+}
+
+void send_credit(struct vstream *s)
+{
+	const struct sg_credit c = {.id = s->id, .allowed = s->rx_allowed};
+	uint8_t payload[SG_CREDIT_LEN];
+
+	sg_credit_encode(&c, payload);
+	link_send_control(s->line->link, SG_PACKET_CREDIT, 0, payload, sizeof(payload));
+}
+
+void send_refusal(struct line *line, uint8_t type, uint64_t id)
+{
+	uint8_t message[SG_VSTREAM_HEAD];
+
+	sg_vstream_head(id, &line->r->own, SG_VSTREAM_FIN, message);
+	link_send_control(line->link, type, 0, message, sizeof(message));
+}
+
+/* ---- what else its user asks for ---- */
 
 static void stream_want(struct sg_stream *st, bool read)
 {
