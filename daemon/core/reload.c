@@ -54,6 +54,23 @@ static void finish(void *arg)
 	reload_release(r);
 }
 
+/* From now on this configuration: all but peers and plugins, which may fail. */
+static void follow(struct core *core, struct conf *conf)
+{
+	core->conf = conf;
+	core_apply_log(core);
+	net_configure(core->net, conf->doc);
+	routing_configure(core->routing, conf->doc);
+	visors_configure(core->visors);
+}
+
+/* All but plugins. 0 or -ENOMEM: the peers stay as they were. */
+static int put_in_force(struct core *core, struct conf *conf)
+{
+	follow(core, conf);
+	return peers_apply(core, conf);
+}
+
 /* ---- plugins ------------------------------------------------------------------------------------------------------ */
 
 static bool conf_has(const struct conf *c, const struct plugin *p)
@@ -77,13 +94,8 @@ static void go_back(struct reload *r, const struct plugin *p)
 	r->err = SG_ESTATE;
 	r->back = true;
 	r->other = core->conf;
-	core->conf = old;
 	r->next = 0;
-	core_apply_log(core);
-	net_configure(core->net, core->conf->doc);
-	routing_configure(core->routing, core->conf->doc);
-	visors_configure(core->visors);
-	if (peers_apply(core, core->conf) < 0)
+	if (put_in_force(core, old) < 0)
 		log_error("memory is out: the peers stay as the new configuration has them");
 }
 
@@ -156,24 +168,14 @@ static void take_over(struct reload *r)
 	struct core *core = r->core;
 	struct conf *old = core->conf;
 
-	core->conf = r->other;
-	r->other = old;
-	core_apply_log(core);
-	net_configure(core->net, core->conf->doc);
-	routing_configure(core->routing, core->conf->doc);
-	visors_configure(core->visors);
-	r->err = peers_apply(core, core->conf);
+	r->err = put_in_force(core, r->other);
 	if (r->err < 0) {
-		r->other = core->conf;
-		core->conf = old;
-		core_apply_log(core);
-		net_configure(core->net, core->conf->doc);
-		routing_configure(core->routing, core->conf->doc);
-		visors_configure(core->visors);
+		follow(core, old);
 		snprintf(r->why, sizeof(r->why), "%s; nothing was changed", sg_strerror(r->err));
 		finish(r);
 		return;
 	}
+	r->other = old;
 	run_plugins(r);
 }
 
