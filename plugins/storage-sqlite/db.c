@@ -1,87 +1,16 @@
-/* SQLite behind db.h. */
-#include "db.h"
+/* SQLite behind db.h: asking it, reading, writing. Opening is in open.c. */
+#include "db_internal.h"
 #include "base/alloc.h"
 #include "base/common.h"
 #include "base/err.h"
-#include "base/text.h"
 
-#include <fcntl.h>
-#include <malloc.h>
-#include <sqlite3.h>
 #include <stdarg.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
-#define APPLICATION_ID   0x536b7947 /* "SkyG" in the file's header: it is ours */
-#define CHECKPOINT_PAGES 64         /* of the log, before they move into the file */
-#define PATH_LEN_MAX     4096
+#define CHECKPOINT_PAGES 64 /* of the log, before they move into the file */
 
-struct db {
-	sqlite3 *sq;
-	sqlite3_stmt *scan, *put, *remove;
-	bool open;    /* a transaction is */
-	bool damaged; /* SQLite met a page that makes no sense */
-	bool lost;    /* a transaction ended by itself, with what waited in it */
-	size_t waiting;
-	uint64_t written;
-	int log_pages; /* in the write-ahead log after the last commit */
-	int page_size;
-	char path[PATH_LEN_MAX];
-};
+/* ---- asking ----------------------------------------------------------------------------------------------------------- */
 
-/* From the version of its index to the next. A file of an older version is copied first, then takes all steps at once. */
-static const char *const steps[] = {
-	"CREATE TABLE kv (key BLOB PRIMARY KEY NOT NULL, value BLOB NOT NULL, expires INTEGER NOT NULL) WITHOUT ROWID",
-	/* The sweep looks at what is over only. */
-	"CREATE INDEX kv_expires ON kv (expires) WHERE expires > 0",
-};
-#define VERSION ((int)SG_ARRAY_LEN(steps))
-
-/* ---- SQLite itself ------------------------------------------------------------------------------------------------ */
-
-static void *heap_malloc(int size)
-{
-	return sg_malloc((size_t)size);
-}
-
-static void *heap_realloc(void *p, int size)
-{
-	return sg_realloc(p, (size_t)size);
-}
-
-static int heap_size(void *p)
-{
-	return (int)malloc_usable_size(p);
-}
-
-static int heap_roundup(int size)
-{
-	return (size + 7) & ~7;
-}
-
-static int heap_init(void *arg)
-{
-	(void)arg;
-	return SQLITE_OK;
-}
-
-static void heap_fini(void *arg)
-{
-	(void)arg;
-}
-
-/* Our heap under it, so that its bytes are counted with ours. Nobody else in this process uses SQLite. */
-static int library_start(void)
-{
-	static const sqlite3_mem_methods heap = {
-		heap_malloc, sg_free, heap_realloc, heap_size, heap_roundup, heap_init, heap_fini, NULL};
-
-	sqlite3_config(SQLITE_CONFIG_MALLOC, &heap);
-	sqlite3_config(SQLITE_CONFIG_LOOKASIDE, 0, 0);
-	return sqlite3_initialize() == SQLITE_OK ? 0 : -ENOMEM;
-}
-
-static int code_of(struct db *db, int rc)
+int db_code(struct db *db, int rc)
 {
 	switch (rc & 0xff) {
 	case SQLITE_OK:
@@ -108,12 +37,12 @@ static int code_of(struct db *db, int rc)
 	}
 }
 
-static int run(struct db *db, const char *sql)
+int db_run(struct db *db, const char *sql)
 {
-	return code_of(db, sqlite3_exec(db->sq, sql, NULL, NULL, NULL));
+	return db_code(db, sqlite3_exec(db->sq, sql, NULL, NULL, NULL));
 }
 
-static int runf(struct db *db, const char *fmt, ...)
+int db_runf(struct db *db, const char *fmt, ...)
 {
 	va_list ap;
 	char *sql;
@@ -122,13 +51,12 @@ static int runf(struct db *db, const char *fmt, ...)
 	va_start(ap, fmt);
 	sql = sqlite3_vmprintf(fmt, ap);
 	va_end(ap);
-	err = sql ? run(db, sql) : -ENOMEM;
+	err = sql ? db_run(db, sql) : -ENOMEM;
 	sqlite3_free(sql);
 	return err;
 }
 
-/* A question with one number, or one text, as the answer. */
-static int ask(struct db *db, const char *sql, int64_t *number, char *text, size_t cap)
+int db_ask(struct db *db, const char *sql, int64_t *number, char *text, size_t cap)
 {
 	sqlite3_stmt *st;
 	int rc = sqlite3_prepare_v2(db->sq, sql, -1, &st, NULL);
@@ -143,299 +71,7 @@ static int ask(struct db *db, const char *sql, int64_t *number, char *text, size
 		snprintf(text, cap, "%s", answer ? (const char *)answer : "");
 	}
 	sqlite3_finalize(st);
-	return code_of(db, rc);
-}
-
-/* A sentence; what is too long for it is cut. */
-static void SG_PRINTF(2, 3) say(char text[DB_WHY_MAX], const char *fmt, ...)
-{
-	struct sg_text t = sg_text(text, DB_WHY_MAX);
-	va_list ap;
-
-	va_start(ap, fmt);
-	sg_text_vaddf(&t, fmt, ap);
-	va_end(ap);
-}
-
-/* ---- opening ------------------------------------------------------------------------------------------------------- */
-
-/* It is also what the log beside it gets. */
-static int make_private(const char *path)
-{
-	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600), err = 0;
-
-	if (fd < 0)
-		return -errno;
-	if (fchmod(fd, 0600) < 0)
-		err = -errno;
-	close(fd);
-	return err;
-}
-
-static int sync_path(const char *path, int flags)
-{
-	int fd = open(path, flags | O_RDONLY | O_CLOEXEC), err = fd < 0 || fsync(fd) < 0 ? -errno : 0;
-
-	if (fd >= 0)
-		close(fd);
-	return err;
-}
-
-/* The copy is as safe on the disk as the file was, before the file is touched. */
-static int copy_before(struct db *db, int64_t version, char *why)
-{
-	char copy[PATH_LEN_MAX + 16];
-	int err;
-
-	snprintf(copy, sizeof(copy), "%s.v%d", db->path, (int)version);
-	unlink(copy);
-	err = make_private(copy);
-	if (err == 0)
-		err = runf(db, "VACUUM INTO %Q", copy);
-	if (err == 0)
-		err = sync_path(copy, 0);
-	if (err < 0) {
-		unlink(copy);
-		say(why, "%s cannot be copied before its contents change: %s\n  make room beside it", db->path,
-			sg_strerror(err));
-	}
-	return err;
-}
-
-static int migrate(struct db *db, int64_t version, char *why)
-{
-	int err = version ? copy_before(db, version, why) : 0;
-
-	if (err < 0)
-		return err;
-	err = run(db, "BEGIN IMMEDIATE");
-	for (int64_t v = version; v < VERSION && err == 0; v++)
-		err = run(db, steps[v]);
-	if (err == 0)
-		err = runf(db, "PRAGMA application_id = %d; PRAGMA user_version = %d", APPLICATION_ID, VERSION);
-	if (err == 0)
-		err = run(db, "COMMIT");
-	return err;
-}
-
-/* Whose file it is, and of which version. */
-static int check_version(struct db *db, char *why)
-{
-	int64_t id = 0, version = 0, tables = 0;
-	int err = ask(db, "PRAGMA application_id", &id, NULL, 0);
-
-	if (err == 0)
-		err = ask(db, "PRAGMA user_version", &version, NULL, 0);
-	if (err == 0)
-		err = ask(db, "SELECT count(*) FROM sqlite_schema", &tables, NULL, 0);
-	if (err < 0)
-		return err;
-	if (id != APPLICATION_ID && (id || version || tables)) {
-		say(why, "%s is a database, but not ours\n  move it away, or give skygated another  --state DIR",
-			db->path);
-		return -EEXIST;
-	}
-	if (version > VERSION) {
-		say(why,
-			"%s was written by a newer Skygate (its version %d, this one knows %d)\n"
-			"  install the newer one again, or move the file away",
-			db->path, (int)version, VERSION);
-		return SG_EABI;
-	}
-	return version < VERSION ? migrate(db, version, why) : 0;
-}
-
-/*
- * A page that makes no sense is found now, not in the middle of the night. What is kept here is small. Asked twice: that a
- * read failed for once looks the same.
- */
-static int check_pages(struct db *db)
-{
-	char verdict[64] = "";
-	int err = 0;
-
-	for (int i = 0; i < 2; i++) {
-		err = ask(db, "PRAGMA quick_check(1)", NULL, verdict, sizeof(verdict));
-		if (err < 0 || strcmp(verdict, "ok") == 0)
-			return err;
-	}
-	db->damaged = true;
-	return SG_EMALF;
-}
-
-static int on_log(void *arg, sqlite3 *sq, const char *name, int pages)
-{
-	struct db *db = arg;
-
-	(void)sq;
-	(void)name;
-	db->log_pages = pages;
-	return SQLITE_OK;
-}
-
-static int prepare(struct db *db)
-{
-	struct {
-		sqlite3_stmt **st;
-		const char *sql;
-	} const all[] = {
-		{&db->scan, "SELECT key, value FROM kv WHERE key >= ?1 AND (expires = 0 OR expires > ?2) ORDER BY key"},
-		{&db->put, "INSERT OR REPLACE INTO kv VALUES (?1, ?2, ?3)"},
-		{&db->remove, "DELETE FROM kv WHERE key = ?1"}};
-	int rc = SQLITE_OK;
-
-	for (size_t i = 0; i < SG_ARRAY_LEN(all) && rc == SQLITE_OK; i++)
-		rc = sqlite3_prepare_v3(db->sq, all[i].sql, -1, SQLITE_PREPARE_PERSISTENT, all[i].st, NULL);
-	return code_of(db, rc);
-}
-
-static void close_all(struct db *db)
-{
-	sqlite3_finalize(db->scan);
-	sqlite3_finalize(db->put);
-	sqlite3_finalize(db->remove);
-	db->scan = db->put = db->remove = NULL;
-	sqlite3_close(db->sq);
-	db->sq = NULL;
-}
-
-static int open_file(struct db *db, const char *path, uint64_t max_bytes, char *why)
-{
-	int64_t page_size = 0;
-	int err = code_of(db, sqlite3_open_v2(path, &db->sq, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL));
-
-	if (err < 0)
-		return err;
-	sqlite3_extended_result_codes(db->sq, 1);
-	/* Exclusive before anything is read: no shared memory beside the file then. */
-	err = run(db, "PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;"
-		      "PRAGMA cache_size = -256; PRAGMA cache_spill = 0; PRAGMA temp_store = MEMORY;"
-		      "PRAGMA wal_autocheckpoint = 0; PRAGMA journal_size_limit = 0; PRAGMA trusted_schema = 0");
-	if (err == 0)
-		err = ask(db, "PRAGMA page_size", &page_size, NULL, 0);
-	if (err == 0)
-		err = check_pages(db);
-	if (err == 0)
-		err = check_version(db, why);
-	if (err == 0)
-		err = runf(db, "PRAGMA max_page_count = %lld", (long long)(max_bytes / (uint64_t)page_size));
-	if (err == 0)
-		err = prepare(db);
-	db->page_size = (int)page_size;
-	sqlite3_wal_hook(db->sq, on_log, db);
-	return err;
-}
-
-static int sync_dir_of(const char *path)
-{
-	char dir[PATH_LEN_MAX];
-
-	snprintf(dir, sizeof(dir), "%.*s", (int)(strrchr(path, '/') - path), path);
-	return sync_path(dir[0] ? dir : "/", O_DIRECTORY);
-}
-
-/* Made beside its place and moved there when it is whole, so that a file in that place never is a half-made one. */
-static int make_new(struct db *db, uint64_t max_bytes, char *why)
-{
-	static const char *const left[] = {"", "-wal", "-journal"};
-	char fresh[PATH_LEN_MAX + 8], old[PATH_LEN_MAX + 24];
-	int err;
-
-	snprintf(fresh, sizeof(fresh), "%s.new", db->path);
-	for (size_t i = 0; i < SG_ARRAY_LEN(left); i++) {
-		snprintf(old, sizeof(old), "%s%s", fresh, left[i]);
-		unlink(old);
-	}
-	err = make_private(fresh);
-	if (err == 0)
-		err = open_file(db, fresh, max_bytes, why);
-	close_all(db);
-	if (err == 0)
-		err = sync_path(fresh, 0);
-	if (err == 0 && rename(fresh, db->path) < 0)
-		err = -errno;
-	return err == 0 ? sync_dir_of(db->path) : err;
-}
-
-static int try_open(struct db *db, uint64_t max_bytes, char *why)
-{
-	struct stat st;
-	int err = 0;
-
-	if (stat(db->path, &st) < 0) {
-		if (errno != ENOENT)
-			return -errno;
-		err = make_new(db, max_bytes, why);
-	} else if (st.st_size == 0) {
-		db->damaged = true; /* it was never made so */
-		err = SG_EMALF;
-	}
-	return err == 0 ? open_file(db, db->path, max_bytes, why) : err;
-}
-
-static int set_aside(struct db *db, char *note)
-{
-	char from[PATH_LEN_MAX + 16], to[PATH_LEN_MAX + 16];
-
-	snprintf(to, sizeof(to), "%s.damaged", db->path);
-	if (rename(db->path, to) < 0)
-		return -errno;
-	snprintf(from, sizeof(from), "%s-wal", db->path);
-	snprintf(to, sizeof(to), "%s.damaged-wal", db->path);
-	if (rename(from, to) < 0 && errno != ENOENT)
-		return -errno;
-	say(note,
-		"%s was damaged; it is set aside as %s.damaged and a new one begins empty: leases, kept transports, "
-		"answers of "
-		"services and the day's transport log are forgotten",
-		db->path, db->path);
-	return 0;
-}
-
-int db_open(const char *path, uint64_t max_bytes, struct db **out, char why[DB_WHY_MAX], char note[DB_WHY_MAX])
-{
-	struct db *db = sg_calloc(1, sizeof(*db));
-	int err = db ? library_start() : -ENOMEM;
-
-	why[0] = note[0] = '\0';
-	if (err < 0)
-		goto fail;
-	snprintf(db->path, sizeof(db->path), "%s", path);
-	err = try_open(db, max_bytes, why);
-	if (err < 0 && db->damaged) {
-		close_all(db);
-		db->damaged = false;
-		err = set_aside(db, note);
-		if (err == 0)
-			err = try_open(db, max_bytes, why);
-	}
-	if (err == 0) {
-		*out = db;
-		return 0;
-	}
-fail:
-	if (!why[0])
-		say(why, "%s cannot be opened: %s\n  is there room, and may this user write there?", path,
-			sg_strerror(err));
-	if (db)
-		close_all(db);
-	sg_free(db);
-	sqlite3_shutdown();
-	return err;
-}
-
-int db_close(struct db *db)
-{
-	int err = 0;
-
-	if (!db)
-		return 0;
-	if (!db->damaged)
-		err = db_commit(db);
-	close_all(db);
-	sg_free(db);
-	sqlite3_shutdown();
-	return err;
+	return db_code(db, rc);
 }
 
 /* ---- reading ------------------------------------------------------------------------------------------------------- */
@@ -530,7 +166,7 @@ static int scan_rows(struct db *db, struct sg_view prefix, size_t limit, struct 
 		if (add(b, key, key_len, value, value_len) < 0)
 			return -ENOMEM;
 	}
-	return code_of(db, rc);
+	return db_code(db, rc);
 }
 
 int db_scan(struct db *db, struct sg_view prefix, struct sg_view from, size_t limit, int64_t now_s, struct db_page *out)
@@ -542,9 +178,9 @@ int db_scan(struct db *db, struct sg_view prefix, struct sg_view from, size_t li
 	*out = (struct db_page){0};
 	if (!b)
 		return -ENOMEM;
-	err = code_of(db, bind_bytes(db->scan, 1, first));
+	err = db_code(db, bind_bytes(db->scan, 1, first));
 	if (err == 0)
-		err = code_of(db, sqlite3_bind_int64(db->scan, 2, now_s));
+		err = db_code(db, sqlite3_bind_int64(db->scan, 2, now_s));
 	if (err == 0)
 		err = scan_rows(db, prefix, SG_MIN(limit, (size_t)SG_STORE_PAGE_MAX), b, &out->more);
 	sqlite3_reset(db->scan);
@@ -560,7 +196,7 @@ int db_scan(struct db *db, struct sg_view prefix, struct sg_view from, size_t li
 
 static int begin(struct db *db)
 {
-	int err = db->open ? 0 : run(db, "BEGIN IMMEDIATE");
+	int err = db->open ? 0 : db_run(db, "BEGIN IMMEDIATE");
 
 	if (err == 0)
 		db->open = true;
@@ -580,7 +216,7 @@ static int apply(struct db *db, const struct sg_store_change *c, int64_t now_s)
 		rc = sqlite3_step(st);
 	sqlite3_reset(st);
 	sqlite3_clear_bindings(st);
-	return code_of(db, rc);
+	return db_code(db, rc);
 }
 
 /* Some errors end the whole transaction, and with it what earlier writes left there. */
@@ -599,7 +235,7 @@ int db_write(struct db *db, const struct sg_store_change *changes, size_t n, int
 	size_t bytes = 0;
 
 	if (err == 0)
-		err = run(db, "SAVEPOINT batch");
+		err = db_run(db, "SAVEPOINT batch");
 	if (err < 0)
 		return err;
 	for (size_t i = 0; i < n && err == 0; i++) {
@@ -607,9 +243,9 @@ int db_write(struct db *db, const struct sg_store_change *changes, size_t n, int
 		bytes += changes[i].key.len + (changes[i].remove ? 0 : changes[i].value.len);
 	}
 	if (err == 0)
-		err = run(db, "RELEASE batch");
+		err = db_run(db, "RELEASE batch");
 	if (err < 0)
-		(void)run(db, "ROLLBACK TO batch; RELEASE batch");
+		(void)db_run(db, "ROLLBACK TO batch; RELEASE batch");
 	else
 		db->waiting += bytes;
 	note_rollback(db);
@@ -640,7 +276,7 @@ int db_commit(struct db *db)
 
 	if (!db->open)
 		return 0;
-	err = run(db, "COMMIT");
+	err = db_run(db, "COMMIT");
 	if (err == 0) {
 		db->open = false;
 		db->waiting = 0;
@@ -656,7 +292,7 @@ int db_sweep(struct db *db, int64_t now_s)
 {
 	int err = begin(db);
 
-	return err == 0 ? runf(db, "DELETE FROM kv WHERE expires > 0 AND expires <= %lld", (long long)now_s) : err;
+	return err == 0 ? db_runf(db, "DELETE FROM kv WHERE expires > 0 AND expires <= %lld", (long long)now_s) : err;
 }
 
 bool db_damaged(const struct db *db)
@@ -671,6 +307,6 @@ void db_stats(struct db *db, struct db_stats *out)
 	*out = (struct db_stats){.written = db->written, .waiting = db->waiting, .lost = db->lost};
 	db->lost = false;
 	db->written = 0;
-	if (ask(db, "PRAGMA page_count", &pages, NULL, 0) == 0)
+	if (db_ask(db, "PRAGMA page_count", &pages, NULL, 0) == 0)
 		out->size = (uint64_t)pages * (uint64_t)db->page_size;
 }
