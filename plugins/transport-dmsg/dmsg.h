@@ -3,7 +3,7 @@
  *
  *	plugin.c   face toward the host      node.c     which servers, listening, dialling
  *	session.c  one server: TCP, Noise XK, yamux, session objects
- *	stream.c   one stream: request and response, Noise KK, frames
+ *	stream.c   one stream: its life, frames            request.c  how it begins: request and response, Noise KK
  *	carrier.c  transports to neighbours: streams to port 45
  */
 #ifndef SG_TRANSPORT_DMSG_H
@@ -118,12 +118,15 @@ struct stream {
 	void *done_arg;
 };
 
-/** dmsg_stream_dial - asks for a stream on a session that is up. Ends in @done once, or never when it returns an error. */
-int dmsg_stream_dial(struct session *s, const struct sg_pk *pk, uint16_t port, sg_dialed_fn *done, void *arg);
-/** dmsg_stream_ask_address - at which address the server sees us; the host hears of it. */
-void dmsg_stream_ask_address(struct session *s);
-/** dmsg_stream_offered - the other end opened one. 0 or a negative code: it is reset. */
-int dmsg_stream_offered(struct session *s, struct sg_yamux_stream *y);
+/** dmsg_stream_new - on the node's list, in no state yet. NULL when memory is out. */
+struct stream *dmsg_stream_new(struct session *s);
+void dmsg_stream_free(struct stream *st);
+/** dmsg_stream_detach - off the wire. @reset: rather than an orderly end. */
+void dmsg_stream_detach(struct stream *st, bool reset);
+/** dmsg_stream_room - where @need bytes to send go; out_len grows by what was put there. NULL when memory is out. */
+uint8_t *dmsg_stream_room(struct stream *st, size_t need);
+/** dmsg_stream_push - what waits goes out as far as the multiplexer takes it. */
+void dmsg_stream_push(struct stream *st);
 void dmsg_stream_on_data(struct stream *st, struct sg_view data);
 void dmsg_stream_on_writable(struct stream *st);
 void dmsg_stream_on_end(struct stream *st, int err);
@@ -131,6 +134,17 @@ void dmsg_stream_on_end(struct stream *st, int err);
 void dmsg_stream_fail(struct stream *st, int err, const char *why);
 /** dmsg_stream_forget - a dial given up: its call-back does not follow. */
 void dmsg_stream_forget(struct stream *st);
+
+/* ---- request.c ---- */
+
+/** dmsg_stream_dial - asks for a stream on a session that is up. Ends in @done once, or never when it returns an error. */
+int dmsg_stream_dial(struct session *s, const struct sg_pk *pk, uint16_t port, sg_dialed_fn *done, void *arg);
+/** dmsg_stream_ask_address - at which address the server sees us; the host hears of it. */
+void dmsg_stream_ask_address(struct session *s);
+/** dmsg_stream_offered - the other end opened one. 0 or a negative code: it is reset. */
+int dmsg_stream_offered(struct session *s, struct sg_yamux_stream *y);
+/** dmsg_request_in - the first object of a stream. Bytes used, 0 if more are needed, or a negative code. */
+int dmsg_request_in(struct stream *st);
 
 /* ---- node.c ---- */
 

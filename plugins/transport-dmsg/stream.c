@@ -1,27 +1,14 @@
 /*
- * A stream to a port of another visor, relayed by a server that both have a session with.
- *
- *	dial:  SYN, request →  ASKED  → response → OPEN        offered:  SYN → OFFERED → request → response → OPEN
- *
- * Request and response are signed objects, sealed with the session's keys hop by hop; what follows is sealed end to end
- * with the keys of a Noise KK that they carry. One bad stream costs that stream.
+ * A stream to a port of another visor, relayed by a server that both have a session with: its life, and its bytes, sealed end
+ * to end. How it begins is in request.c. One bad stream costs that stream.
  */
 #include "dmsg.h"
 #include "base/alloc.h"
 #include "base/common.h"
-#include "base/cursor.h"
 #include "base/err.h"
-#include "base/hex.h"
-#include "wire/dmsg.h"
 
-#include <netinet/in.h>
-#include <time.h>
-
-#define GOB_BASE      65 /* of the ids in what we send: any is as good */
-#define OUT_HIGH      (128 * 1024)
-#define IN_MAX        (SG_YAMUX_WINDOW + 65536)
-#define OBJECT_CAP    (SG_DMSG_OBJECT_MAX + 64)
-#define OBJECT_IN_MAX 16384 /* offers of later versions make them longer, four times over */
+#define OUT_HIGH (128 * 1024)
+#define IN_MAX   (SG_YAMUX_WINDOW + 65536)
 
 static int stream_send(struct sg_stream *pub, const struct iovec *iov, int n);
 static void stream_want(struct sg_stream *pub, bool read);
@@ -41,7 +28,7 @@ static struct stream *of(struct sg_stream *pub)
 	return sg_container_of(pub, struct stream, pub);
 }
 
-static struct stream *stream_new(struct session *s)
+struct stream *dmsg_stream_new(struct session *s)
 {
 	struct stream *st = sg_calloc(1, sizeof(*st));
 
@@ -57,7 +44,7 @@ static struct stream *stream_new(struct session *s)
 	return st;
 }
 
-static void stream_free(struct stream *st)
+void dmsg_stream_free(struct stream *st)
 {
 	sg_timer_stop(&st->limit);
 	sg_defer_stop(&st->resume);
@@ -71,8 +58,7 @@ static void stream_free(struct stream *st)
 	sg_free(st);
 }
 
-/* Off the wire. @reset: rather than an orderly end. */
-static void detach(struct stream *st, bool reset)
+void dmsg_stream_detach(struct stream *st, bool reset)
 {
 	struct sg_yamux_stream *y = st->y;
 
@@ -96,7 +82,7 @@ static void enter(struct stream *st)
 static void leave(struct stream *st)
 {
 	if (--st->busy == 0 && st->state == STREAM_ENDED)
-		stream_free(st);
+		dmsg_stream_free(st);
 }
 
 void dmsg_stream_fail(struct stream *st, int err, const char *why)
@@ -107,7 +93,7 @@ void dmsg_stream_fail(struct stream *st, int err, const char *why)
 	if (was == STREAM_ENDED)
 		return;
 	enter(st);
-	detach(st, was != STREAM_OPEN);
+	dmsg_stream_detach(st, was != STREAM_OPEN);
 	if (was == STREAM_ASKED) {
 		st->d->count.dials_failed++;
 		if (st->done)
@@ -131,7 +117,7 @@ static void on_limit(void *arg)
 
 /* ---- bytes out ----------------------------------------------------------------------------------------------------- */
 
-static void push(struct stream *st)
+void dmsg_stream_push(struct stream *st)
 {
 	while (st->y && st->out_at < st->out_len && !dmsg_session_full(st->s)) {
 		int n = sg_yamux_send(st->y, (struct sg_view){st->out + st->out_at, st->out_len - st->out_at});
@@ -144,7 +130,7 @@ static void push(struct stream *st)
 		st->out_at = st->out_len = 0;
 }
 
-static uint8_t *out_room(struct stream *st, size_t need)
+uint8_t *dmsg_stream_room(struct stream *st, size_t need)
 {
 	if (st->out_at) {
 		memmove(st->out, st->out + st->out_at, st->out_len - st->out_at);
@@ -178,7 +164,7 @@ static int stream_send(struct sg_stream *pub, const struct iovec *iov, int n)
 		return -EAGAIN;
 	}
 	frames = total / SG_FRAME_PLAIN_MAX + 1;
-	at = out_room(st, total + frames * (SG_FRAME_HEAD + SG_FRAME_TAG));
+	at = dmsg_stream_room(st, total + frames * (SG_FRAME_HEAD + SG_FRAME_TAG));
 	if (!at)
 		return -ENOMEM;
 	for (int i = 0, used = 0; total;) {
@@ -200,7 +186,7 @@ static int stream_send(struct sg_stream *pub, const struct iovec *iov, int n)
 		st->out_len += len;
 		total -= have;
 	}
-	push(st);
+	dmsg_stream_push(st);
 	return 0;
 }
 
@@ -209,269 +195,12 @@ void dmsg_stream_on_writable(struct stream *st)
 	if (!st || st->state == STREAM_ENDED)
 		return;
 	enter(st);
-	push(st);
+	dmsg_stream_push(st);
 	if (st->state == STREAM_OPEN && st->refused && st->out_len - st->out_at < OUT_HIGH / 4) {
 		st->refused = false;
 		st->pub.user->on_writable(st->pub.user_arg);
 	}
 	leave(st);
-}
-
-/* An object of ours for the session, sealed. 0 or a negative code. */
-static int send_object(struct stream *st, const uint8_t *gob, int gob_len)
-{
-	uint8_t object[SG_DMSG_OBJECT_MAX], *at;
-	int len;
-
-	if (gob_len < 0)
-		return gob_len;
-	len = sg_dmsg_object_sign(
-		st->d->id->crypto, st->d->id->sk, (struct sg_view){gob, (size_t)gob_len}, object, sizeof(object));
-	if (len < 0)
-		return len;
-	if (st->state == STREAM_ASKED)
-		sg_sha256(&(struct sg_view){object, (size_t)len}, 1, st->req_hash);
-	at = out_room(st, OBJECT_CAP);
-	if (!at)
-		return -ENOMEM;
-	len = dmsg_session_seal(st->s, (struct sg_view){object, (size_t)len}, at, OBJECT_CAP);
-	if (len < 0)
-		return len;
-	st->out_len += (size_t)len;
-	push(st);
-	return 0;
-}
-
-/* ---- request and response ------------------------------------------------------------------------------------------- */
-
-static int64_t now_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_REALTIME, &ts);
-	/* Above zero is all that others ask; a router's clock may stand at 1970. */
-	return (int64_t)ts.tv_sec * SG_NS_PER_S + ts.tv_nsec + 1;
-}
-
-static int send_request(struct stream *st)
-{
-	const struct sg_identity *id = st->d->id;
-	struct sg_dmsg_request q = {
-		.timestamp = now_ns(), .src = {*id->pk, st->local_port}, .dst = {st->remote, st->remote_port}};
-	uint8_t gob[SG_DMSG_OBJECT_MAX - SG_SIG_LEN], msg[SG_NOISE_MSG_MIN];
-	int len;
-
-	if (st->address) {
-		q.ip_info = true;
-		return send_object(st, gob, sg_dmsg_request_encode(&q, GOB_BASE, gob, sizeof(gob)));
-	}
-	len = sg_noise_kk_init(&st->noise, id->crypto, true, id->sk, &st->remote);
-	if (len < 0)
-		return len;
-	st->noise_live = true;
-	len = sg_noise_write(&st->noise, (struct sg_view){NULL, 0}, msg, sizeof(msg));
-	if (len < 0)
-		return len;
-	q.noise = (struct sg_view){msg, (size_t)len};
-	return send_object(st, gob, sg_dmsg_request_encode(&q, GOB_BASE, gob, sizeof(gob)));
-}
-
-static int ask(struct stream *st, const struct sg_pk *pk, uint16_t port)
-{
-	struct session *s = st->s;
-	int err;
-
-	st->state = STREAM_ASKED;
-	st->remote = *pk;
-	st->remote_port = port;
-	st->local_port = dmsg_node_port(s->d);
-	err = sg_yamux_open(s->yamux, st, sg_loop_now(s->d->loop), &st->y);
-	if (err == 0)
-		err = sg_timer_start(&st->limit, DMSG_STREAM_MS);
-	if (err == 0)
-		err = send_request(st);
-	if (err < 0) {
-		detach(st, true);
-		stream_free(st);
-	}
-	return err;
-}
-
-int dmsg_stream_dial(struct session *s, const struct sg_pk *pk, uint16_t port, sg_dialed_fn *done, void *arg)
-{
-	struct stream *st = stream_new(s);
-	int err = st ? ask(st, pk, port) : -ENOMEM;
-
-	if (err < 0)
-		return err;
-	st->done = done;
-	st->done_arg = arg;
-	return 0;
-}
-
-#define ADDRESS_PORT 1 /* of a server, for that question (spec) */
-
-void dmsg_stream_ask_address(struct session *s)
-{
-	struct stream *st = stream_new(s);
-
-	if (!st)
-		return;
-	st->address = true;
-	(void)ask(st, &s->server, ADDRESS_PORT); /* the next session asks again */
-}
-
-int dmsg_stream_offered(struct session *s, struct sg_yamux_stream *y)
-{
-	struct stream *st = s->d->stopping ? NULL : stream_new(s);
-
-	if (!st)
-		return SG_EFULL;
-	st->state = STREAM_OFFERED;
-	if (sg_timer_start(&st->limit, DMSG_STREAM_MS) < 0) {
-		stream_free(st);
-		return -ENOMEM;
-	}
-	st->y = y;
-	y->user = st;
-	return 0;
-}
-
-static int keys_ready(struct stream *st)
-{
-	const struct sg_aead_ops *ops = sg_crypto_aead(st->d->id->crypto);
-	struct sg_noise_keys keys;
-	int err;
-
-	sg_noise_split(&st->noise, &keys);
-	sg_noise_fini(&st->noise);
-	st->noise_live = false;
-	err = sg_frame_key_init(&st->tx, ops, keys.tx);
-	if (err == 0)
-		err = sg_frame_key_init(&st->rx, ops, keys.rx);
-	sg_wipe(&keys, sizeof(keys));
-	return err;
-}
-
-/* 4 bytes, or 16 that begin with ::ffff: where the server listens for both. Another address is not for stcpr. */
-static void take_address(struct stream *st, struct sg_view ip)
-{
-	static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
-	struct sg_addr a = {.len = sizeof(struct sockaddr_in)};
-	struct sockaddr_in *in = (struct sockaddr_in *)&a.ss;
-
-	in->sin_family = AF_INET;
-	if (ip.len == 4)
-		memcpy(&in->sin_addr, ip.p, 4);
-	else if (ip.len == 16 && memcmp(ip.p, mapped, sizeof(mapped)) == 0)
-		memcpy(&in->sin_addr, ip.p + sizeof(mapped), 4);
-	else
-		return;
-	st->d->host->seen_at(st->d->inst, &a);
-}
-
-static int take_response(struct stream *st, struct sg_view object)
-{
-	const struct sg_crypto *c = st->d->id->crypto;
-	struct sg_dmsg_response a;
-	struct sg_sig sig;
-	struct sg_view gob;
-	int err = sg_dmsg_object_split(object, &sig, &gob);
-
-	if (err == 0)
-		err = sg_dmsg_response_decode(gob, &a);
-	if (err == 0 && memcmp(a.req_hash, st->req_hash, sizeof(a.req_hash)) != 0)
-		err = SG_EAUTH;
-	if (err == 0)
-		err = sg_verify(c, &st->remote, gob, &sig);
-	if (err == 0 && !a.accepted)
-		err = SG_EREFUSED;
-	if (err == 0 && st->address) {
-		take_address(st, a.ip);
-		st->state = STREAM_OPEN; /* it did what it was for */
-		dmsg_stream_fail(st, 0, "");
-		return 0;
-	}
-	if (err == 0) {
-		int len = sg_noise_read(&st->noise, a.noise, NULL, 0);
-
-		err = len < 0 ? len : keys_ready(st);
-	}
-	if (err < 0)
-		return err;
-	sg_timer_stop(&st->limit);
-	st->state = STREAM_OPEN;
-	st->d->count.streams_out++;
-	st->done(st->done_arg, &st->pub, 0, "");
-	return 0;
-}
-
-static int check_request(struct stream *st, struct sg_view object, struct sg_dmsg_request *q)
-{
-	const struct sg_identity *id = st->d->id;
-	struct sg_sig sig;
-	struct sg_view gob;
-	int err = sg_dmsg_object_split(object, &sig, &gob);
-
-	if (err == 0)
-		err = sg_dmsg_request_decode(id->crypto, gob, q);
-	if (err < 0)
-		return err;
-	if (sg_pk_is_null(&q->src.pk) || !q->src.port || !q->dst.port || q->timestamp <= 0 ||
-		!sg_pk_equal(&q->dst.pk, id->pk) || q->ip_info)
-		return SG_EMALF;
-	return sg_verify(id->crypto, &q->src.pk, gob, &sig);
-}
-
-static int send_response(struct stream *st, struct sg_view object, const struct sg_dmsg_request *q)
-{
-	const struct sg_identity *id = st->d->id;
-	uint8_t gob[SG_DMSG_OBJECT_MAX - SG_SIG_LEN], msg[SG_NOISE_MSG_MIN];
-	struct sg_dmsg_response a = {.accepted = true};
-	int len = sg_noise_kk_init(&st->noise, id->crypto, false, id->sk, &q->src.pk);
-
-	if (len < 0)
-		return len;
-	st->noise_live = true;
-	len = sg_noise_read(&st->noise, q->noise, NULL, 0);
-	if (len >= 0)
-		len = sg_noise_write(&st->noise, (struct sg_view){NULL, 0}, msg, sizeof(msg));
-	if (len < 0)
-		return len;
-	a.noise = (struct sg_view){msg, (size_t)len};
-	sg_sha256(&object, 1, a.req_hash);
-	len = send_object(st, gob, sg_dmsg_response_encode(&a, GOB_BASE, gob, sizeof(gob)));
-	return len < 0 ? len : keys_ready(st);
-}
-
-static int take_request(struct stream *st, struct sg_view object)
-{
-	const struct listen *l;
-	struct sg_dmsg_request q = {0};
-	int err = check_request(st, object, &q);
-
-	if (err < 0) {
-		st->d->count.bad_request++;
-		return err;
-	}
-	l = dmsg_node_listener(st->d, q.dst.port);
-	if (!l) {
-		st->d->count.refused_port++;
-		return SG_EREFUSED;
-	}
-	st->remote = q.src.pk;
-	st->remote_port = q.src.port;
-	st->local_port = q.dst.port;
-	err = send_response(st, object, &q);
-	if (err < 0)
-		return err;
-	sg_timer_stop(&st->limit);
-	st->state = STREAM_OPEN;
-	st->d->count.streams_in++;
-	err = l->ops->on_stream(l->arg, &st->pub);
-	if (err < 0)
-		st->pub.user = NULL;
-	return err;
 }
 
 /* ---- bytes in ------------------------------------------------------------------------------------------------------ */
@@ -498,31 +227,6 @@ static void in_drop(struct stream *st, size_t n)
 	st->in_len -= n;
 	if (st->y && !st->s->dead)
 		sg_yamux_consumed(st->y, (uint32_t)n);
-}
-
-/* The first object of a stream. Bytes used, 0 if more are needed, or a negative code. */
-static int object_in(struct stream *st)
-{
-	struct sg_view object;
-	size_t len;
-	int err;
-
-	if (st->in_len < 2)
-		return 0;
-	len = sg_get_u16(st->in);
-	if (len == 0 && st->state == STREAM_OFFERED) {
-		/* A ping of the session: the same back, and the end. */
-		sg_yamux_send(st->y, (struct sg_view){st->in, 2});
-		return SG_ECLOSED;
-	}
-	if (len > OBJECT_IN_MAX)
-		return SG_ELONG;
-	if (st->in_len < 2 + len)
-		return 0;
-	err = dmsg_session_unseal(st->s, st->in + 2, len, &object);
-	if (err == 0)
-		err = st->state == STREAM_ASKED ? take_response(st, object) : take_request(st, object);
-	return err < 0 ? err : (int)(2 + len);
 }
 
 /* Frames for the user, as long as it wants them. 0 or a negative code. */
@@ -555,7 +259,7 @@ static void work(struct stream *st)
 
 	enter(st);
 	if (st->state == STREAM_ASKED || st->state == STREAM_OFFERED) {
-		ret = object_in(st);
+		ret = dmsg_request_in(st);
 		if (ret > 0)
 			in_drop(st, (size_t)ret);
 	}
@@ -613,9 +317,9 @@ static void stream_close(struct sg_stream *pub)
 	if (st->state == STREAM_ENDED)
 		return;
 	enter(st);
-	push(st);
+	dmsg_stream_push(st);
 	/* What the multiplexer had no credit for is lost; the relay loses it too, for it ends both directions at once. */
-	detach(st, false);
+	dmsg_stream_detach(st, false);
 	leave(st);
 }
 
