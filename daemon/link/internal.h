@@ -266,7 +266,11 @@ void pending_free(struct pending *p);
 
 /* ---- link/peer.c ---- */
 void peer_free(struct peer *p);
-struct peer *peer_find(const struct sg_links *ls, const struct sg_pk *pk);
+/* Whether @conf describes it as it is. */
+bool peer_is(const struct peer *p, const struct sg_peer_conf *conf);
+/* Whether a link is what it wants; the link that is. */
+bool peer_serves(const struct peer *p, const struct sg_link *l);
+struct sg_link *peer_link(const struct peer *p);
 void peer_failed(struct peer *p, const char *fmt, ...) SG_PRINTF(2, 3);
 /* Somebody else's doing made the attempt pointless: try again soon, without blame. */
 void peer_retry(struct peer *p, int64_t ms);
@@ -277,6 +281,11 @@ void peers_unlinked(struct sg_links *ls, const struct sg_link *l, const char *wh
 void peers_kind(struct sg_links *ls, const struct sg_link *l);
 /* For link/want.c, which keeps peers that are dialled once. NULL when memory is out; free with peer_free. */
 struct peer *peer_new(struct sg_links *ls, const struct sg_peer_conf *conf);
+
+/* ---- link/peers.c ---- */
+struct peer *peer_find(const struct sg_links *ls, const struct sg_pk *pk);
+/* Closes the links of a peer that left, but those that another one wants; strangers' links stay. */
+void peers_close_departed(struct sg_links *ls, const struct peer *gone);
 
 /* ---- link/want.c ---- */
 /* The only round of a peer that is dialled once is over: 0, or a code and a sentence. Frees it. */
