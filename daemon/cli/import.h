@@ -7,6 +7,7 @@
 
 #include "base/text.h"
 #include "crypto/keys.h"
+#include "wire/json.h"
 
 #define IMPORT_FILE_MAX (1024 * 1024) /* bytes of the file (own; a real one has about 5,000) */
 
@@ -33,5 +34,12 @@ struct import {
 int import_convert(
 	const struct sg_crypto *c, struct sg_view in, const char *identity, struct import *out, char *why, size_t cap);
 void import_fini(struct import *im);
+
+/** import_addf - appends; without memory t->err says so at the end. */
+void import_addf(struct import_text *t, const char *fmt, ...) SG_PRINTF(2, 3);
+/** import_printable - a name or a value of the file, for a terminal: cut and tamed in @buf. Returns it. */
+const char *import_printable(const char *text, char *buf, size_t cap);
+/** import_tell_left - each member that is still in the tree: a line of im->left. */
+void import_tell_left(struct import *im, const json_t *root);
 
 #endif

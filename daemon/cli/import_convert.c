@@ -1,59 +1,15 @@
 /*
- * From skywire-config.json to skygate.conf. What is taken is removed from the tree; what is then left in it is told, member by
- * member, with the reason. Names and meanings: the existing implementation's visor configuration.
+ * From skywire-config.json to skygate.conf. What is taken is removed from the tree; import_left.c tells what is then left in
+ * it. Names and meanings: the existing implementation's visor configuration.
  */
 #include "cli/import.h"
 #include "base/alloc.h"
 #include "base/common.h"
 #include "base/err.h"
 #include "base/hex.h"
-#include "base/text.h"
 #include "wire/json.h"
 
-#include <stdarg.h>
-
 #define PEERS_MAX 256
-#define PATH_LEN  160
-
-/* ---- growing text ------------------------------------------------------------------------------------------------ */
-
-static void SG_PRINTF(2, 3) addf(struct import_text *t, const char *fmt, ...)
-{
-	va_list ap;
-	size_t cap;
-	char *p;
-	int len;
-
-	va_start(ap, fmt);
-	len = vsnprintf(NULL, 0, fmt, ap);
-	va_end(ap);
-	if (t->err || len < 0)
-		return;
-	if (t->len + (size_t)len + 1 > t->cap) {
-		cap = SG_MAX(2 * t->cap, t->len + (size_t)len + 256);
-		p = sg_realloc(t->p, cap);
-		t->err = p == NULL;
-		if (!p)
-			return;
-		t->p = p;
-		t->cap = cap;
-	}
-	va_start(ap, fmt);
-	t->len += (size_t)vsnprintf(t->p + t->len, t->cap - t->len, fmt, ap);
-	va_end(ap);
-}
-
-/* Names and values of the file end up on a terminal. */
-static const char *printable(const char *text, char *buf, size_t cap)
-{
-	size_t n = 0;
-
-	for (; *text && n + 1 < cap; text++)
-		buf[n++] = *text;
-	buf[n] = '\0';
-	sg_text_tame(buf);
-	return buf;
-}
 
 /* ---- the tree ----------------------------------------------------------------------------------------------------- */
 
@@ -90,25 +46,25 @@ static void taken(struct work *w, const char *what, const char *value)
 {
 	char text[200];
 
-	addf(&w->im->taken, "  %-22s %s\n", what, printable(value, text, sizeof(text)));
+	import_addf(&w->im->taken, "  %-22s %s\n", what, import_printable(value, text, sizeof(text)));
 }
 
 /* 'it'\''s', as libuci writes it. */
 static void quoted(struct import_text *t, const char *value)
 {
-	addf(t, "'");
+	import_addf(t, "'");
 	for (; *value; value++) {
 		if (*value == '\'')
-			addf(t, "'\\''");
+			import_addf(t, "'\\''");
 		else
-			addf(t, "%c", *value);
+			import_addf(t, "%c", *value);
 	}
-	addf(t, "'\n");
+	import_addf(t, "'\n");
 }
 
 static void option(struct work *w, const char *kind, const char *name, const char *value)
 {
-	addf(&w->im->conf, "\t%s %s ", kind, name);
+	import_addf(&w->im->conf, "\t%s %s ", kind, name);
 	quoted(&w->im->conf, value);
 }
 
@@ -256,7 +212,7 @@ static void write_peers(struct work *w)
 		if (!p->stcp[0] && !p->wanted)
 			continue;
 		snprintf(name, sizeof(name), "peer%zu", ++n);
-		addf(&w->im->conf, "\nconfig peer '%s'\n", name);
+		import_addf(&w->im->conf, "\nconfig peer '%s'\n", name);
 		option(w, "option", "pk", sg_pk_str(&p->pk, hex));
 		if (p->stcp[0]) {
 			snprintf(address, sizeof(address), "stcp://%s", p->stcp);
@@ -333,7 +289,7 @@ static void take_services(struct work *w)
 	char url[300], count[24];
 	size_t n;
 
-	addf(&w->im->conf, "\nconfig deployment 'net'\n");
+	import_addf(&w->im->conf, "\nconfig deployment 'net'\n");
 	for (size_t i = 0; i < SG_ARRAY_LEN(services); i++) {
 		json_t *o = json_object_get(w->root, services[i].object);
 		const char *text = json_string_value(json_object_get(o, services[i].member));
@@ -360,7 +316,7 @@ static void take_dmsg_sessions(struct work *w)
 	if (!json_is_integer(count) || n < 1 || n > 8)
 		return;
 	snprintf(text, sizeof(text), "%d", (int)n);
-	addf(&w->im->conf, "\nconfig dmsg 'dmsg'\n");
+	import_addf(&w->im->conf, "\nconfig dmsg 'dmsg'\n");
 	option(w, "option", "sessions", text);
 	taken(w, "dmsg sessions", text);
 	json_object_del(dmsg, "sessions_count");
@@ -379,7 +335,7 @@ static void take_listener(struct work *w)
 	if (snprintf(address, sizeof(address), "%s%s", text[0] == ':' ? "0.0.0.0" : "", text) >= (int)sizeof(address) ||
 		sg_addr_parse(address, &parsed) < 0)
 		return;
-	addf(&w->im->conf, "\nconfig carrier 'stcp'\n");
+	import_addf(&w->im->conf, "\nconfig carrier 'stcp'\n");
 	option(w, "list", "listen", address);
 	taken(w, "stcp, listening at", address);
 	json_object_del(stcp, "listening_address");
@@ -394,7 +350,7 @@ static void take_stcpr_port(struct work *w)
 	if (!json_is_integer(value) || port < 1 || port > 65535)
 		return;
 	snprintf(address, sizeof(address), "0.0.0.0:%d", (int)port);
-	addf(&w->im->conf, "\nconfig carrier 'stcpr'\n");
+	import_addf(&w->im->conf, "\nconfig carrier 'stcpr'\n");
 	option(w, "list", "listen", address);
 	taken(w, "stcpr, listening at", address);
 	if (json_is_true(json_object_get(w->root, "is_public"))) {
@@ -482,9 +438,10 @@ static void take_vpn_client(struct work *w)
 	if (!app || !take_flag(args, "srv", server, sizeof(server)) || !key_parse(w, server, &pk))
 		return;
 	kill = take_flag(args, "killswitch", text, sizeof(text)) && strcmp(text, "false") != 0;
-	addf(&w->im->conf, "\n# As it was there, where the VPN is this machine's own. For a LAN: mode 'vpn' and a "
-			   "section interface.\n"
-			   "config vpn_client 'vpn'\n");
+	import_addf(&w->im->conf,
+		"\n# As it was there, where the VPN is this machine's own. For a LAN: mode 'vpn' and a "
+		"section interface.\n"
+		"config vpn_client 'vpn'\n");
 	option(w, "option", "mode", starts ? "host" : "off");
 	option(w, "option", "kill_switch", kill ? "1" : "0");
 	option(w, "list", "exit", sg_pk_str(&pk, hex));
@@ -505,7 +462,7 @@ static void take_vpn_server(struct work *w)
 		!take_flag(args, "netifc", uplink, sizeof(uplink)) || !uplink[0] ||
 		strspn(uplink, "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.-_@") != strlen(uplink))
 		return;
-	addf(&w->im->conf, "\nconfig vpn_server 'exit'\n");
+	import_addf(&w->im->conf, "\nconfig vpn_server 'exit'\n");
 	option(w, "option", "uplink", uplink);
 	if (take_flag(args, "passcode", passcode, sizeof(passcode)) && passcode[0] && is_plain(passcode))
 		option(w, "option", "passcode", passcode);
@@ -519,7 +476,7 @@ static void take_vpn_server(struct work *w)
 
 static void add_hypervisor(struct work *w, const char *key)
 {
-	addf(&w->im->conf, "# hypervisor %s\n", key);
+	import_addf(&w->im->conf, "# hypervisor %s\n", key);
 	taken(w, "hypervisor, a comment", key);
 }
 
@@ -571,9 +528,9 @@ static void write_visor(struct work *w, const char *identity)
 					      : "");
 	char hex[SG_PK_TEXT];
 
-	addf(&w->im->conf, "# The visor %s, made by  skygate import  from the configuration of a Go visor.\n",
+	import_addf(&w->im->conf, "# The visor %s, made by  skygate import  from the configuration of a Go visor.\n",
 		sg_pk_str(&w->im->pk, hex));
-	addf(&w->im->conf, "config visor 'main'\n");
+	import_addf(&w->im->conf, "config visor 'main'\n");
 	option(w, "option", "identity", identity);
 	option(w, "option", "user", "skygate");
 	for (size_t i = 0; i < SG_ARRAY_LEN(plugins); i++)
@@ -592,128 +549,6 @@ static void write_visor(struct work *w, const char *identity)
 	json_object_del(w->root, "log_level");
 }
 
-/* Why a member stays behind, by the longest beginning of its path. An empty or absent value needs no reason. */
-static const struct {
-	const char *path, *why;
-} reasons[] = {
-	{"cli_addr", "skygate talks to skygated over its own socket"},
-	{"dmsg.servers", "not KEY and HOST:PORT of a server"},
-	{"dmsg.servers_type", "servers of every kind are used"},
-	{"dmsg.sessions_count", "1 to 8 sessions are held"},
-	{"dmsg.discovery", "not a URL that can be asked: http://HOST[:PORT] or dmsg://KEY:80"},
-	{"dmsghttp_server_path", "no files are served over dmsg"},
-	{"dmsgpty", "no terminal is offered over the network"},
-	{"hypervisor", "this visor manages no others yet"},
-	{"hypervisors", "not a key"},
-	{"is_public", "a public visor wants  option public  where stcpr listens, at a fixed port"},
-	{"launcher.apps", "skygate has no such app yet"},
-	{"launcher.apps.vpn-client", "without --srv KEY there is no exit to name"},
-	{"launcher.apps.vpn-client.args", "the tunnel's own settings decide this"},
-	{"launcher.apps.vpn-server",
-		"it does not start by itself there, or names no --netifc: an exit wants  option uplink"},
-	{"launcher.apps.vpn-server.args", "what clients may reach is said by  list allow_net"},
-	{"launcher", "apps are plugins here"},
-	{"launcher.service_discovery", "not a URL that can be asked: http://HOST[:PORT] or dmsg://KEY:80"},
-	{"local_path", "what is kept lies in the state directory"},
-	{"log_level", "error, warn, info or debug"},
-	{"persistent_transports", "not dmsg or stcpr, and stcp without an address in pk_table"},
-	{"routing.min_hops", "0 to 16"},
-	{"routing.route_finder_timeout", "time-outs are fixed"},
-	{"routing.route_finder", "not a URL that can be asked: http://HOST[:PORT] or dmsg://KEY:80"},
-	{"routing.route_setup_nodes", "not a key"},
-	{"shutdown_timeout", "time-outs are fixed"},
-	{"skywire-tcp.listening_address", "not ADDRESS:PORT"},
-	{"skywire-tcp.pk_table", "not KEY and HOST:PORT, or this visor's own key"},
-	{"stun_servers", "they are for sudph, which is not there yet"},
-	{"survey_whitelist", "no survey is made: nobody can ask for one"},
-	{"transport.address_resolver", "not a URL that can be asked: http://HOST[:PORT] or dmsg://KEY:80"},
-	{"transport.discovery", "not a URL that can be asked: http://HOST[:PORT] or dmsg://KEY:80"},
-	{"transport.log_store", "the transport log is kept in the store"},
-	{"transport.public_autoconnect", "true or false"},
-	{"transport.stcpr_port", "no fixed port: without  list listen  this visor dials by stcpr and is not dialled"},
-	{"transport.sudph_port", "sudph is not there yet"},
-	{"transport.transport_setup", "nobody makes transports of this visor from outside"},
-	{"uptime_tracker.addr", "not a URL that can be asked: http://HOST[:PORT] or dmsg://KEY:80"},
-	{"version", "of the program that wrote the file"},
-};
-
-static const char *reason_for(const char *path, bool *exact)
-{
-	const char *why = "not a member that this version knows";
-	size_t best = 0;
-
-	*exact = false;
-	for (size_t i = 0; i < SG_ARRAY_LEN(reasons); i++) {
-		size_t len = strlen(reasons[i].path);
-
-		if (strncmp(path, reasons[i].path, len) != 0 || (path[len] && path[len] != '.') || len < best)
-			continue;
-		best = len;
-		why = reasons[i].why;
-		*exact = path[len] == '\0';
-	}
-	return why;
-}
-
-static bool is_empty(const json_t *v)
-{
-	return json_is_null(v) || (json_is_array(v) && json_array_size(v) == 0) ||
-	       (json_is_object(v) && json_object_size(v) == 0) || (json_is_string(v) && json_string_length(v) == 0);
-}
-
-static void tell_left(struct work *w, const json_t *value, const char *path, unsigned depth);
-
-static void tell_member(struct work *w, const char *path, const char *name, const json_t *value, unsigned depth)
-{
-	char below[PATH_LEN], clean[64];
-
-	snprintf(below, sizeof(below), "%s%s%s", path, path[0] ? "." : "", printable(name, clean, sizeof(clean)));
-	tell_left(w, value, below, depth + 1);
-}
-
-/* Of an app that was taken its arguments are left, if anything. */
-static void tell_app(struct work *w, const char *name, const json_t *app)
-{
-	char path[PATH_LEN];
-	const json_t *args = json_object_get(app, "args");
-	char clean[64];
-	bool exact;
-
-	snprintf(path, sizeof(path), "launcher.apps.%s%s", printable(name, clean, sizeof(clean)),
-		json_object_get(app, "auto_start") ? "" : ".args");
-	if (!json_object_get(app, "auto_start") && is_empty(args))
-		return;
-	addf(&w->im->left, "  %-32s %s\n", path, reason_for(path, &exact));
-	w->im->n_left++;
-}
-
-static void tell_left(struct work *w, const json_t *value, const char *path, unsigned depth)
-{
-	const char *name, *app;
-	const json_t *v;
-	bool exact;
-	const char *why = reason_for(path, &exact);
-	size_t i;
-
-	if (is_empty(value))
-		return;
-	/* What has one reason as a whole is one line; the apps are told by their names. */
-	if (json_is_object(value) && depth < 8 && (!exact || strcmp(path, "launcher") == 0 || !path[0])) {
-		json_object_foreach((json_t *)value, name, v) tell_member(w, path, name, v, depth);
-		return;
-	}
-	if (json_is_array(value) && strcmp(path, "launcher.apps") == 0) {
-		json_array_foreach(value, i, v)
-		{
-			app = json_string_value(json_object_get(v, "name"));
-			tell_app(w, app ? app : "?", v);
-		}
-		return;
-	}
-	addf(&w->im->left, "  %-32s %s\n", path, why);
-	w->im->n_left++;
-}
-
 static int convert(struct work *w, const char *identity)
 {
 	write_visor(w, identity);
@@ -727,11 +562,11 @@ static int convert(struct work *w, const char *identity)
 	take_vpn_client(w);
 	take_vpn_server(w);
 	if (json_array_size(json_object_get(w->root, "hypervisors"))) {
-		addf(&w->im->conf,
+		import_addf(&w->im->conf,
 			"\n# Who managed the visor; for the day when this one can be managed from elsewhere:\n");
 		take_keys(w, w->root, "hypervisors", add_hypervisor);
 	}
-	tell_left(w, w->root, "", 0);
+	import_tell_left(w->im, w->root);
 	return w->im->conf.err || w->im->taken.err || w->im->left.err ? -ENOMEM : 0;
 }
 
@@ -763,17 +598,4 @@ out:
 	if (err == -ENOMEM)
 		snprintf(why, cap, "memory is out");
 	return err;
-}
-
-void import_fini(struct import *im)
-{
-	struct import_text *texts[] = {&im->conf, &im->taken, &im->left};
-
-	for (size_t i = 0; i < SG_ARRAY_LEN(texts); i++) {
-		if (texts[i]->p)
-			sg_wipe(texts[i]->p, texts[i]->len);
-		sg_free(texts[i]->p);
-		*texts[i] = (struct import_text){0};
-	}
-	sg_wipe(&im->sk, sizeof(im->sk));
 }
