@@ -9,6 +9,7 @@
  *	netd.c       client of the privileged parent                identity.c the key file
  *	control.c    JSON-RPC server                                methods*.c what it answers
  *	logs.c       the last lines, for those who follow           sandbox.c  seccomp and Landlock
+ *	page.c       lists in pages                                 key.c      shortened keys
  *	findings.c   what a check found                         user.c     who root becomes for --check
  *	foreign.c    which peers are not ours, over a restart
  *	visors.c     public visors: automatic transports to them
@@ -258,6 +259,34 @@ method_fn method_visor_status, method_visor_show, method_config_check, method_co
 
 /** core_text - a JSON string of what may hold strangers' bytes: those that are no UTF-8 become '?'. Returns new. */
 json_t *core_text(const char *s);
+/** core_pk - 66 digits. Returns new. */
+json_t *core_pk(const struct sg_pk *pk);
+
+/* ---- pages: page.c ---- */
+
+#define CORE_PAGE 96 /* entries */
+
+struct page {
+	json_t *list;   /* NULL: memory is out */
+	json_t *beside; /* another list, "waiting"; NULL: none */
+	size_t at, from;
+	bool more;
+	const char *note; /* for people; may be NULL */
+};
+
+/** page_init - the one that @params ask for ("from"). */
+void page_init(struct page *p, json_t *params);
+/** page_wants - whether the next entry is on this page; *stop when the page is full. */
+bool page_wants(struct page *p, bool *stop);
+/** page_add - takes @entry. */
+void page_add(struct page *p, json_t *entry);
+/** page_done - ends @call; @name: of the list in the answer. */
+void page_done(struct page *p, struct call *call, const char *name);
+
+/* ---- shortened keys: key.c ---- */
+
+#define CORE_CARRIER_MAX 8
+
 /**
  * core_key_find - a whole key, or the beginning of one that is known here: of a transport, in the configuration, of an
  * exit that was listed last. How many it fits; *out is the key when that is 1.
@@ -265,8 +294,8 @@ json_t *core_text(const char *s);
 size_t core_key_find(struct core *core, const char *text, struct sg_pk *out);
 /** core_key_read - the same for one key. False: the call was refused with a sentence. */
 bool core_key_read(struct core *core, struct call *call, const char *text, struct sg_pk *out);
-/** core_pk - 66 digits. Returns new. */
-json_t *core_pk(const struct sg_pk *pk);
+/** core_transport_find - the same of transports: by their keys, or by an id, which then says the carrier too, else "". */
+size_t core_transport_find(struct core *core, const char *text, struct sg_pk *out, char carrier[CORE_CARRIER_MAX]);
 
 /* ---- confinement ----------------------------------------------------------------------------------------------------- */
 

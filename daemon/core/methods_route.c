@@ -1,13 +1,83 @@
-/* route.find: the ways to a visor, by its own transport and by the route finder. visor.ping: how far it is, and by which way. */
+/*
+ * stream.list, route.list; route.find: the ways to a visor, by its own transport and by the route finder; visor.ping: how far
+ * it is, and by which way.
+ */
 #include "base/common.h"
 #include "base/err.h"
 #include "base/hex.h"
 #include "core/core.h"
 #include "net/path.h"
 #include "wire/jsonrpc.h"
-#include "wire/tpid.h"
 
 #define HOPS_MAX 16
+
+/* ---- streams ------------------------------------------------------------------------------------------------------ */
+
+static bool add_stream(void *arg, const struct sg_route_stream_info *s)
+{
+	struct page *p = arg;
+	bool stop;
+
+	if (page_wants(p, &stop))
+		page_add(p,
+			json_pack("{s:o, s:i, s:s, s:s, s:b, s:o, s:I, s:I, s:I, s:I}", "pk", core_pk(&s->info.remote),
+				"port", (int)s->info.port, "network", s->info.network, "carrier", s->info.carrier,
+				"dialled", s->dialled, "id", json_sprintf("%016llx", (unsigned long long)s->id),
+				"rx_bytes", (json_int_t)s->rx_bytes, "tx_bytes", (json_int_t)s->tx_bytes, "rx_waiting",
+				(json_int_t)s->rx_waiting, "up_ms", (json_int_t)s->up_ms));
+	return !stop;
+}
+
+void method_stream_list(struct core *core, struct call *call, json_t *params)
+{
+	struct page p;
+
+	page_init(&p, params);
+	route_each_stream(core->route, add_stream, &p);
+	page_done(&p, call, "streams");
+}
+
+/* ---- rules and route groups --------------------------------------------------------------------------------------- */
+
+static json_t *tpid_or_null(bool there, const struct sg_tpid *id)
+{
+	char text[SG_TPID_TEXT];
+
+	return there ? json_string(sg_tpid_str(id, text)) : json_null();
+}
+
+static bool add_rule(void *arg, const struct sg_route_rule_info *i)
+{
+	static const char *const types[] = {
+		[SG_RULE_REVERSE] = "reverse", [SG_RULE_FORWARD] = "forward", [SG_RULE_INTERMEDIARY] = "intermediary"};
+	bool has_next = i->rule.type != SG_RULE_REVERSE, stop;
+	struct page *p = arg;
+
+	if (page_wants(p, &stop))
+		page_add(p,
+			json_pack(
+				"{s:I, s:s, s:s, s:o, s:b, s:i, s:o, s:o, s:b, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I}",
+				"id", (json_int_t)i->rule.key, "type", types[i->rule.type], "state", i->state, "pk",
+				*i->state ? core_pk(&i->peer) : json_null(), "dialled", i->dialled, "port",
+				(int)i->port, "next_id", has_next ? json_integer(i->rule.next_id) : json_null(), "next",
+				tpid_or_null(has_next, &i->rule.next_tp), "next_up", i->next_up, "from",
+				tpid_or_null(i->bound, &i->from), "age_ms", (json_int_t)i->age_ms, "left_ms",
+				(json_int_t)i->left_ms, "rtt_us", (json_int_t)i->rtt_us, "packets",
+				(json_int_t)i->packets, "bytes", (json_int_t)i->bytes, "up_bps", (json_int_t)i->up_bps,
+				"down_bps", (json_int_t)i->down_bps));
+	return !stop;
+}
+
+void method_route_list(struct core *core, struct call *call, json_t *params)
+{
+	struct page p;
+
+	page_init(&p, params);
+	route_each_rule(core->route, add_rule, &p);
+	page_done(&p, call, "rules");
+}
+
+/* ---- ways to a visor ----------------------------------------------------------------------------------------------- */
 
 static json_t *hop_json(struct core *core, const struct sg_hop *hop)
 {
