@@ -212,6 +212,10 @@ static int make_loop(struct core *core)
 		sg_signal_watch(core->loop, SIGINT, on_signal, core) < 0 ||
 		sg_signal_watch(core->loop, SIGHUP, on_signal, core) < 0)
 		return say("memory or descriptors are out");
+	json_object_seed(0); /* by one thread, before there are two */
+	core->worker = links.worker = sg_worker_new(core->loop);
+	if (!core->worker)
+		log_warn("no second thread can be had: handshakes of others will delay the traffic");
 	core->store = store_new(core->loop, store_wall_s);
 	if (!core->store)
 		return say("memory is out");
@@ -379,6 +383,7 @@ void core_fini(struct core *core)
 	links_free(core->links);
 	foreign_free(core->foreign);
 	store_free(core->store);
+	sg_worker_free(core->worker);
 	if (core->loop)
 		tell_leaks(core);
 	/* A wake of the log may be on its way through the loop. */

@@ -24,7 +24,7 @@
 #include "link/link.h"
 #include "net/net.h"
 #include "net/routing.h"
-#include "loop/loop.h"
+#include "loop/worker.h"
 #include "route/route.h"
 #include "store/store.h"
 #include "wire/json.h"
@@ -316,6 +316,7 @@ void sandbox_calls(struct sandbox_state *s);
 struct core {
 	struct core_options opt;
 	struct sg_loop *loop;
+	struct sg_worker *worker; /* NULL: none could be had, or not yet */
 	struct sg_crypto *crypto;
 	struct sg_mono started;
 	struct conf *conf; /* in force; NULL until the first was valid */

@@ -162,8 +162,8 @@ static const char *const allowed[] = {
 	/* threads and signals; clone() itself for threads only, below */
 	"futex", "futex_time64", "set_robust_list", "get_robust_list", "rseq", "set_tid_address", "set_thread_area",
 	"arch_prctl", "exit", "exit_group", "sched_yield", "sched_getaffinity", "sched_getparam", "sched_getscheduler",
-	"gettid", "tgkill", "rt_sigaction", "rt_sigprocmask", "rt_sigreturn", "sigreturn", "rt_sigtimedwait",
-	"sigaltstack", "restart_syscall", "prctl",
+	"setpriority", "gettid", "tgkill", "rt_sigaction", "rt_sigprocmask", "rt_sigreturn", "sigreturn",
+	"rt_sigtimedwait", "sigaltstack", "restart_syscall", "prctl",
 	/* time, chance, self */
 	"clock_gettime", "clock_gettime64", "clock_getres", "clock_getres_time64", "clock_nanosleep",
 	"clock_nanosleep_time64", "nanosleep", "gettimeofday", "time", "getrandom", "getpid", "getppid", "getuid",

@@ -472,15 +472,25 @@ static int run(struct link_hs *hs)
 	}
 }
 
-int link_hs_feed(struct link_hs *hs, struct sg_view in)
+int link_hs_keep(struct link_hs *hs, struct sg_view in)
 {
 	if (hs->phase == LINK_HS_FAILED)
 		return hs->err;
-	if (in.len == 0)
-		return 0;
 	if (!keep(hs, in))
 		return fail(hs, SG_ELONG, "it sent more than a handshake may hold, or memory is out");
-	return run(hs);
+	return 0;
+}
+
+int link_hs_run(struct link_hs *hs)
+{
+	return hs->phase == LINK_HS_FAILED ? hs->err : run(hs);
+}
+
+int link_hs_feed(struct link_hs *hs, struct sg_view in)
+{
+	int err = in.len ? link_hs_keep(hs, in) : 0;
+
+	return err < 0 ? err : link_hs_run(hs);
 }
 
 int link_hs_eof(struct link_hs *hs)

@@ -87,6 +87,12 @@ void link_hs_fini(struct link_hs *hs);
 
 /** link_hs_feed - what arrived. 0, or the error that hs->err keeps (the phase is FAILED, hs->why a sentence). */
 int link_hs_feed(struct link_hs *hs, struct sg_view in);
+/*
+ * The two halves of link_hs_feed: to keep costs nothing, to run is where keys are computed. Between them @hs may go to another
+ * thread and back.
+ */
+int link_hs_keep(struct link_hs *hs, struct sg_view in);
+int link_hs_run(struct link_hs *hs);
 /** link_hs_eof - the other end closed before the handshake was done. Returns hs->err. */
 int link_hs_eof(struct link_hs *hs);
 /** link_hs_go - READY: sends the first Noise message. From here the other end counts on an entry. */

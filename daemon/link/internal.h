@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "link/handshake.h"
 #include "link/link.h"
+#include "loop/worker.h"
 
 /* ---- link/line.c ---- */
 
@@ -145,16 +146,23 @@ static inline bool link_is_own_talk(uint8_t type, uint32_t route_id)
 	       (type == SG_PACKET_TRANSPORT_PING || type == SG_PACKET_TRANSPORT_PONG || type == SG_PACKET_LINK_HELLO);
 }
 
-/* A connection in handshake: link/pending.c */
+/*
+ * A connection in handshake: link/pending.c. While the worker takes a step of its machine, hs is the worker's: what others
+ * want to know is in phase and remote.
+ */
 struct pending {
 	struct sg_list node;
-	struct sg_links *ls;
-	struct peer *peer; /* whose dial it is; NULL: somebody called us */
+	struct sg_links *ls; /* NULL: it ended while the worker had it */
+	struct peer *peer;   /* whose dial it is; NULL: somebody called us */
 	char carrier[8];
 	struct sg_addr addr; /* len 0: the carrier found the other end by its key */
 	struct sg_mono since;
 	struct line line;
 	struct sg_timer timer;
+	struct sg_task step;
+	bool working, go; /* a step is with the worker; it is link_hs_go */
+	enum link_hs_phase phase;
+	struct sg_pk remote;
 	struct link_hs hs;
 };
 

@@ -72,6 +72,7 @@ struct sg_links_host {
 
 struct sg_links_conf {
 	struct sg_loop *loop;           /* kept */
+	struct sg_worker *worker;       /* kept: computes what handshakes need; NULL: the loop does */
 	const struct sg_crypto *crypto; /* kept */
 	struct sg_sk sk;
 	struct sg_pk pk;

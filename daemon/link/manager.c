@@ -243,21 +243,24 @@ static size_t pending_from(const struct sg_links *ls, const struct sg_addr *from
 	sg_list_for (it, &ls->pendings) {
 		const struct pending *p = sg_container_of(it, struct pending, node);
 
-		if (!p->peer && (caller ? !p->addr.len && sg_pk_equal(&p->hs.remote, caller)
+		if (!p->peer && (caller ? !p->addr.len && sg_pk_equal(&p->remote, caller)
 					: p->addr.len && same_site(&p->addr, from)))
 			n++;
 	}
 	return n;
 }
 
-/* The first come of the callers that are in handshake, of those with their key still to show, or of all. */
+/*
+ * The first come of the callers that are in handshake, of those with their key still to show, or of all. Who waits for our
+ * worker is not idle: to cut it would throw away what it is about to be given.
+ */
 static bool cut_oldest(struct sg_links *ls, bool all)
 {
 	sg_list_for (it, &ls->pendings) {
 		struct pending *p = sg_container_of(it, struct pending, node);
 		char addr[SG_ADDR_TEXT];
 
-		if (p->peer || (!all && p->hs.phase != LINK_HS_STREAM))
+		if (p->peer || p->working || (!all && p->phase != LINK_HS_STREAM))
 			continue;
 		links_drop(ls, LINK_DROP_PENDING, pending_from_text(p, addr));
 		pending_cancel(p);
@@ -320,13 +323,13 @@ void links_accepted_stream(struct sg_links *ls, const char *carrier, struct sg_s
 
 static bool same_transport(const struct pending *a, const struct sg_pk *remote, const char *carrier)
 {
-	return strcmp(a->carrier, carrier) == 0 && sg_pk_equal(&a->hs.remote, remote);
+	return strcmp(a->carrier, carrier) == 0 && sg_pk_equal(&a->remote, remote);
 }
 
 /* The point of no return lies behind it. */
 static bool is_committed(const struct pending *p)
 {
-	return p->hs.phase > LINK_HS_READY && p->hs.phase < LINK_HS_FAILED;
+	return p->phase > LINK_HS_READY && p->phase < LINK_HS_FAILED;
 }
 
 /* Our own dial to a neighbour by a carrier that secures its streams, not connected yet. */
@@ -347,7 +350,7 @@ static struct pending *find_dial(const struct sg_links *ls, const struct pending
 	sg_list_for (it, &ls->pendings) {
 		struct pending *p = sg_container_of(it, struct pending, node);
 
-		if (p->peer && same_transport(p, &caller->hs.remote, caller->carrier))
+		if (p->peer && same_transport(p, &caller->remote, caller->carrier))
 			return p;
 	}
 	return NULL;
@@ -358,8 +361,7 @@ static bool has_proven_caller(const struct sg_links *ls, const struct sg_pk *pk,
 	sg_list_for (it, &ls->pendings) {
 		const struct pending *p = sg_container_of(it, struct pending, node);
 
-		if (!p->peer && p->hs.phase > LINK_HS_NOISE && p->hs.phase < LINK_HS_FAILED &&
-			same_transport(p, pk, carrier))
+		if (!p->peer && p->phase > LINK_HS_NOISE && p->phase < LINK_HS_FAILED && same_transport(p, pk, carrier))
 			return true;
 	}
 	return false;
@@ -412,18 +414,18 @@ int64_t links_may_go(struct sg_links *ls, const struct peer *peer, const char *c
 
 static bool we_are_edge_0(const struct sg_links *ls, const struct pending *p)
 {
-	return sg_pk_cmp(&ls->conf.pk, &p->hs.remote) < 0;
+	return sg_pk_cmp(&ls->conf.pk, &p->remote) < 0;
 }
 
 enum sg_settle_answer links_decide(struct sg_links *ls, struct pending *p)
 {
 	const bool theirs_wins = p->hs.marked && !we_are_edge_0(ls, p);
-	const struct sg_link *l = find_carrier(ls, &p->hs.remote, p->carrier);
+	const struct sg_link *l = find_carrier(ls, &p->remote, p->carrier);
 	struct pending *dial = find_dial(ls, p);
-	struct peer *dialling = find_secured_dial(ls, &p->hs.remote, p->carrier);
+	struct peer *dialling = find_secured_dial(ls, &p->remote, p->carrier);
 	char who[64];
 
-	links_person(ls, &p->hs.remote, who, sizeof(who));
+	links_person(ls, &p->remote, who, sizeof(who));
 	if (ls->n_links >= SG_LINKS_MAX && !l) {
 		links_drop(ls, LINK_DROP_LINKS, who);
 		return SG_SETTLE_FAIL;
@@ -448,7 +450,7 @@ enum sg_settle_answer links_decide(struct sg_links *ls, struct pending *p)
 
 void links_settled(struct sg_links *ls, struct pending *p, struct line line)
 {
-	struct sg_link *old = find_carrier(ls, &p->hs.remote, p->carrier);
+	struct sg_link *old = find_carrier(ls, &p->remote, p->carrier);
 	struct link_hs_result hs;
 	struct sg_link_info info;
 	struct peer *peer;

@@ -36,7 +36,7 @@ static struct peer *find_unchanged(struct sg_list *peers, const struct sg_peer_c
 static bool must_stay(const struct peer *p)
 {
 	return (p->dial.active && p->dial.secured) ||
-	       (p->pending && p->pending->hs.phase > LINK_HS_READY && p->pending->hs.phase < LINK_HS_FAILED);
+	       (p->pending && p->pending->phase > LINK_HS_READY && p->pending->phase < LINK_HS_FAILED);
 }
 
 static void last_dial(struct peer *p)

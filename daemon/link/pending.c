@@ -1,7 +1,10 @@
 /*
  * A connection in handshake: moves bytes between its line and the machine of link/handshake.c, keeps the deadlines of
  * its phases, and asks the manager at the two points where it must not decide alone. Whoever fails here costs this
- * connection and nothing else.
+ * connection and nothing else, and no time of the loop: a step of the machine, which may compute shared secrets, is the
+ * worker's, and its line is not read meanwhile.
+ *
+ *	bytes → keep → (worker: run) → stepped → pump: out, the manager, the next
  */
 #include "link/internal.h"
 #include "base/alloc.h"
@@ -14,17 +17,26 @@ SG_LOG_TOPIC("link");
 
 static void pump(struct pending *p);
 
-/* Frees all but what was handed on. */
+static void release(struct pending *p)
+{
+	link_hs_fini(&p->hs);
+	sg_free(p);
+}
+
+/* Frees all but what was handed on. What the worker has in hand goes when it comes back. */
 void pending_free(struct pending *p)
 {
+	struct sg_links *ls = p->ls;
+
 	sg_list_remove(&p->node);
-	p->ls->n_pendings--;
+	ls->n_pendings--;
 	if (p->peer)
 		p->peer->pending = NULL;
 	sg_timer_stop(&p->timer);
 	line_close(&p->line);
-	link_hs_fini(&p->hs);
-	sg_free(p);
+	p->ls = NULL;
+	if (!p->working || sg_task_cancel(ls->conf.worker, &p->step))
+		release(p);
 }
 
 void pending_cancel(struct pending *p)
@@ -34,9 +46,9 @@ void pending_cancel(struct pending *p)
 
 const char *pending_from_text(const struct pending *p, char buf[SG_ADDR_TEXT])
 {
-	return p->addr.len                    ? sg_log_addr(sg_addr_str(&p->addr, buf))
-	       : sg_pk_is_null(&p->hs.remote) ? "somebody"
-					      : sg_pk_short(&p->hs.remote, buf);
+	return p->addr.len                 ? sg_log_addr(sg_addr_str(&p->addr, buf))
+	       : sg_pk_is_null(&p->remote) ? "somebody"
+					   : sg_pk_short(&p->remote, buf);
 }
 
 static void failed(struct pending *p, const char *reason)
@@ -59,11 +71,29 @@ static void failed(struct pending *p, const char *reason)
 	peer_failed(peer, "%s handshake with %s failed: %s", carrier, who, why);
 }
 
+static int64_t phase_limit_ms(enum link_hs_phase phase)
+{
+	switch (phase) {
+	case LINK_HS_NOISE:
+		return SG_HS_NOISE_TIMEOUT_MS;
+	case LINK_HS_SETTLE:
+		return SG_HS_SETTLE_TIMEOUT_MS;
+	default:
+		return SG_HS_STCP_TIMEOUT_MS;
+	}
+}
+
 static void on_timeout(void *arg)
 {
 	struct pending *p = arg;
 
-	switch (p->hs.phase) {
+	if (p->working) {
+		/* It is us who is late. */
+		if (sg_timer_start(&p->timer, phase_limit_ms(p->phase)) < 0)
+			failed(p, "out of memory");
+		return;
+	}
+	switch (p->phase) {
 	case LINK_HS_READY:
 		pump(p);
 		break;
@@ -75,18 +105,6 @@ static void on_timeout(void *arg)
 		break;
 	default:
 		failed(p, "no answer in time");
-	}
-}
-
-static int64_t phase_limit_ms(enum link_hs_phase phase)
-{
-	switch (phase) {
-	case LINK_HS_NOISE:
-		return SG_HS_NOISE_TIMEOUT_MS;
-	case LINK_HS_SETTLE:
-		return SG_HS_SETTLE_TIMEOUT_MS;
-	default:
-		return SG_HS_STCP_TIMEOUT_MS;
 	}
 }
 
@@ -113,18 +131,11 @@ static bool all_sent(const struct pending *p)
 	return link_hs_out(&p->hs).len == 0;
 }
 
-/* READY: our dial may pass its point of no return, has to wait, or is pointless. False: the connection is gone. */
-static bool go_on(struct pending *p)
+static void step(struct pending *p)
 {
-	int64_t wait_ms = links_may_go(p->ls, p->peer, p->carrier);
-
-	if (wait_ms > 0)
-		return sg_timer_start(&p->timer, wait_ms) == 0;
-	if (wait_ms == 0) {
-		link_hs_go(&p->hs);
-		return true;
-	}
-	return false;
+	p->working = true;
+	/* Our own dials first: whom we want to reach must not wait for strangers who want to reach us. */
+	sg_task_start(p->ls->conf.worker, &p->step, p->peer != NULL);
 }
 
 static void called_off(struct pending *p)
@@ -146,43 +157,79 @@ static void settled(struct pending *p)
 	links_settled(p->ls, p, line);
 }
 
+/* READY: our dial may pass its point of no return, has to wait, or is pointless. False: @p waits for nothing here. */
+static bool go_on(struct pending *p)
+{
+	int64_t wait_ms = links_may_go(p->ls, p->peer, p->carrier);
+
+	if (wait_ms > 0 && sg_timer_start(&p->timer, wait_ms) == 0)
+		return true;
+	if (wait_ms != 0) {
+		called_off(p);
+		return false;
+	}
+	p->go = true;
+	p->phase = LINK_HS_NOISE;
+	line_watch(&p->line, false, false);
+	step(p);
+	return false;
+}
+
 /* What the machine waits for us to do. */
 static void pump(struct pending *p)
 {
-	enum link_hs_phase before = p->hs.phase;
-
-	if (p->hs.phase == LINK_HS_READY && !go_on(p)) {
-		called_off(p);
+	if (p->phase == LINK_HS_READY && !go_on(p))
 		return;
-	}
-	if (p->hs.phase == LINK_HS_DECIDE)
+	if (p->phase == LINK_HS_DECIDE) {
 		link_hs_answer(&p->hs, links_decide(p->ls, p));
+		p->phase = p->hs.phase;
+		(void)sg_timer_start(&p->timer, phase_limit_ms(p->phase));
+	}
 	if (!send_out(p) || p->hs.phase == LINK_HS_FAILED) {
 		failed(p, p->hs.why);
 		return;
 	}
 	line_watch(&p->line, true, !all_sent(p));
-	if (p->hs.phase == LINK_HS_DONE && all_sent(p))
+	if (p->phase == LINK_HS_DONE && all_sent(p))
 		settled(p);
-	else if (p->hs.phase != before && p->hs.phase != LINK_HS_READY)
-		(void)sg_timer_start(&p->timer, phase_limit_ms(p->hs.phase));
 }
 
-/* The machine keeps what lies behind the message that it waits for. */
-static void feed(struct pending *p, struct sg_view in)
+static void run_step(void *arg)
 {
-	enum link_hs_phase before = p->hs.phase;
+	struct pending *p = arg;
 
-	if (in.len)
-		link_hs_feed(&p->hs, in);
+	if (p->go)
+		link_hs_go(&p->hs);
 	else
-		link_hs_eof(&p->hs);
-	if (p->hs.phase != before && p->hs.phase != LINK_HS_FAILED && p->hs.phase != LINK_HS_READY &&
+		link_hs_run(&p->hs);
+}
+
+/* A step was taken, or the last one. A phase has a time of its own. */
+static void stepped(struct pending *p)
+{
+	bool on = p->go || p->hs.phase != p->phase;
+
+	p->go = false;
+	p->remote = p->hs.remote;
+	if (on && p->hs.phase != LINK_HS_FAILED && p->hs.phase != LINK_HS_READY &&
 		sg_timer_start(&p->timer, phase_limit_ms(p->hs.phase)) < 0)
 		link_hs_eof(&p->hs);
+	p->phase = p->hs.phase;
+	pump(p);
 }
 
-/* One read per event. */
+static void on_step(void *arg)
+{
+	struct pending *p = arg;
+
+	p->working = false;
+	if (p->ls)
+		stepped(p);
+	else
+		release(p);
+}
+
+/* One read per event. The machine keeps what lies behind the message that it waits for. */
 static void read_in(struct pending *p)
 {
 	uint8_t buf[READ_SIZE];
@@ -191,9 +238,15 @@ static void read_in(struct pending *p)
 	do {
 		n = recv(p->line.fd, buf, sizeof(buf), MSG_DONTWAIT);
 	} while (n < 0 && errno == EINTR);
-	if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
-		return;
-	feed(p, (struct sg_view){buf, n > 0 ? (size_t)n : 0});
+	if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
+		pump(p);
+	} else if (n <= 0 || link_hs_keep(&p->hs, (struct sg_view){buf, (size_t)n}) < 0) {
+		link_hs_eof(&p->hs);
+		stepped(p);
+	} else {
+		line_watch(&p->line, false, false);
+		step(p);
+	}
 }
 
 static void on_events(void *arg, int fd, unsigned events)
@@ -203,13 +256,17 @@ static void on_events(void *arg, int fd, unsigned events)
 	(void)fd;
 	if (events & SG_READABLE)
 		read_in(p);
-	pump(p);
+	else
+		pump(p);
 }
 
+/* Of keys there is little left to compute: the carrier has secured the stream. */
 static void on_stream_data(void *arg, struct sg_view in)
 {
-	feed(arg, in);
-	pump(arg);
+	struct pending *p = arg;
+
+	link_hs_feed(&p->hs, in);
+	stepped(p);
 }
 
 static void on_stream_writable(void *arg)
@@ -280,6 +337,9 @@ void pending_start(struct sg_links *ls, struct peer *peer, const char *carrier, 
 				     .secured = line.stream != NULL,
 				     .caller = caller,
 			     });
+	p->phase = p->hs.phase;
+	p->remote = p->hs.remote;
+	sg_task_init(&p->step, run_step, on_step, p);
 	sg_timer_init(&p->timer, ls->conf.loop, on_timeout, p);
 	if (sg_timer_start(&p->timer, phase_limit_ms(p->hs.phase)) < 0 || listen_to(p) < 0) {
 		failed(p, "out of memory");

@@ -219,6 +219,7 @@ bool world_boot(struct fake_world *w, size_t i)
 
 	n->links = links_new(&(struct sg_links_conf){
 		.loop = w->loop,
+		.worker = w->worker,
 		.crypto = w->crypto,
 		.sk = n->sk,
 		.pk = n->pk,
@@ -247,10 +248,11 @@ void world_free(struct fake_world *w)
 {
 	for (size_t i = 0; i < WORLD_NODES; i++)
 		world_kill(w, i);
+	sg_worker_free(w->worker);
 	sg_loop_free(w->loop);
 }
 
-int world_setup(void **state)
+static int set_up(void **state, bool threaded)
 {
 	struct fake_world *w = calloc(1, sizeof(*w));
 
@@ -258,7 +260,18 @@ int world_setup(void **state)
 		return -1;
 	*state = w;
 	world_new(w);
-	return world_boot(w, 0) && world_boot(w, 1) ? 0 : -1;
+	w->worker = threaded ? sg_worker_new(w->loop) : NULL;
+	return (w->worker || !threaded) && world_boot(w, 0) && world_boot(w, 1) ? 0 : -1;
+}
+
+int world_setup(void **state)
+{
+	return set_up(state, false);
+}
+
+int world_setup_with_worker(void **state)
+{
+	return set_up(state, true);
 }
 
 int world_teardown(void **state)
@@ -279,10 +292,34 @@ int world_peer(struct fake_world *w, size_t from, size_t to, bool silent)
 	return links_peers_set(w->node[from].links, &conf, 1);
 }
 
+static void nothing(void *arg)
+{
+	(void)arg;
+}
+
+static void set_true(void *arg)
+{
+	*(bool *)arg = true;
+}
+
+/* All that the worker was given before. */
+static void worker_idle(struct fake_world *w)
+{
+	struct sg_task last;
+	bool reached = false;
+
+	sg_task_init(&last, nothing, set_true, &reached);
+	sg_task_start(w->worker, &last, false);
+	while (!reached)
+		sg_loop_step(w->loop, 1);
+}
+
 void world_step(struct fake_world *w, int n)
 {
-	while (n--)
+	while (n--) {
 		sg_loop_step(w->loop, 0);
+		worker_idle(w);
+	}
 }
 
 void world_settle(struct fake_world *w)

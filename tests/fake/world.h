@@ -8,6 +8,7 @@
 
 #include "fake/clock.h"
 #include "link/link.h"
+#include "loop/worker.h"
 #include "route/route.h"
 
 #define WORLD_NODES 4
@@ -41,6 +42,7 @@ struct fake_world {
 	struct sg_crypto *crypto; /* of all worlds of the process */
 	int64_t quiet_ms;         /* of nodes that are booted from now on */
 	bool secured;
+	struct sg_worker *worker; /* owned; of nodes that are booted from now on; NULL: the loop computes */
 	struct fake_node node[WORLD_NODES];
 };
 
@@ -49,6 +51,7 @@ void world_new(struct fake_world *w);
 void world_free(struct fake_world *w);
 /** world_setup, world_teardown - for cmocka: a world with nodes 0 and 1 booted, 2 and 3 for strangers. */
 int world_setup(void **state);
+int world_setup_with_worker(void **state);
 int world_teardown(void **state);
 /** world_boot - node @i gets manager and route; false when memory is out. */
 bool world_boot(struct fake_world *w, size_t i);
@@ -57,7 +60,7 @@ void world_kill(struct fake_world *w, size_t i);
 int world_peer(struct fake_world *w, size_t from, size_t to, bool silent);
 /** world_settle - steps until nothing happens any more, time standing still. */
 void world_settle(struct fake_world *w);
-/** world_step - @n steps of the loop, time standing still. */
+/** world_step - @n steps of the loop, time standing still; after each, what the worker was given is done. */
 void world_step(struct fake_world *w, int n);
 /** world_pass - lets @ms pass in small steps. */
 void world_pass(struct fake_world *w, int64_t ms);

@@ -15,10 +15,12 @@
 
 /* Over streams that their carrier secured, as by dmsg, rather than sockets. */
 static bool secured;
+/* Handshakes are computed by a worker, not by the loop. */
+static bool threaded;
 
 static int setup(void **state)
 {
-	int err = world_setup(state);
+	int err = threaded ? world_setup_with_worker(state) : world_setup(state);
 
 	((struct fake_world *)*state)->secured = secured;
 	return err;
@@ -321,6 +323,9 @@ int main(void)
 	};
 	int failed = cmocka_run_group_tests_name("link/manager", tests, NULL, NULL);
 
+	threaded = true;
+	failed += cmocka_run_group_tests_name("link/manager with a worker", tests, NULL, NULL);
+	threaded = false;
 	secured = true;
 	return failed + cmocka_run_group_tests_name("link/manager over streams", over_streams, NULL, NULL);
 }

@@ -144,9 +144,142 @@ static void a_crowd_of_stalled_callers_holds_up_nobody(void **state)
 		stranger_free(s[i]);
 }
 
+/* ---- with a worker ---- */
+
+struct held {
+	struct sg_task task;
+	int gate[2];
+	bool over;
+};
+
+static void wait_at_gate(void *arg)
+{
+	char byte;
+
+	(void)!read(((struct held *)arg)->gate[0], &byte, 1);
+}
+
+static void note_over(void *arg)
+{
+	((struct held *)arg)->over = true;
+}
+
+/* From now on the worker computes nothing, until it is let go on. */
+static void hold_worker(struct fake_world *w, struct held *h)
+{
+	*h = (struct held){0};
+	assert_int_equal(pipe(h->gate), 0);
+	sg_task_init(&h->task, wait_at_gate, note_over, h);
+	sg_task_start(w->worker, &h->task, true);
+}
+
+static void let_go(struct fake_world *w, struct held *h)
+{
+	close(h->gate[1]);
+	while (!h->over)
+		sg_loop_step(w->loop, 1);
+	close(h->gate[0]);
+}
+
+static void knock(int fd)
+{
+	assert_int_equal(write(fd, SG_STCP_F0, SG_STCP_F0_LEN), SG_STCP_F0_LEN);
+}
+
+static bool answered(int fd)
+{
+	char in[SG_STCP_LINE_MAX];
+
+	return read(fd, in, sizeof(in)) > 0;
+}
+
+/* What strangers want computed is nothing that the loop waits for. */
+static void links_live_while_handshakes_wait(void **state)
+{
+	struct fake_world *w = *state;
+	struct sg_link_info info;
+	uint64_t rx;
+	struct held h;
+	int fd;
+
+	world_peer(w, 0, 1, false);
+	world_settle(w);
+	assert_true(world_linked(w, 0, 1, &info));
+	rx = info.rx_packets;
+	hold_worker(w, &h);
+	fd = world_accept(w, 0);
+	knock(fd);
+	for (int ms = 0; ms < SG_HS_STCP_TIMEOUT_MS + 2000; ms += 50) {
+		fake_clock_add_ms(&w->clock, 50);
+		for (int i = 0; i < 4; i++)
+			sg_loop_step(w->loop, 0);
+	}
+	/* Pings went and came; and whoever waits for us is not blamed for being late. */
+	assert_true(world_linked(w, 0, 1, &info));
+	assert_true(info.rx_packets > rx);
+	assert_false(answered(fd));
+	let_go(w, &h);
+	world_settle(w);
+	assert_true(answered(fd));
+	world_pass(w, SG_HS_STCP_TIMEOUT_MS + 100);
+	close(fd);
+}
+
+/* A crowd that has the worker busy: there is no room for more, and nobody is cut for what we have not done yet. */
+static void who_waits_for_the_worker_is_not_cut(void **state)
+{
+	static int fd[SG_HS_PENDING_MAX];
+	struct fake_world *w = *state;
+	char address[32], c;
+	struct held h;
+	int late;
+
+	hold_worker(w, &h);
+	for (size_t i = 0; i < SG_ARRAY_LEN(fd); i++) {
+		snprintf(address, sizeof(address), "198.51.%zu.%zu:7", i / 200, i % 200 + 1);
+		fd[i] = world_accept_from(w, 0, address);
+		knock(fd[i]);
+	}
+	for (int i = 0; i < 10; i++)
+		sg_loop_step(w->loop, 0);
+	late = world_accept_from(w, 0, "203.0.113.9:7");
+	assert_int_equal(read(late, &c, 1), 0);
+	assert_int_equal(world_counter(w, 0, "link.refused.pending"), 1);
+	let_go(w, &h);
+	world_settle(w);
+	for (size_t i = 0; i < SG_ARRAY_LEN(fd); i++) {
+		assert_true(answered(fd[i]));
+		close(fd[i]);
+	}
+	close(late);
+}
+
+/* While its step waits, runs, or has run. */
+static void a_visor_may_end_while_the_worker_computes_for_it(void **state)
+{
+	struct fake_world *w = *state;
+
+	for (int i = 0; i < 100; i++) {
+		int fd[4];
+
+		for (size_t k = 0; k < SG_ARRAY_LEN(fd); k++) {
+			fd[k] = world_accept(w, 0);
+			knock(fd[k]);
+		}
+		for (int k = 0; k < i % 5; k++)
+			sg_loop_step(w->loop, 0);
+		world_kill(w, 0);
+		assert_true(world_boot(w, 0));
+		for (size_t k = 0; k < SG_ARRAY_LEN(fd); k++)
+			close(fd[k]);
+	}
+	world_settle(w);
+}
+
 int main(void)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, world_setup, world_teardown)
+#define TEST(name)             cmocka_unit_test_setup_teardown(name, world_setup, world_teardown)
+#define TEST_WITH_WORKER(name) cmocka_unit_test_setup_teardown(name, world_setup_with_worker, world_teardown)
 	const struct CMUnitTest tests[] = {
 		TEST(silence_ends_at_the_deadline_of_each_phase),
 		TEST(a_trickle_does_not_move_the_deadline),
@@ -154,6 +287,13 @@ int main(void)
 		TEST(an_ipv6_network_counts_as_one_address),
 		TEST(a_crowd_of_silent_callers_holds_up_nobody),
 		TEST(a_crowd_of_stalled_callers_holds_up_nobody),
+		TEST_WITH_WORKER(silence_ends_at_the_deadline_of_each_phase),
+		TEST_WITH_WORKER(a_trickle_does_not_move_the_deadline),
+		TEST_WITH_WORKER(a_crowd_of_silent_callers_holds_up_nobody),
+		TEST_WITH_WORKER(a_crowd_of_stalled_callers_holds_up_nobody),
+		TEST_WITH_WORKER(links_live_while_handshakes_wait),
+		TEST_WITH_WORKER(who_waits_for_the_worker_is_not_cut),
+		TEST_WITH_WORKER(a_visor_may_end_while_the_worker_computes_for_it),
 	};
 
 	return cmocka_run_group_tests_name("link/pending", tests, NULL, NULL);

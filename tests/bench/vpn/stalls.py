@@ -151,6 +151,17 @@ class Knock:
         return int(words[-4])
 
 
+class Churn:
+    """Five visors with a transport to the exit, of which one is replaced by another every 200 ms."""
+
+    def __init__(self, net, pk):
+        self.program = net.wan.start("crowd", product.build_dir() + "/tests/sg-bench-crowd", f"{net.EXIT}:{PORT}", pk, 5, 200)
+
+    def stop(self):
+        self.program.stop()
+        return self.program.text().count("replaced")
+
+
 class Many:
     def __init__(self, loads):
         self.loads = loads
@@ -205,13 +216,7 @@ class Bench:
         return Load(lambda: control.ask("config.reload"), 0.2)
 
     def churn(self):
-        def step():
-            crowd = self.net.wan.start("crowd", product.build_dir() + "/tests/sg-bench-crowd", f"{self.net.EXIT}:{PORT}", self.pk, 5)
-            wait_for("five transports", 10, lambda: not crowd.alive() or "up" in crowd.text())
-            crowd.stop()
-            os.unlink(crowd.log)
-
-        return Load(step, 0.8)
+        return Churn(self.net, self.pk)
 
     def keep(self):
         control = Control(self.rival, "e")

@@ -1,0 +1,206 @@
+/* The worker: order, what is called off in each state, its end, and a loop that has none. */
+#include "base/alloc.h"
+#include "base/common.h"
+#include "fake/alloc.h"
+#include "loop/worker.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+struct bench {
+	struct sg_loop *loop;
+	struct sg_worker *worker;
+	int gate[2]; /* a byte lets go on whoever holds the worker */
+	char trail[64];
+};
+
+struct job {
+	struct sg_task task;
+	struct bench *b;
+	char name;
+	bool holds;
+	int begun[2]; /* of one that holds: a byte says that it runs */
+};
+
+static void setup(struct bench *b)
+{
+	memset(b, 0, sizeof(*b));
+	b->loop = sg_loop_new(sg_clock_system());
+	b->worker = sg_worker_new(b->loop);
+	assert_non_null(b->worker);
+	assert_int_equal(pipe(b->gate), 0);
+}
+
+static void teardown(struct bench *b)
+{
+	sg_worker_free(b->worker);
+	sg_loop_free(b->loop);
+	close(b->gate[0]);
+	close(b->gate[1]);
+}
+
+static void run(void *arg)
+{
+	struct job *j = arg;
+	char byte;
+
+	if (!j->holds)
+		return;
+	if (write(j->begun[1], "x", 1) != 1 || read(j->b->gate[0], &byte, 1) != 1)
+		j->name = '!';
+}
+
+static void done(void *arg)
+{
+	struct job *j = arg;
+
+	j->b->trail[strlen(j->b->trail)] = j->name;
+}
+
+static void start(struct bench *b, struct job *j, char name, bool first)
+{
+	*j = (struct job){.b = b, .name = name};
+	sg_task_init(&j->task, run, done, j);
+	sg_task_start(b->worker, &j->task, first);
+}
+
+/* The worker runs it, and ends it when it is let go on. */
+static void hold(struct bench *b, struct job *j, char name)
+{
+	char byte;
+
+	*j = (struct job){.b = b, .name = name, .holds = true};
+	assert_int_equal(pipe(j->begun), 0);
+	sg_task_init(&j->task, run, done, j);
+	sg_task_start(b->worker, &j->task, false);
+	assert_int_equal(read(j->begun[0], &byte, 1), 1);
+	close(j->begun[0]);
+}
+
+static void let_go(struct bench *b)
+{
+	assert_int_equal(write(b->gate[1], "x", 1), 1);
+}
+
+static void until(struct bench *b, const char *trail)
+{
+	for (int i = 0; i < 10000 && strlen(b->trail) < strlen(trail); i++)
+		sg_loop_step(b->loop, 1);
+	assert_string_equal(b->trail, trail);
+}
+
+static void one_after_the_other_and_some_before(void **state)
+{
+	struct job a, c, d, e;
+	struct bench b;
+
+	(void)state;
+	setup(&b);
+	hold(&b, &a, 'a');
+	start(&b, &c, 'c', false);
+	start(&b, &d, 'd', false);
+	start(&b, &e, 'e', true);
+	sg_loop_step(b.loop, 0);
+	assert_string_equal(b.trail, "");
+	let_go(&b);
+	until(&b, "aecd");
+	/* Again, by the same storage. */
+	sg_task_start(b.worker, &c.task, false);
+	until(&b, "aecdc");
+	close(a.begun[1]);
+	teardown(&b);
+}
+
+static void called_off_in_each_state(void **state)
+{
+	struct job a, c, d;
+	struct bench b;
+
+	(void)state;
+	setup(&b);
+	hold(&b, &a, 'a');
+	start(&b, &c, 'c', false);
+	start(&b, &d, 'd', false);
+	assert_true(sg_task_cancel(b.worker, &c.task));
+	assert_true(sg_task_cancel(b.worker, &c.task));
+	assert_false(sg_task_cancel(b.worker, &a.task));
+	let_go(&b);
+	until(&b, "ad");
+	/* It ran, and is not handed back yet. */
+	hold(&b, &d, 'd');
+	let_go(&b);
+	while (!sg_task_cancel(b.worker, &d.task))
+		usleep(100);
+	sg_loop_step(b.loop, 10);
+	assert_string_equal(b.trail, "ad");
+	close(a.begun[1]);
+	close(d.begun[1]);
+	teardown(&b);
+}
+
+static void at_its_end_what_ran_comes_back_and_what_waits_does_not(void **state)
+{
+	size_t before = sg_alloc_live();
+	struct job a, c;
+	struct bench b;
+
+	(void)state;
+	setup(&b);
+	hold(&b, &a, 'a');
+	start(&b, &c, 'c', false);
+	let_go(&b);
+	sg_worker_free(b.worker);
+	b.worker = NULL;
+	assert_true(strcmp(b.trail, "a") == 0 || strcmp(b.trail, "ac") == 0);
+	close(a.begun[1]);
+	teardown(&b);
+	assert_int_equal(sg_alloc_live(), before);
+}
+
+static void without_one_the_loop_does_it_at_once(void **state)
+{
+	struct bench b = {.worker = NULL};
+	struct job a;
+
+	(void)state;
+	start(&b, &a, 'a', false);
+	assert_string_equal(b.trail, "a");
+	assert_true(sg_task_cancel(NULL, &a.task));
+}
+
+static bool make(void *arg)
+{
+	struct sg_worker *w = sg_worker_new(arg);
+	bool made = w;
+
+	sg_worker_free(w);
+	sg_loop_step(arg, 0); /* where its memory goes */
+	return made;
+}
+
+static void memory_may_be_out(void **state)
+{
+	struct sg_loop *loop = sg_loop_new(sg_clock_system());
+
+	(void)state;
+	sg_loop_step(loop, 0);
+	assert_true(fake_alloc_each("worker", make, loop) > 0);
+	sg_loop_free(loop);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(one_after_the_other_and_some_before),
+		cmocka_unit_test(called_off_in_each_state),
+		cmocka_unit_test(at_its_end_what_ran_comes_back_and_what_waits_does_not),
+		cmocka_unit_test(without_one_the_loop_does_it_at_once),
+		cmocka_unit_test(memory_may_be_out),
+	};
+
+	return cmocka_run_group_tests_name("loop/worker", tests, NULL, NULL);
+}
