@@ -11,6 +11,7 @@
 #define NONE    UINT32_MAX
 #define QUANTUM 1514 /* bytes of a flow's turn */
 #define MTU     1514 /* so little waiting is no queue */
+#define SMALL   256  /* bytes: a packet that delays nobody who lets it pass */
 /*
  * A packet may always wait for the target; longer waits are borne for the interval. Twice what RFC 8289 says for a
  * line: our line is a TCP connection, which stands still for a round trip or two when it repeats a frame.
@@ -34,6 +35,8 @@ struct flow {
 	uint32_t head, tail;
 	size_t bytes;
 	int32_t deficit;
+	uint32_t turn; /* the number of its last one */
+	bool old;      /* on that list of its class */
 	struct codel codel;
 };
 
@@ -178,6 +181,7 @@ static void flow_free(struct fairq *q, struct flow *flow)
 		at = &q->flows[*at - 1].next;
 	*at = flow->next;
 	sg_list_remove(&flow->node);
+	flow->c->n_old -= flow->old;
 	flow->c = NULL;
 	flow->next = q->free_flow;
 	q->free_flow = f;
@@ -209,7 +213,8 @@ static struct flow *flow_new(struct fairq *q, struct fairq_class *c, uint64_t ke
 		b = bucket(q, key);
 	}
 	flow = &q->flows[f];
-	*flow = (struct flow){.c = c, .key = key, .next = *b, .head = NONE, .tail = NONE, .deficit = QUANTUM};
+	*flow = (struct flow){
+		.c = c, .key = key, .next = *b, .head = NONE, .tail = NONE, .deficit = QUANTUM, .turn = c->turns};
 	sg_list_add_tail(&c->fresh, &flow->node);
 	*b = f + 1;
 	return flow;
@@ -242,6 +247,7 @@ static void flow_drop(struct fairq *q, struct flow *flow)
 void fairq_class_init(struct fairq *q, struct fairq_class *c)
 {
 	*c = (struct fairq_class){.salt = mix(q->seed, ++q->salts)};
+	sg_list_init(&c->quick);
 	sg_list_init(&c->fresh);
 	sg_list_init(&c->old);
 }
@@ -259,6 +265,7 @@ static void list_clear(struct fairq *q, struct sg_list *list)
 
 void fairq_class_clear(struct fairq *q, struct fairq_class *c)
 {
+	list_clear(q, &c->quick);
 	list_clear(q, &c->fresh);
 	list_clear(q, &c->old);
 }
@@ -303,6 +310,42 @@ static uint32_t chain(struct fairq *q, size_t n)
 	return q->room[0];
 }
 
+static void to_the_end(struct flow *flow, struct sg_list *list)
+{
+	struct fairq_class *c = flow->c;
+	bool old = list == &c->old;
+
+	sg_list_remove(&flow->node);
+	sg_list_add_tail(list, &flow->node);
+	c->n_old = c->n_old - flow->old + old;
+	flow->old = old;
+}
+
+static void next_turn(struct flow *flow)
+{
+	flow->deficit = SG_MIN(flow->deficit + QUANTUM, QUANTUM);
+	flow->turn = ++flow->c->turns;
+	to_the_end(flow, &flow->c->old);
+}
+
+/*
+ * A packet of @len comes to a flow that had none. While it uses less than its turns it need not wait for one: a ping among
+ * hundreds of downloads, and none of these, whose packets come singly too. Many of them begin or begin again at any time, so
+ * what is small goes before these as well.
+ */
+static void wake(struct flow *flow, uint32_t len)
+{
+	struct fairq_class *c = flow->c;
+	uint32_t missed = (c->turns - flow->turn) / SG_MAX(c->n_old, 1U);
+
+	if (missed) {
+		flow->deficit = (int32_t)SG_MIN(flow->deficit + (int64_t)missed * QUANTUM, (int64_t)QUANTUM);
+		flow->turn = c->turns;
+	}
+	if ((int64_t)flow->deficit >= len)
+		to_the_end(flow, len <= SMALL ? &c->quick : &c->fresh);
+}
+
 void fairq_put(struct fairq *q, struct fairq_class *c, const struct sg_vpn_record *r, struct sg_mono now)
 {
 	uint32_t p = chain(q, blocks_of(r));
@@ -313,11 +356,7 @@ void fairq_put(struct fairq *q, struct fairq_class *c, const struct sg_vpn_recor
 	q->packets[p] = (struct packet){.r = *r, .next = NONE, .at = now.ns};
 	if (flow->head == NONE) {
 		flow->head = p;
-		/* One that has used less than its turn need not wait for another: pings among hundreds of downloads. */
-		if (flow->deficit > 0) {
-			sg_list_remove(&flow->node);
-			sg_list_add_tail(&c->fresh, &flow->node);
-		}
+		wake(flow, r->len);
 	} else {
 		q->packets[flow->tail].next = p;
 	}
@@ -426,32 +465,32 @@ static void give(const struct fairq *q, uint32_t p, struct fairq_packet *out)
 	}
 }
 
-/* Its next turn comes when all others had theirs. */
-static void to_the_end(struct fairq_class *c, struct flow *flow)
+static struct flow *first(struct fairq_class *c)
 {
-	sg_list_remove(&flow->node);
-	sg_list_add_tail(&c->old, &flow->node);
+	struct sg_list *list = &c->quick;
+
+	if (sg_list_empty(list))
+		list = sg_list_empty(&c->fresh) ? &c->old : &c->fresh;
+	return sg_list_empty(list) ? NULL : sg_container_of(list->next, struct flow, node);
 }
 
 static struct flow *choose(struct fairq *q, struct fairq_class *c, int64_t now)
 {
 	for (;;) {
-		bool fresh = !sg_list_empty(&c->fresh);
-		struct flow *flow;
+		struct flow *flow = first(c);
 
-		if (!fresh && sg_list_empty(&c->old))
+		if (!flow)
 			return NULL;
-		flow = sg_container_of(fresh ? c->fresh.next : c->old.next, struct flow, node);
-		if (flow->deficit <= 0) {
-			flow->deficit += QUANTUM;
-			to_the_end(c, flow);
-		} else if (flow_ready(q, flow, now)) {
+		if (flow->deficit <= 0)
+			next_turn(flow);
+		else if (flow_ready(q, flow, now))
 			return flow;
-		} else if (fresh && !sg_list_empty(&c->old)) {
-			to_the_end(c, flow); /* or a flow of single packets would always come first */
-		} else {
+		else if (!flow->old)
+			to_the_end(flow, &c->old);
+		else if (flow->deficit < QUANTUM)
+			next_turn(flow); /* what it used is remembered until all others had theirs */
+		else
 			flow_free(q, flow);
-		}
 	}
 }
 

@@ -34,8 +34,10 @@ struct fairq_count {
 
 /* Packets for one receiver. */
 struct fairq_class {
-	struct sg_list fresh, old; /* flows within their first turn; flows that had it */
+	struct sg_list quick;      /* flows within a turn of theirs with one small packet, */
+	struct sg_list fresh, old; /* with others; flows that had their turn */
 	size_t bytes, packets;     /* waiting */
+	uint32_t n_old, turns;     /* flows of that list; turns that were given */
 	uint32_t front;            /* the flow whose oldest packet fairq_front gave, plus one; 0: none */
 	unsigned sent;             /* the user's: segments of the front that were sent; 0 for a new front */
 	uint64_t salt;             /* two classes have no flow in common */

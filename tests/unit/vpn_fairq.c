@@ -178,6 +178,56 @@ static void super_packets_take_turns_by_bytes(void **state)
 	close_queue(&b);
 }
 
+/* One that comes back with a super-packet as soon as its last was sent owes the others what it had. */
+static void who_comes_back_still_owes(void **state)
+{
+	size_t served[2] = {0};
+	struct bench b;
+	struct got g;
+
+	(void)state;
+	open_queue(&b, ARENA);
+	put(&b, 0, 0, 60000);
+	for (uint32_t i = 0; i < 300; i++)
+		put(&b, 1, i, 1500);
+	while (b.c.packets > 20 && get(&b, &g)) {
+		served[g.flow] += g.len;
+		if (g.flow == 0)
+			put(&b, 0, 0, 60000);
+	}
+	assert_in_range(served[0], served[1] - 65000, served[1] + 65000);
+	close_queue(&b);
+}
+
+/* Downloads whose packets come singly, and some that begin: a ping passes them, and none of them passes its turn. */
+static void single_packets_are_no_pings(void **state)
+{
+	size_t served[100] = {0};
+	struct bench b;
+	struct got g;
+
+	(void)state;
+	open_queue(&b, ARENA);
+	for (uint32_t f = 0; f < 100; f++)
+		put(&b, f, 0, 1500);
+	for (uint32_t i = 0; i < 2000; i++) {
+		if (i % 20 == 0) {
+			put(&b, 1000 + i, 0, 1500);
+			put(&b, 5000, i, 84);
+			assert_true(get(&b, &g));
+			assert_int_equal(g.flow, 5000);
+		}
+		assert_true(get(&b, &g));
+		if (g.flow >= 100)
+			continue;
+		served[g.flow]++;
+		put(&b, g.flow, 0, 1500);
+	}
+	for (uint32_t f = 0; f < 100; f++)
+		assert_in_range(served[f], 16, 20);
+	close_queue(&b);
+}
+
 static void a_full_queue_takes_from_the_fattest(void **state)
 {
 	struct fairq_class other;
@@ -423,6 +473,8 @@ int main(void)
 		cmocka_unit_test(bytes_come_out_as_they_went_in),
 		cmocka_unit_test(a_ping_does_not_wait_behind_a_download),
 		cmocka_unit_test(super_packets_take_turns_by_bytes),
+		cmocka_unit_test(who_comes_back_still_owes),
+		cmocka_unit_test(single_packets_are_no_pings),
 		cmocka_unit_test(a_full_queue_takes_from_the_fattest),
 		cmocka_unit_test(flows_do_not_run_out),
 		cmocka_unit_test(who_waits_too_long_is_told),
