@@ -218,6 +218,12 @@ uint8_t *link_place(struct sg_link *l, size_t len)
 	return c->b + c->tail + frame_head(l) + tx->plain + SG_PACKET_HEAD;
 }
 
+/* So much is sent in one go. A slow line is asked earlier whether it takes more, or all of it would wait in front of it. */
+static size_t burst(const struct sg_link *l)
+{
+	return l->pace.at.ns ? (size_t)SG_MIN(l->pace.held, (uint64_t)SG_LINK_TX_BURST) : SG_LINK_TX_BURST;
+}
+
 void link_put(struct sg_link *l, uint8_t type, uint32_t route_id, const struct iovec *iov, int n)
 {
 	uint8_t head[SG_PACKET_HEAD];
@@ -241,7 +247,7 @@ void link_put(struct sg_link *l, uint8_t type, uint32_t route_id, const struct i
 	if (!link_is_own_talk(type, route_id))
 		l->tx_payload += len;
 	l->ls->count.tx_packets++;
-	if (!l->tx.blocked && l->tx.sealed >= SG_LINK_TX_BURST)
+	if (!l->tx.blocked && l->tx.sealed >= burst(l))
 		send_sealed(l);
 	sg_defer_start(l->ls->conf.loop, &l->tx.flush);
 }
