@@ -1,9 +1,11 @@
 #include "fake/net.h"
+#include "base/hex.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <cmocka.h>
 
 static void begin(struct fake_net *f)
@@ -34,13 +36,17 @@ void fake_net_init(struct fake_net *f, web_fn *serve, void *arg)
 	begin(f);
 }
 
-void fake_net_fini(struct fake_net *f)
+int fake_net_teardown(void **state)
 {
+	struct fake_net *f = *state;
+
 	end(f);
 	store_free(f->keys.store);
 	web_fini(&f->web);
 	sg_crypto_free(f->crypto);
 	sg_loop_free(f->loop);
+	free(f);
+	return 0;
 }
 
 void fake_net_restart(struct fake_net *f)
@@ -72,6 +78,16 @@ void fake_net_configure(struct fake_net *f, const char *options, ...)
 	assert_int_equal(net_check(f->crypto, doc, refused, NULL), 0);
 	net_configure(f->net, doc);
 	sg_uci_free(doc);
+}
+
+void fake_net_service(struct fake_net *f, const char *option, const struct sg_pk *pk)
+{
+	char text[SG_PK_TEXT];
+
+	if (pk)
+		fake_net_configure(f, "\toption %s 'dmsg://%s:80'\n", option, sg_pk_str(pk, text));
+	else
+		fake_net_configure(f, "%s", "");
 }
 
 void fake_net_run(struct fake_net *f, int64_t ms)

@@ -1,6 +1,6 @@
 /*
  * A visor's net/ and what it needs: clock, loop, store, and a network whose services are a function of the test (web.h).
- * For cmocka programs: what cannot be set up fails the test.
+ * For cmocka programs, whose state begins with it: what cannot be set up fails the test.
  */
 #ifndef SG_TESTS_FAKE_NET_H
 #define SG_TESTS_FAKE_NET_H
@@ -19,13 +19,16 @@ struct fake_net {
 	struct sg_net *net;
 };
 
-/** fake_net_init - @f stays where it is until fake_net_fini. Nothing is configured yet. */
+/** fake_net_init - @f stays where it is until fake_net_teardown. Nothing is configured yet. */
 void fake_net_init(struct fake_net *f, web_fn *serve, void *arg);
-void fake_net_fini(struct fake_net *f);
+/** fake_net_teardown - for cmocka: frees the state, too. */
+int fake_net_teardown(void **state);
 /** fake_net_restart - as the process anew: of the former one only its keys and the store are left. */
 void fake_net_restart(struct fake_net *f);
 /** fake_net_configure - a section deployment of these lines, checked and taken over. */
 void fake_net_configure(struct fake_net *f, const char *options, ...) __attribute__((format(printf, 2, 3)));
+/** fake_net_service - a section deployment of that option alone, dmsg://@pk:80; NULL: without it. */
+void fake_net_service(struct fake_net *f, const char *option, const struct sg_pk *pk);
 /** fake_net_run - time passes in steps of 100 ms. */
 void fake_net_run(struct fake_net *f, int64_t ms);
 /** fake_net_key - somebody's key; @sk may be NULL. */

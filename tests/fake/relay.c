@@ -449,15 +449,6 @@ const char *relay_address(const struct relay *r)
 	return r->address;
 }
 
-size_t relay_sessions(const struct relay *r)
-{
-	size_t n = 0;
-
-	sg_list_for (it, &r->sessions)
-		n += sg_container_of(it, struct session, node)->yamux != NULL;
-	return n;
-}
-
 size_t relay_streams(const struct relay *r)
 {
 	return r->joined;

@@ -16,7 +16,6 @@ void relay_free(struct relay *r);
 const struct sg_pk *relay_pk(const struct relay *r);
 /** relay_address - "127.0.0.1:PORT". Borrowed. */
 const char *relay_address(const struct relay *r);
-size_t relay_sessions(const struct relay *r);
 size_t relay_streams(const struct relay *r); /* pairs that were joined so far */
 /** relay_cut - ends every session, as a server does that is killed. */
 void relay_cut(struct relay *r);

@@ -13,6 +13,7 @@
 #include "base/err.h"
 #include "fake/clock.h"
 #include "fake/random.h"
+#include "fake/log.h"
 #include "fuzz.h"
 #include "link/internal.h"
 #include "route/route.h"
@@ -153,20 +154,12 @@ static int no_dial(void *arg, const char *carrier, const struct sg_pk *pk, const
 static const struct sg_links_host host = {.dial = no_dial};
 static const struct sg_listener_ops listener = {sizeof(listener), on_stream};
 
-static void no_log(void *arg, enum sg_log_level level, const char *topic, const char *line)
-{
-	(void)arg;
-	(void)level;
-	(void)topic;
-	(void)line;
-}
-
 static void init(void)
 {
 	struct sg_links_conf conf = {.host = &host};
 	struct sg_sk sk;
 
-	sg_log_set_sink(no_log, NULL);
+	sg_log_set_sink(fake_log_quiet, NULL);
 	fake_clock_init(&fuzz_clock);
 	fake_random_init(&random_source);
 	loop = sg_loop_new(&fuzz_clock.base);

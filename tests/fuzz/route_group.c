@@ -9,6 +9,7 @@
 #include "base/cursor.h"
 #include "base/err.h"
 #include "fake/stranger.h"
+#include "fake/log.h"
 #include "fuzz.h"
 #include "wire/tpid.h"
 
@@ -132,17 +133,9 @@ static void cancel(void *arg, void *fn_arg)
 
 static const struct sg_route_setup setup = {ask, cancel};
 
-static void no_log(void *arg, enum sg_log_level level, const char *topic, const char *line)
-{
-	(void)arg;
-	(void)level;
-	(void)topic;
-	(void)line;
-}
-
 static void init(void)
 {
-	sg_log_set_sink(no_log, NULL);
+	sg_log_set_sink(fake_log_quiet, NULL);
 	world_new(&world);
 	must(world_boot(&world, 0));
 	route = world.node[0].route;

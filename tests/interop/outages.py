@@ -24,7 +24,6 @@ from boxes import Failed, say, wait_for
 from network import PACKAGES, Busy, Line, Network, compare_warnings, page, percentile
 from reference import play
 from sglab.flows import Flows
-from sglab.lab import Failed as LabFailed
 
 FLOWS = 5
 CONTINUE_S = 20  # a trial that takes longer has failed, whatever the percentiles say
@@ -58,7 +57,7 @@ class World:
     def alive(self, flows, since, seconds=CONTINUE_S):
         try:
             return flows.wait_alive(since, seconds)
-        except LabFailed as e:
+        except Failed as e:
             raise Failed(f"{e}; the VPN says {self.client.vpn()}\n{self.client.program.tail(20)}\n"
                          f"{self.exit.program.tail(10)}") from None
 

@@ -152,7 +152,8 @@ static void secure(struct peer *p, bool initiator)
 		"no memory for keys");
 }
 
-void peer_send(struct peer *p, const void *data, size_t len)
+/* Plaintext, cut into frames. */
+static void send_plain(struct peer *p, const void *data, size_t len)
 {
 	uint8_t slot[SG_FRAME_HEAD + SG_FRAME_PLAIN_MAX + SG_FRAME_TAG];
 	const uint8_t *at = data;
@@ -174,7 +175,7 @@ void peer_packet(struct peer *p, uint8_t type, uint32_t route, const void *paylo
 	need(sg_packet_head(type, route, len, out) == 0, "a packet is too long");
 	if (len)
 		memcpy(out + SG_PACKET_HEAD, payload, len);
-	peer_send(p, out, SG_PACKET_HEAD + len);
+	send_plain(p, out, SG_PACKET_HEAD + len);
 }
 
 /* One more frame to the end of p->in. */
@@ -233,7 +234,7 @@ static void settle_dial(struct peer *p)
 	need(sg_entry_sign(p->c, &p->sk, NULL, &e) == 0, "the entry cannot be signed");
 	n = sg_settle_encode(&e, true, line, SG_SETTLE_LINE_MAX);
 	need(n > 0, "the entry cannot be encoded");
-	peer_send(p, line, p->members ? settle_members(line, (size_t)n) : (size_t)n);
+	send_plain(p, line, p->members ? settle_members(line, (size_t)n) : (size_t)n);
 	receive_plain(p);
 	need(p->in[0] == SG_SETTLE_OK, "the settlement was refused");
 	used(p, 1);
@@ -249,7 +250,7 @@ static void settle_accept(struct peer *p)
 		receive_plain(p);
 	need(n > 0 && sg_settle_check(p->c, &e, &p->pk, &p->remote, "stcp") == 0, "the settlement is not right");
 	used(p, (size_t)n);
-	peer_send(p, &ok, 1);
+	send_plain(p, &ok, 1);
 }
 
 /* The transport is up when our ping comes back; what else arrives is skipped, as any peer would. */

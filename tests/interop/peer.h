@@ -21,8 +21,6 @@ struct peer {
 
 /** need - ends the program with that sentence when something is not so. */
 void need(bool ok, const char *what);
-/** peer_send - plaintext, cut into frames. */
-void peer_send(struct peer *p, const void *data, size_t len);
 /** peer_packet - one packet of any size, sealed and sent. */
 void peer_packet(struct peer *p, uint8_t type, uint32_t route, const void *payload, size_t len);
 /** peer_receive - the next packet, valid until the next call. Waits as long as the socket is patient. */

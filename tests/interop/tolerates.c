@@ -10,7 +10,6 @@
 #include <string.h>
 
 #define UNKNOWN_ROUTE 0x01020304 /* nobody was given it */
-#define PORT_NOBODY   9999
 #define TRAIN         50
 
 enum answer {

@@ -147,18 +147,9 @@ class Box:
     def sysctl(self, **values):
         self.run("sysctl", "-qw", *(f"{k.replace('__', '.')}={v}" for k, v in values.items()))
 
-    @contextlib.contextmanager
     def entered(self):
         """The calling thread is inside; a socket opened here stays here."""
-        home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-        there = os.open(f"/run/netns/{self.name}", os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            _setns(there)
-            yield self
-        finally:
-            _setns(home)
-            os.close(home)
-            os.close(there)
+        return entered(f"/run/netns/{self.name}")
 
     def pids(self):
         """Every process whose network is this box's."""
@@ -193,6 +184,20 @@ class Box:
 def _setns(fd):
     if _libc.setns(fd, CLONE_NEWNET):
         raise OSError(ctypes.get_errno(), "setns")
+
+
+@contextlib.contextmanager
+def entered(path):
+    """The calling thread is inside of a network namespace meanwhile."""
+    home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    there = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        _setns(there)
+        yield
+    finally:
+        _setns(home)
+        os.close(home)
+        os.close(there)
 
 
 def link(a, dev_a, addresses_a, b, dev_b, addresses_b):

@@ -21,7 +21,7 @@
 #define TWO "032664cf6c7d841ee6cc8513d5c797a3836a64ec7d88b88f118637f0921ca0b1d6"
 
 struct world {
-	struct fake_net us;
+	struct fake_net us; /* first */
 	int status;
 	const char *body;
 	size_t asked, answers, n_servers;
@@ -56,15 +56,6 @@ static int setup(void **state)
 	fake_net_init(&w->us, serve, w);
 	w->status = 200;
 	*state = w;
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	struct world *w = *state;
-
-	fake_net_fini(&w->us);
-	free(w);
 	return 0;
 }
 
@@ -262,12 +253,12 @@ static void bad_sources(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(none_unless_told, setup, teardown),
-		cmocka_unit_test_setup_teardown(the_public_one, setup, teardown),
-		cmocka_unit_test_setup_teardown(one_of_a_file, setup, teardown),
-		cmocka_unit_test_setup_teardown(one_of_a_service, setup, teardown),
-		cmocka_unit_test_setup_teardown(another_source_after_a_restart, setup, teardown),
-		cmocka_unit_test_setup_teardown(bad_sources, setup, teardown),
+		cmocka_unit_test_setup_teardown(none_unless_told, setup, fake_net_teardown),
+		cmocka_unit_test_setup_teardown(the_public_one, setup, fake_net_teardown),
+		cmocka_unit_test_setup_teardown(one_of_a_file, setup, fake_net_teardown),
+		cmocka_unit_test_setup_teardown(one_of_a_service, setup, fake_net_teardown),
+		cmocka_unit_test_setup_teardown(another_source_after_a_restart, setup, fake_net_teardown),
+		cmocka_unit_test_setup_teardown(bad_sources, setup, fake_net_teardown),
 	};
 
 	json_set_alloc_funcs(sg_malloc, sg_free);

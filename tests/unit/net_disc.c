@@ -18,7 +18,7 @@
 #include <cmocka.h>
 
 struct world {
-	struct fake_net us;
+	struct fake_net us; /* first */
 	struct sg_pk discovery;
 	size_t reads, writes;
 	int fail; /* status of every answer instead */
@@ -59,14 +59,9 @@ static void run(struct world *w, int64_t ms)
 	fake_net_run(&w->us, ms);
 }
 
-static void configure(struct world *w, bool discovery)
+static void configure(struct world *w, bool there)
 {
-	char pk[SG_PK_TEXT];
-
-	if (discovery)
-		fake_net_configure(&w->us, "\toption dmsg_discovery 'dmsg://%s:80'\n", sg_pk_str(&w->discovery, pk));
-	else
-		fake_net_configure(&w->us, "%s", "");
+	fake_net_service(&w->us, "dmsg_discovery", there ? &w->discovery : NULL);
 }
 
 static int setup(void **state)
@@ -76,15 +71,6 @@ static int setup(void **state)
 	fake_net_init(&w->us, serve, w);
 	fake_net_key(&w->us, NULL, &w->discovery);
 	*state = w;
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	struct world *w = *state;
-
-	fake_net_fini(&w->us);
-	free(w);
 	return 0;
 }
 
@@ -304,14 +290,15 @@ static void a_discovery_by_reload(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(written_and_refreshed, setup, teardown),
-		cmocka_unit_test_setup_teardown(nothing_written_after_an_error, setup, teardown),
-		cmocka_unit_test_setup_teardown(sequence_outlives_a_restart, setup, teardown),
-		cmocka_unit_test_setup_teardown(no_sequence_from_a_liar, setup, teardown),
-		cmocka_unit_test_setup_teardown(answers_outlive_a_restart, setup, teardown),
-		cmocka_unit_test_setup_teardown(answers_that_always_change_are_written_now_and_then, setup, teardown),
-		cmocka_unit_test_setup_teardown(the_last_answers_serve_meanwhile, setup, teardown),
-		cmocka_unit_test_setup_teardown(a_discovery_by_reload, setup, teardown),
+		cmocka_unit_test_setup_teardown(written_and_refreshed, setup, fake_net_teardown),
+		cmocka_unit_test_setup_teardown(nothing_written_after_an_error, setup, fake_net_teardown),
+		cmocka_unit_test_setup_teardown(sequence_outlives_a_restart, setup, fake_net_teardown),
+		cmocka_unit_test_setup_teardown(no_sequence_from_a_liar, setup, fake_net_teardown),
+		cmocka_unit_test_setup_teardown(answers_outlive_a_restart, setup, fake_net_teardown),
+		cmocka_unit_test_setup_teardown(
+			answers_that_always_change_are_written_now_and_then, setup, fake_net_teardown),
+		cmocka_unit_test_setup_teardown(the_last_answers_serve_meanwhile, setup, fake_net_teardown),
+		cmocka_unit_test_setup_teardown(a_discovery_by_reload, setup, fake_net_teardown),
 	};
 
 	json_set_alloc_funcs(sg_malloc, sg_free);

@@ -13,7 +13,7 @@
 #include <cmocka.h>
 
 struct world {
-	struct fake_net us;
+	struct fake_net us; /* first */
 	struct sg_pk sd, ut;
 	uint64_t nonce[2];
 	int status;
@@ -77,15 +77,6 @@ static int setup(void **state)
 	w->status = 200;
 	configure(w, false);
 	*state = w;
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	struct world *w = *state;
-
-	fake_net_fini(&w->us);
-	free(w);
 	return 0;
 }
 
@@ -237,11 +228,11 @@ static void how_services_stand(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(listed_and_taken_back, setup, teardown),
-		cmocka_unit_test_setup_teardown(a_refusal_is_not_repeated_fast, setup, teardown),
-		cmocka_unit_test_setup_teardown(uptime, setup, teardown),
-		cmocka_unit_test_setup_teardown(what_others_offer, setup, teardown),
-		cmocka_unit_test_setup_teardown(how_services_stand, setup, teardown),
+		cmocka_unit_test_setup_teardown(listed_and_taken_back, setup, fake_net_teardown),
+		cmocka_unit_test_setup_teardown(a_refusal_is_not_repeated_fast, setup, fake_net_teardown),
+		cmocka_unit_test_setup_teardown(uptime, setup, fake_net_teardown),
+		cmocka_unit_test_setup_teardown(what_others_offer, setup, fake_net_teardown),
+		cmocka_unit_test_setup_teardown(how_services_stand, setup, fake_net_teardown),
 	};
 
 	json_set_alloc_funcs(sg_malloc, sg_free);

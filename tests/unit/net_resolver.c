@@ -17,7 +17,7 @@
 #include <cmocka.h>
 
 struct world {
-	struct fake_net us;
+	struct fake_net us; /* first */
 	struct sg_pk service, peer;
 	uint64_t nonce;
 	size_t nonces, refused, binds, unbinds, resolves;
@@ -104,15 +104,6 @@ static int setup(void **state)
 	w->status = w->nonce_status = 200;
 	configure(w, "198.51.100.7");
 	*state = w;
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	struct world *w = *state;
-
-	fake_net_fini(&w->us);
-	free(w);
 	return 0;
 }
 
@@ -360,12 +351,12 @@ static void what_to_dial(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(bound_and_repeated, setup, teardown),
-		cmocka_unit_test_setup_teardown(a_dead_resolver_is_not_pestered, setup, teardown),
-		cmocka_unit_test_setup_teardown(bound_again_elsewhere, setup, teardown),
-		cmocka_unit_test_setup_teardown(signed_requests_wait_for_their_turn, setup, teardown),
-		cmocka_unit_test_setup_teardown(the_last_answer_stays_good, setup, teardown),
-		cmocka_unit_test_setup_teardown(another_resolver_another_memory, setup, teardown),
+		cmocka_unit_test_setup_teardown(bound_and_repeated, setup, fake_net_teardown),
+		cmocka_unit_test_setup_teardown(a_dead_resolver_is_not_pestered, setup, fake_net_teardown),
+		cmocka_unit_test_setup_teardown(bound_again_elsewhere, setup, fake_net_teardown),
+		cmocka_unit_test_setup_teardown(signed_requests_wait_for_their_turn, setup, fake_net_teardown),
+		cmocka_unit_test_setup_teardown(the_last_answer_stays_good, setup, fake_net_teardown),
+		cmocka_unit_test_setup_teardown(another_resolver_another_memory, setup, fake_net_teardown),
 		cmocka_unit_test(what_to_dial),
 	};
 

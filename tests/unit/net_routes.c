@@ -16,7 +16,7 @@
 #define KEYS 4 /* a, middle, middle, b */
 
 struct world {
-	struct fake_net us;
+	struct fake_net us; /* first */
 	struct sg_pk pk[KEYS], service;
 	char text[KEYS][SG_PK_TEXT];
 	int status;
@@ -61,15 +61,6 @@ static int setup(void **state)
 	fake_net_configure(&w->us, "\toption route_finder 'dmsg://%s:80'\n\tlist setup_node '%s'\n",
 		sg_pk_str(&w->service, pk), w->text[1]);
 	*state = w;
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	struct world *w = *state;
-
-	fake_net_fini(&w->us);
-	free(w);
 	return 0;
 }
 
@@ -275,11 +266,11 @@ static void the_last_answer_serves_meanwhile(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(paths_both_ways, setup, teardown),
-		cmocka_unit_test_setup_teardown(what_leads_nowhere_is_left_out, setup, teardown),
-		cmocka_unit_test_setup_teardown(a_way_back_may_be_shorter, setup, teardown),
-		cmocka_unit_test_setup_teardown(failures, setup, teardown),
-		cmocka_unit_test_setup_teardown(the_last_answer_serves_meanwhile, setup, teardown),
+		cmocka_unit_test_setup_teardown(paths_both_ways, setup, fake_net_teardown),
+		cmocka_unit_test_setup_teardown(what_leads_nowhere_is_left_out, setup, fake_net_teardown),
+		cmocka_unit_test_setup_teardown(a_way_back_may_be_shorter, setup, fake_net_teardown),
+		cmocka_unit_test_setup_teardown(failures, setup, fake_net_teardown),
+		cmocka_unit_test_setup_teardown(the_last_answer_serves_meanwhile, setup, fake_net_teardown),
 	};
 
 	json_set_alloc_funcs(sg_malloc, sg_free);

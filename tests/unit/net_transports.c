@@ -18,7 +18,7 @@
 #define STORED 16
 
 struct world {
-	struct fake_net us;
+	struct fake_net us; /* first */
 	struct sg_pk service, peer;
 	struct sg_sk peer_sk;
 	bool v3;
@@ -137,12 +137,7 @@ static void run(struct world *w, int64_t ms)
 
 static void configure(struct world *w, bool there)
 {
-	char pk[SG_PK_TEXT];
-
-	if (there)
-		fake_net_configure(&w->us, "\toption transport_discovery 'dmsg://%s:80'\n", sg_pk_str(&w->service, pk));
-	else
-		fake_net_configure(&w->us, "%s", "");
+	fake_net_service(&w->us, "transport_discovery", there ? &w->service : NULL);
 }
 
 static int setup(void **state)
@@ -154,15 +149,6 @@ static int setup(void **state)
 	fake_net_key(&w->us, &w->peer_sk, &w->peer);
 	configure(w, true);
 	*state = w;
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	struct world *w = *state;
-
-	fake_net_fini(&w->us);
-	free(w);
 	return 0;
 }
 
@@ -337,13 +323,13 @@ static void without_a_discovery(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(as_in_2024, setup, teardown),
-		cmocka_unit_test_setup_teardown(as_today, setup, teardown),
-		cmocka_unit_test_setup_teardown(up_and_down, setup, teardown),
-		cmocka_unit_test_setup_teardown(compared, setup, teardown),
-		cmocka_unit_test_setup_teardown(a_dead_discovery_is_not_pestered, setup, teardown),
-		cmocka_unit_test_setup_teardown(away_for_long, setup, teardown),
-		cmocka_unit_test_setup_teardown(without_a_discovery, setup, teardown),
+		cmocka_unit_test_setup_teardown(as_in_2024, setup, fake_net_teardown),
+		cmocka_unit_test_setup_teardown(as_today, setup, fake_net_teardown),
+		cmocka_unit_test_setup_teardown(up_and_down, setup, fake_net_teardown),
+		cmocka_unit_test_setup_teardown(compared, setup, fake_net_teardown),
+		cmocka_unit_test_setup_teardown(a_dead_discovery_is_not_pestered, setup, fake_net_teardown),
+		cmocka_unit_test_setup_teardown(away_for_long, setup, fake_net_teardown),
+		cmocka_unit_test_setup_teardown(without_a_discovery, setup, fake_net_teardown),
 	};
 
 	json_set_alloc_funcs(sg_malloc, sg_free);

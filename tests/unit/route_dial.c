@@ -127,16 +127,24 @@ static void one_of_2024_gets_a_group_at_once(void **state)
 	stranger_free(old);
 }
 
+/* Node 2, linked: new enough for direct streams, and it answers nothing. */
+static struct stranger *silent(struct pair *p)
+{
+	struct stranger *s = stranger_new(&p->w, 2, 0);
+
+	stranger_call(s);
+	assert_int_equal(stranger_link(s, false, 0), SG_SETTLE_OK);
+	stranger_packet(s, 19, 0, "123456789012", 12);
+	return s;
+}
+
 static void one_that_is_silent_has_a_head_start_once(void **state)
 {
 	struct pair *p = *state;
-	struct stranger *new = stranger_new(&p->w, 2, 0);
+	struct stranger *new = silent(p);
 	struct fake_end e;
 
 	p->s.holds = true;
-	stranger_call(new);
-	assert_int_equal(stranger_link(new, false, 0), SG_SETTLE_OK);
-	stranger_packet(new, 19, 0, "123456789012", 12);
 	dial(p, &e, 2, 0, SG_DIRECT_HEAD_MS - 20);
 	assert_int_equal(p->s.asked, 0);
 	world_pass(&p->w, 40);
@@ -162,13 +170,10 @@ static void one_that_is_silent_has_a_head_start_once(void **state)
 static void a_cancelled_dial_gives_up_both_ways(void **state)
 {
 	struct pair *p = *state;
-	struct stranger *new = stranger_new(&p->w, 2, 0);
+	struct stranger *new = silent(p);
 	struct fake_end e;
 
 	p->s.holds = true;
-	stranger_call(new);
-	assert_int_equal(stranger_link(new, false, 0), SG_SETTLE_OK);
-	stranger_packet(new, 19, 0, "123456789012", 12);
 	dial(p, &e, 2, 0, 300);
 	assert_int_equal(p->s.asked, 1);
 	route_dial_cancel(p->w.node[0].route, &e);

@@ -55,6 +55,19 @@ static bool heard(struct stranger *s, uint64_t id, uint8_t *flags, int *first)
 	return false;
 }
 
+/* It opens a stream to @e, and is told that it may. */
+static void opens(struct stranger *s, uint64_t id, struct fake_end *e)
+{
+	uint8_t flags;
+	int first;
+
+	assert_int_equal(route_listen(s->w->node[0].route, PORT, &fake_end_listener, e), 0);
+	vstream(s, id, &s->pk, SG_VSTREAM_SYN, NULL, 0);
+	vstream(s, id, &s->pk, 0, "\0\x2c", 2);
+	assert_true(heard(s, id, &flags, &first));
+	assert_int_equal(first, SG_VSTREAM_ACCEPTED);
+}
+
 static void a_visor_of_2026_opens_a_stream(void **state)
 {
 	struct fake_world *w = *state;
@@ -64,11 +77,7 @@ static void a_visor_of_2026_opens_a_stream(void **state)
 	uint8_t flags;
 	int first;
 
-	assert_int_equal(route_listen(w->node[0].route, PORT, &fake_end_listener, e), 0);
-	vstream(s, 3, &s->pk, SG_VSTREAM_SYN, NULL, 0);
-	vstream(s, 3, &s->pk, 0, "\0\x2c", 2);
-	assert_true(heard(s, 3, &flags, &first));
-	assert_int_equal(first, SG_VSTREAM_ACCEPTED);
+	opens(s, 3, e);
 	vstream(s, 3, &s->pk, 0, hello, 3);
 	assert_int_equal(e->got, 3);
 	assert_true(e->in_order);
@@ -166,10 +175,7 @@ static void a_syn_twice_does_not_disturb_the_stream(void **state)
 	uint8_t flags;
 	int first;
 
-	assert_int_equal(route_listen(w->node[0].route, PORT, &fake_end_listener, e), 0);
-	vstream(s, 3, &s->pk, SG_VSTREAM_SYN, NULL, 0);
-	vstream(s, 3, &s->pk, 0, "\0\x2c", 2);
-	assert_true(heard(s, 3, &flags, &first));
+	opens(s, 3, e);
 	vstream(s, 3, &s->pk, SG_VSTREAM_SYN, NULL, 0);
 	assert_false(heard(s, 3, &flags, &first));
 	vstream(s, 3, &s->pk, 0, "\0", 1);
@@ -212,13 +218,8 @@ static void without_credits_a_full_queue_stops_the_link_for_a_while(void **state
 	uint8_t data[1000];
 	struct fake_end *e = fake_end_new();
 	uint64_t id = 3, sent = 0;
-	uint8_t flags;
-	int first;
 
-	assert_int_equal(route_listen(w->node[0].route, PORT, &fake_end_listener, e), 0);
-	vstream(s, id, &s->pk, SG_VSTREAM_SYN, NULL, 0);
-	vstream(s, id, &s->pk, 0, "\0\x2c", 2);
-	assert_true(heard(s, id, &flags, &first));
+	opens(s, id, e);
 	e->st->ops->want(e->st, false);
 	for (int i = 0; i < 264; i++) {
 		for (size_t k = 0; k < sizeof(data); k++)

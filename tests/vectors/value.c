@@ -283,7 +283,7 @@ bool value_as_u64(const struct value *v, uint64_t *out)
 	return errno == 0 && !*stop;
 }
 
-bool value_as_i64(const struct value *v, int64_t *out)
+static bool as_i64(const struct value *v, int64_t *out)
 {
 	char *stop;
 
@@ -301,5 +301,5 @@ bool value_u64(const struct value *v, const char *name, uint64_t *out)
 
 bool value_i64(const struct value *v, const char *name, int64_t *out)
 {
-	return value_as_i64(value_get(v, name), out);
+	return as_i64(value_get(v, name), out);
 }

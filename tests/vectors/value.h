@@ -39,6 +39,5 @@ bool value_bool(const struct value *v, const char *name);
 bool value_u64(const struct value *v, const char *name, uint64_t *out);
 bool value_i64(const struct value *v, const char *name, int64_t *out);
 bool value_as_u64(const struct value *v, uint64_t *out);
-bool value_as_i64(const struct value *v, int64_t *out);
 
 #endif

@@ -7,7 +7,6 @@ namespaces of this Lab is ever touched.
 
 Python 3.10 or newer, standard library only.
 """
-import ctypes
 import contextlib
 import fcntl
 import json
@@ -19,13 +18,12 @@ import sys
 import tempfile
 import time
 
+sys.path.append(os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../pylib"))
+
+import boxes
+from boxes import Failed
+
 NETNS = "/run/netns"
-CLONE_NEWNET = 0x40000000
-_libc = ctypes.CDLL(None, use_errno=True)
-
-
-class Failed(Exception):
-    """A condition that did not come true; its text is a sentence for people."""
 
 
 def why_not():
@@ -259,18 +257,9 @@ class Space:
                 return subprocess.Popen(self._enter() + argv, stdout=out, stderr=out, stdin=subprocess.DEVNULL, **more)
         return subprocess.Popen(self._enter() + argv, **more)
 
-    @contextlib.contextmanager
     def entered(self):
         """The calling thread is inside; a socket opened here stays here."""
-        home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-        there = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            _setns(there)
-            yield self
-        finally:
-            _setns(home)
-            os.close(home)
-            os.close(there)
+        return boxes.entered(self.path)
 
     def counter(self, interface, name):
         """A counter of an interface, e.g. rx_packets."""
@@ -280,11 +269,6 @@ class Space:
 
     def mac(self, interface):
         return json.loads(self.ip(f"-j link show dev {interface}"))[0]["address"]
-
-
-def _setns(fd):
-    if _libc.setns(fd, CLONE_NEWNET):
-        raise OSError(ctypes.get_errno(), "setns")
 
 
 def wait_for(what, condition, timeout, every=0.02):
