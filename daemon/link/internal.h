@@ -83,6 +83,39 @@ void pace_tick(struct sg_link *l);
 /* Bytes that the socket may be given now. */
 size_t pace_room(const struct sg_link *l);
 
+/* ---- a pause instead of BBR's: link/dip.c ---- */
+
+/* What BBR says of itself. */
+struct dip_look {
+	struct sg_mono now;
+	struct sg_mono sent; /* the last that was sent before: what it knows came with an answer to that, or earlier */
+	uint32_t min_us;     /* its shortest round trip; 0: the connection is not BBR's */
+	uint32_t rtt_us;     /* one of today */
+	bool probing;        /* it measures, with next to nothing under way */
+};
+
+struct link_dip {
+	struct sg_timer timer;
+	struct sg_mono seen; /* the last look */
+	struct sg_mono sent, sent_before;
+	struct sg_mono from, by;  /* BBR measured at some instant between these; 0: unknown */
+	struct sg_mono at, until; /* nothing is sent then; 0: no pause is planned */
+	uint32_t min_us;
+	bool probing;
+	bool open; /* nothing is sent now */
+};
+
+/* The decisions: what a look teaches; whether it is time; whether the pause is over, all having arrived or not. */
+void dip_learn(struct link_dip *d, const struct dip_look *k);
+bool dip_due(const struct link_dip *d, struct sg_mono now);
+bool dip_over(struct link_dip *d, struct sg_mono now, bool empty);
+void dip_init(struct sg_link *l);
+void dip_fini(struct sg_link *l);
+/* Whenever something was sent, before dip_sample: begins the pause when it is time. */
+void dip_tick(struct sg_link *l);
+/* With every sample of the pace: looks. */
+void dip_sample(struct sg_link *l, uint32_t rtt_us);
+
 /* ---- receiving: link/rx.c ---- */
 
 #define RX_PLAIN_ROOM (SG_LINK_RX_READ + SG_PACKET_HEAD + SG_PACKET_PAYLOAD_MAX)
@@ -125,6 +158,7 @@ struct sg_link {
 	struct link_tx tx;
 	struct link_rx rx;
 	struct link_pace pace;
+	struct link_dip dip;
 	/* Liveness: link/alive.c */
 	struct sg_timer alive;
 	struct sg_mono last_rx, ping_at, tick_due;
@@ -304,6 +338,8 @@ void want_ended(struct peer *p, int err, const char *why);
 struct sg_link *link_new(struct sg_links *ls, const struct pending *p, struct line line, struct link_hs_result *hs);
 void link_free(struct sg_link *l);
 void link_watch_update(struct sg_link *l);
+/* The line takes more again. */
+void link_writable(struct sg_link *l);
 void link_end_later(struct sg_link *l, const char *why);
 void link_get_info(const struct sg_link *l, struct sg_link_info *out);
 /* Link business, or the user's: one packet as it arrived. */

@@ -36,16 +36,19 @@ static void on_stream_batch_end(void *arg)
 	rx_on_stream_batch(arg);
 }
 
-static void on_stream_writable(void *arg)
+void link_writable(struct sg_link *l)
 {
-	struct sg_link *l = arg;
-
 	l->busy++;
 	if (l->tx.blocked)
 		tx_on_writable(l);
 	l->busy--;
 	if (l->closed && !l->busy)
 		link_free(l);
+}
+
+static void on_stream_writable(void *arg)
+{
+	link_writable(arg);
 }
 
 static void on_stream_close(void *arg, int err, const char *reason)
@@ -67,7 +70,7 @@ static const struct sg_stream_user stream_user = {.size = sizeof(stream_user),
 
 void link_watch_update(struct sg_link *l)
 {
-	line_watch(&l->line, !l->rx.paused, l->tx.blocked);
+	line_watch(&l->line, !l->rx.paused, l->tx.blocked && !l->dip.open);
 }
 
 static void flush(void *arg)
@@ -139,6 +142,7 @@ struct sg_link *link_new(struct sg_links *ls, const struct pending *p, struct li
 	sg_defer_init(&l->end, end, l);
 	tx_init(l);
 	rx_init(l);
+	dip_init(l);
 	sg_list_add_tail(&ls->links, &l->node);
 	ls->n_links++;
 	link_watch_update(l);
@@ -186,6 +190,7 @@ void link_close(struct sg_link *l, const char *why)
 	ls->n_links--;
 	ls->count.down++;
 	alive_stop(l);
+	dip_fini(l);
 	sg_defer_stop(&l->tx.flush);
 	sg_defer_stop(&l->end);
 	sg_defer_stop(&l->rx.resume);

@@ -23,9 +23,9 @@
 #define PATIENCE_NS   (1500 * SG_NS_PER_MS) /* a queue that lasts longer is somebody else's */
 #define GIVE_UP_NS    (10000 * SG_NS_PER_MS)
 #define CLEAR_MAX     100 /* percent of a sample */
-#define UNSENT_MS     5
-#define HELD_MS       3
-#define BOUND_MIN     8192
+#define UNSENT_MS     3
+#define HELD_MS       2
+#define BOUND_MIN     4096
 
 static uint64_t time_bound(uint64_t rate, uint64_t ms, uint64_t most)
 {
@@ -108,7 +108,10 @@ void pace_tick(struct sg_link *l)
 	socklen_t len = sizeof(info);
 	struct pace_sample s = {.now = now};
 
-	if (l->line.fd < 0 || now.ns < p->next.ns)
+	if (l->line.fd < 0)
+		return;
+	dip_tick(l);
+	if (now.ns < p->next.ns)
 		return;
 	/* A socket of another kind says so now and then; an old kernel, which counts no deliveries, shows 0 of them. */
 	p->next.ns = now.ns + SAMPLE_MAX_NS;
@@ -121,6 +124,7 @@ void pace_tick(struct sg_link *l)
 	s.delivered = info.tcpi_delivered;
 	s.pacing = info.tcpi_pacing_rate;
 	pace_update(p, &s);
+	dip_sample(l, s.rtt_us);
 	p->next.ns = now.ns + SG_MIN(SG_MAX((int64_t)s.rtt_us * 1000, SAMPLE_MIN_NS), SAMPLE_MAX_NS);
 	if (much_changed(p->unsent, before.unsent)) {
 		int unsent = (int)p->unsent;
@@ -139,6 +143,8 @@ size_t pace_room(const struct sg_link *l)
 {
 	int waiting = 0;
 
+	if (l->dip.open)
+		return 0;
 	if (l->line.fd < 0 || l->pace.at.ns == 0 || l->pace.unsent >= SG_LINK_NOTSENT_LOWAT)
 		return SIZE_MAX;
 	if (ioctl(l->line.fd, SIOCOUTQNSD, &waiting) < 0)
