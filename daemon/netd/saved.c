@@ -16,7 +16,7 @@ static const struct saved_entry *find(const struct saved *s, const char *key)
 	return NULL;
 }
 
-/* net/ipv4/conf/DEVICE/NAME with the few names that we change. */
+/* net/ipv4/conf/DEVICE/NAME with the few names that we change, and the one key of all connections. */
 static bool key_ok(const char *key)
 {
 	static const char *const names[] = {"accept_redirects", "secure_redirects", "send_redirects",
@@ -25,6 +25,8 @@ static bool key_ok(const char *key)
 	const char *dev, *slash;
 	char name[IFNAMSIZ];
 
+	if (strcmp(key, WANT_MTU_PROBING) == 0)
+		return true;
 	if (strncmp(key, head, sizeof(head) - 1) != 0)
 		return false;
 	dev = key + sizeof(head) - 1;

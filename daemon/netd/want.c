@@ -258,6 +258,14 @@ static int want_tun(struct want *w, const struct k_view *view, const char *dev)
 	return err;
 }
 
+/* Where larger packets vanish and nobody is told, the carrier's TCP finds out what passes (P11) and does not wait for ever. */
+static int want_mtu_probing(struct want *w)
+{
+	const struct want_sysctl s = {.key = WANT_MTU_PROBING, .value = "1"};
+
+	return k_push(&w->sysctls, &w->n_sysctls, sizeof(s), &s);
+}
+
 static int want_sysctls(
 	const struct netd_conf *conf, const struct netd_gate *gate, const struct k_view *view, struct want *w)
 {
@@ -266,6 +274,8 @@ static int want_sysctls(
 
 	if (err == 0)
 		err = want_tun(w, view, NETD_TUN_SERVER);
+	if ((client || gate->server) && err == 0)
+		err = want_mtu_probing(w);
 	if (client && err == 0)
 		err = want_hardened(w, "all");
 	/* Loose everywhere, for the way back of core's own packets is by rule another one than the machine's. */

@@ -14,6 +14,8 @@ struct nets {
 	size_t n;
 };
 
+#define WANT_MTU_PROBING "net/ipv4/tcp_mtu_probing"
+
 struct want_sysctl {
 	char key[72], value[4];
 	bool ours; /* of a device of ours: nothing to put back */
