@@ -195,17 +195,13 @@ static void read_response(const struct sg_gob_value *v, struct sg_dmsg_response 
 }
 
 /* A struct none of whose fields has one of @names is another type: the existing implementation refuses it. */
-static bool knows(const struct sg_gob_types *types, int64_t id, const char *const *names, size_t n)
+static bool knows(const struct sg_gob_value *v, const char *const *names, size_t n)
 {
-	for (size_t i = 0; i < types->n; i++) {
-		for (size_t f = 0; types->t[i].id == id && f < types->t[i].n_fields; f++) {
-			for (size_t k = 0; k < n; k++) {
-				if (strcmp(types->t[i].fields[f].name, names[k]) == 0)
-					return true;
-			}
-		}
-	}
-	return false;
+	bool known = false;
+
+	for (size_t i = 0; i < n; i++)
+		known = known || sg_gob_has_field(v, names[i]);
+	return known;
 }
 
 /* The first value of the stream, a struct of ours; bytes behind it are the sender's business. 0, or an error. */
@@ -226,7 +222,7 @@ static int first_value(struct sg_gob_types *types, struct sg_view in, const char
 	}
 	if (ret < 0)
 		return ret;
-	return knows(types, out->type, names, n) ? 0 : SG_EMALF;
+	return knows(out, names, n) ? 0 : SG_EMALF;
 }
 
 int sg_dmsg_request_decode(const struct sg_crypto *c, struct sg_view gob, struct sg_dmsg_request *out)

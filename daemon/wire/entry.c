@@ -81,23 +81,6 @@ int sg_disc_entry_encode(const struct sg_disc_entry_full *e, bool with_sig, char
 
 /* ---- reading ------------------------------------------------------------------------------------------------------ */
 
-static int text_get(const json_t *obj, const char *name, char *out, size_t cap)
-{
-	struct sg_view v;
-	int err = sg_json_get_text(obj, name, &v);
-
-	if (err < 0)
-		return err;
-	if (v.len >= cap)
-		return SG_ELONG;
-	if (v.len && memchr(v.p, 0, v.len))
-		return SG_EMALF;
-	if (v.len)
-		memcpy(out, v.p, v.len);
-	out[v.len] = '\0';
-	return 0;
-}
-
 static int int_get(const json_t *obj, const char *name, int64_t *out)
 {
 	const json_t *v = sg_json_get(obj, name);
@@ -134,12 +117,12 @@ static int client_get(const struct sg_crypto *c, const json_t *obj, struct sg_di
 
 static int server_get(const json_t *obj, struct sg_disc_entry_full *e)
 {
-	int err = text_get(obj, "address", e->address, sizeof(e->address));
+	int err = sg_json_get_string(obj, "address", e->address, sizeof(e->address));
 
 	e->is_server = true;
 	if (err == 0)
 		err = int_get(obj, "availableSessions", &e->available);
-	return err < 0 ? err : text_get(obj, "serverType", e->server_type, sizeof(e->server_type));
+	return err < 0 ? err : sg_json_get_string(obj, "serverType", e->server_type, sizeof(e->server_type));
 }
 
 static int sig_get(const json_t *obj, struct sg_disc_entry_full *e)
@@ -162,7 +145,7 @@ int sg_disc_entry_decode(const struct sg_crypto *c, const json_t *obj, struct sg
 	memset(out, 0, sizeof(*out));
 	if (!json_is_object(obj))
 		return SG_EMALF;
-	err = text_get(obj, "version", out->version, sizeof(out->version));
+	err = sg_json_get_string(obj, "version", out->version, sizeof(out->version));
 	if (err == 0)
 		err = sg_json_get_uint(obj, "sequence", UINT64_MAX, &out->sequence);
 	if (err == 0)
@@ -172,7 +155,7 @@ int sg_disc_entry_decode(const struct sg_crypto *c, const json_t *obj, struct sg
 	if (err == 0 && json_is_object(client))
 		err = client_get(c, client, out);
 	if (err == 0)
-		err = text_get(obj, "client_type", out->client_type, sizeof(out->client_type));
+		err = sg_json_get_string(obj, "client_type", out->client_type, sizeof(out->client_type));
 	if (err == 0 && json_is_object(server))
 		err = server_get(server, out);
 	return err < 0 ? err : sig_get(obj, out);

@@ -241,6 +241,23 @@ int sg_json_get_text(const json_t *obj, const char *name, struct sg_view *out)
 	return 0;
 }
 
+int sg_json_get_string(const json_t *obj, const char *name, char *out, size_t cap)
+{
+	struct sg_view v;
+	int err = sg_json_get_text(obj, name, &v);
+
+	out[0] = '\0';
+	if (err == 0 && v.len >= cap)
+		err = SG_ELONG;
+	else if (err == 0 && memchr(v.p, '\0', v.len))
+		err = SG_EMALF;
+	if (err < 0)
+		return err;
+	memcpy(out, v.p, v.len);
+	out[v.len] = '\0';
+	return 0;
+}
+
 int sg_json_get_uint(const json_t *obj, const char *name, uint64_t max, uint64_t *out)
 {
 	const json_t *v = sg_json_get(obj, name);

@@ -39,6 +39,8 @@ json_t *sg_json_get(const json_t *obj, const char *name);
  * Members as Go decodes them: absent and null give "", 0 or NULL; another type gives SG_EMALF. @out borrows from @obj.
  */
 int sg_json_get_text(const json_t *obj, const char *name, struct sg_view *out);
+/** sg_json_get_string - copied with its end: 0, SG_ELONG, or SG_EMALF, also of one with a zero byte in it. */
+int sg_json_get_string(const json_t *obj, const char *name, char *out, size_t cap);
 int sg_json_get_uint(const json_t *obj, const char *name, uint64_t max, uint64_t *out);
 int sg_json_get_array(const json_t *obj, const char *name, const json_t **out);
 

@@ -27,18 +27,6 @@ int sg_bind_encode(uint16_t port, char (*addresses)[SG_IP_TEXT], size_t n, const
 	return t.err ? SG_ELONG : (int)t.len;
 }
 
-static int get_text(const json_t *root, const char *name, char *out, size_t cap)
-{
-	struct sg_view v;
-
-	out[0] = '\0';
-	if (sg_json_get_text(root, name, &v) < 0 || v.len >= cap || memchr(v.p, '\0', v.len))
-		return SG_EMALF;
-	memcpy(out, v.p, v.len);
-	out[v.len] = '\0';
-	return 0;
-}
-
 static bool is_ip(const char *s)
 {
 	uint8_t a[16];
@@ -53,11 +41,11 @@ static int decode(const json_t *root, struct sg_visor_data *out)
 	char text[24];
 	size_t at;
 
-	if (!json_is_object(root) || get_text(root, "remote_addr", out->remote, sizeof(out->remote)) < 0 ||
-		get_text(root, "port", text, sizeof(text)) < 0 || sg_json_get_array(root, "addresses", &list) < 0)
+	if (!json_is_object(root) || sg_json_get_string(root, "remote_addr", out->remote, sizeof(out->remote)) < 0 ||
+		sg_json_get_string(root, "port", text, sizeof(text)) < 0 ||
+		sg_json_get_array(root, "addresses", &list) < 0)
 		return SG_EMALF;
-	if (get_text(root, "remote_addr_v6", out->remote_v6, sizeof(out->remote_v6)) < 0)
-		out->remote_v6[0] = '\0';
+	(void)sg_json_get_string(root, "remote_addr_v6", out->remote_v6, sizeof(out->remote_v6)); /* "" will do */
 	if (text[0] && sg_parse_u64(text, UINT16_MAX, &port) < 0)
 		return SG_EMALF;
 	out->port = text[0] ? (uint16_t)port : 0;
