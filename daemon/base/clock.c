@@ -19,6 +19,14 @@ struct sg_clock *sg_clock_system(void)
 	return &clock;
 }
 
+int64_t sg_wall_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_REALTIME, &ts);
+	return (int64_t)ts.tv_sec * SG_NS_PER_S + ts.tv_nsec;
+}
+
 struct sg_mono sg_mono_add_ms(struct sg_mono t, int64_t ms)
 {
 	return (struct sg_mono){t.ns + ms * SG_NS_PER_MS};

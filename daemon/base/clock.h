@@ -17,6 +17,9 @@ SG_BEGIN_DECLS
 /** sg_clock_system - CLOCK_MONOTONIC. Static, any thread. */
 struct sg_clock *sg_clock_system(void);
 
+/** sg_wall_ns - nanoseconds since 1970, by a clock that can be set. Any thread. */
+int64_t sg_wall_ns(void);
+
 struct sg_mono sg_mono_add_ms(struct sg_mono t, int64_t ms);
 /** sg_mono_ms_since - whole milliseconds from @earlier to @later, negative the other way round. */
 int64_t sg_mono_ms_since(struct sg_mono later, struct sg_mono earlier);

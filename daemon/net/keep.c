@@ -64,7 +64,6 @@ static void take(struct sg_net *n, const struct sg_store_pair *p)
 static void on_kept(void *arg, int err, const struct sg_store_pair *pairs, size_t count, bool more)
 {
 	struct sg_net *n = arg;
-	uint8_t from[SG_STORE_KEY_MAX + 1];
 
 	if (err < 0) {
 		log_warn("what was learned before this start cannot be read: %s", sg_strerror(err));
@@ -74,14 +73,10 @@ static void on_kept(void *arg, int err, const struct sg_store_pair *pairs, size_
 	for (size_t i = 0; i < count; i++)
 		take(n, &pairs[i]);
 	n->keep_loading = false;
-	if (!more) {
+	if (more)
+		(void)store_scan_on(n->conf.keys, (struct sg_view){NULL, 0}, &pairs[count - 1], on_kept, n);
+	else
 		deployment_kept(n->deployment);
-		return;
-	}
-	memcpy(from, pairs[count - 1].key.p, pairs[count - 1].key.len);
-	from[pairs[count - 1].key.len] = 0;
-	(void)store_scan(n->conf.keys, (struct sg_view){NULL, 0}, (struct sg_view){from, pairs[count - 1].key.len + 1},
-		SG_STORE_PAGE_MAX, on_kept, n);
 }
 
 void keep_start(struct sg_net *n)

@@ -274,6 +274,17 @@ int store_scan(const struct store_space *s, struct sg_view prefix, struct sg_vie
 	return ask(s, SCAN, prefix, from, SG_MIN(SG_MAX(limit, (size_t)1), (size_t)SG_STORE_PAGE_MAX), fn, arg);
 }
 
+int store_scan_on(const struct store_space *s, struct sg_view prefix, const struct sg_store_pair *last, sg_store_fn *fn,
+	void *arg)
+{
+	uint8_t from[SG_STORE_KEY_MAX + 1];
+
+	/* No key lies between one and the same with a zero byte behind it. */
+	memcpy(from, last->key.p, last->key.len);
+	from[last->key.len] = 0;
+	return store_scan(s, prefix, (struct sg_view){from, last->key.len + 1}, SG_STORE_PAGE_MAX, fn, arg);
+}
+
 static int check(const struct sg_store_change *changes, size_t n)
 {
 	if (n == 0)

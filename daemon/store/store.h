@@ -42,6 +42,9 @@ size_t store_abandon(struct store *st);
 int store_get(const struct store_space *s, struct sg_view key, sg_store_fn *fn, void *arg);
 int store_scan(const struct store_space *s, struct sg_view prefix, struct sg_view from, size_t limit, sg_store_fn *fn,
 	void *arg);
+/** store_scan_on - the next page: what is behind @last, the last pair of the page before. */
+int store_scan_on(const struct store_space *s, struct sg_view prefix, const struct sg_store_pair *last, sg_store_fn *fn,
+	void *arg);
 /** store_write - @done may be NULL. */
 int store_write(const struct store_space *s, const struct sg_store_change *changes, size_t n, unsigned flags,
 	sg_done_fn *done, void *arg);
