@@ -89,6 +89,11 @@ int sg_tpid_parse(const char *text, size_t text_len, struct sg_tpid *out)
 	return sg_hex_parse(h, n, out->b, SG_TPID_LEN);
 }
 
+bool sg_tpid_equal(const struct sg_tpid *a, const struct sg_tpid *b)
+{
+	return memcmp(a->b, b->b, sizeof(a->b)) == 0;
+}
+
 bool sg_pk_equal(const struct sg_pk *a, const struct sg_pk *b)
 {
 	return memcmp(a->b, b->b, SG_PK_LEN) == 0;

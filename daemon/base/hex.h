@@ -25,6 +25,7 @@ char *sg_tpid_str(const struct sg_tpid *id, char buf[SG_TPID_TEXT]);
 /** sg_tpid_parse - canonical form only, either case. 0 or SG_EMALF. */
 int sg_tpid_parse(const char *text, size_t text_len, struct sg_tpid *out);
 
+bool sg_tpid_equal(const struct sg_tpid *a, const struct sg_tpid *b);
 bool sg_pk_equal(const struct sg_pk *a, const struct sg_pk *b);
 bool sg_pk_is_null(const struct sg_pk *pk);
 /** sg_pk_cmp - order of the keys as big-endian numbers: <0, 0, >0. */

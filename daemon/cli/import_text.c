@@ -1,4 +1,4 @@
-/* Text that grows, and may hold a key. */
+/* Text that grows; wiped when it is freed, for it may hold a passcode. */
 #include "base/alloc.h"
 #include "base/common.h"
 #include "cli/import.h"

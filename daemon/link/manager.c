@@ -182,7 +182,7 @@ struct sg_link *links_by_id(struct sg_links *ls, const struct sg_tpid *id)
 	for (struct sg_list *it = ls->links.prev; it != &ls->links; it = it->prev) {
 		struct sg_link *l = sg_container_of(it, struct sg_link, node);
 
-		if (memcmp(l->id.b, id->b, SG_TPID_LEN) == 0)
+		if (sg_tpid_equal(&l->id, id))
 			return l;
 	}
 	return NULL;

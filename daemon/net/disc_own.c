@@ -14,8 +14,6 @@
 #include "net/internal.h"
 #include "wire/entry.h"
 
-#include <time.h>
-
 SG_LOG_TOPIC("net");
 
 #define REFRESH_MS    300000 /* today's entries live for an hour (spec) */
@@ -45,14 +43,6 @@ static void later(struct sg_net *n, const char *why)
 	memcpy(n->own.why, text, sizeof(text));
 	n->own.registered = false;
 	sg_timer_start(&n->own.timer, backoff_next(&n->own.backoff, n->conf.crypto));
-}
-
-static int64_t wall_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_REALTIME, &ts);
-	return (int64_t)ts.tv_sec * SG_NS_PER_S + ts.tv_nsec;
 }
 
 static void on_posted(void *arg, const struct http_answer *a)
@@ -85,7 +75,7 @@ static void post(struct sg_net *n, uint64_t sequence)
 	static const struct sg_http_header headers[] = {{"Content-Type", "application/json"}, {0}};
 	struct sg_disc_entry_full e = {.version = ENTRY_VERSION,
 		.sequence = sequence,
-		.timestamp = wall_ns(),
+		.timestamp = sg_wall_ns(),
 		.pk = n->conf.pk,
 		.is_client = true,
 		.n_servers = n->own.n,

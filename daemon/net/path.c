@@ -86,16 +86,11 @@ static void remember_unsupported(struct path *p, const struct sg_pk *pk)
 	p->unsupported[p->unsupported_at++ % UNSUPPORTED_MAX] = (struct unsupported){*pk, now_ms(p) + UNSUPPORTED_MS};
 }
 
-static bool same_tp(const struct sg_tpid *a, const struct sg_tpid *b)
-{
-	return memcmp(a->b, b->b, sizeof(a->b)) == 0;
-}
-
 static bool is_suspect(const struct path *p, const struct sg_path *path)
 {
 	for (size_t h = 0; h < path->n; h++) {
 		for (size_t i = 0; i < SUSPECTS_MAX; i++) {
-			if (p->suspects[i].until_ms > now_ms(p) && same_tp(&p->suspects[i].tp, &path->hops[h].tp))
+			if (p->suspects[i].until_ms > now_ms(p) && sg_tpid_equal(&p->suspects[i].tp, &path->hops[h].tp))
 				return true;
 		}
 	}

@@ -235,7 +235,7 @@ static const char *fault_of(const struct setup_call *c, const struct sg_edge_rul
 	if (!sg_route_desc_equal(&e->desc, &back) || !sg_route_desc_equal(&e->reverse.desc, &back) ||
 		!sg_route_desc_equal(&e->forward.desc, &c->route.desc))
 		return "its rules are of another route";
-	if (memcmp(e->forward.next_tp.b, c->route.forward[0].tp.b, sizeof(e->forward.next_tp.b)) != 0)
+	if (!sg_tpid_equal(&e->forward.next_tp, &c->route.forward[0].tp))
 		return "its rules begin with another transport";
 	return NULL;
 }

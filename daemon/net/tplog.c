@@ -65,7 +65,7 @@ static struct total *find(const struct tplog *t, const struct sg_tpid *id)
 	sg_list_for (it, &t->totals) {
 		struct total *l = sg_container_of(it, struct total, node);
 
-		if (memcmp(&l->id, id, sizeof(*id)) == 0)
+		if (sg_tpid_equal(&l->id, id))
 			return l;
 	}
 	return NULL;
@@ -129,16 +129,10 @@ static bool line_read(const struct sg_store_pair *p, struct total *out)
 static int scan(struct tplog *t, const char *day, const struct sg_store_pair *last, sg_store_fn *fn, void *arg)
 {
 	char prefix[DAY_TEXT + 1];
-	uint8_t from[SG_STORE_KEY_MAX + 1];
-	size_t len = 0;
 
 	snprintf(prefix, sizeof(prefix), "%s/", day);
-	if (last) {
-		memcpy(from, last->key.p, last->key.len);
-		from[last->key.len] = 0;
-		len = last->key.len + 1;
-	}
-	return store_scan(&t->keys, store_text(prefix), (struct sg_view){from, len}, SG_STORE_PAGE_MAX, fn, arg);
+	return last ? store_scan_on(&t->keys, store_text(prefix), last, fn, arg)
+		    : store_scan(&t->keys, store_text(prefix), store_text(""), SG_STORE_PAGE_MAX, fn, arg);
 }
 
 /* What was counted before this start goes on, with what was counted since. */

@@ -62,7 +62,7 @@ static struct transport *find(const struct transports *ts, const struct sg_tpid 
 	sg_list_for (it, &ts->list) {
 		struct transport *t = sg_container_of(it, struct transport, node);
 
-		if (memcmp(&t->e.entry.id, id, sizeof(*id)) == 0)
+		if (sg_tpid_equal(&t->e.entry.id, id))
 			return t;
 	}
 	return NULL;
@@ -340,7 +340,7 @@ static struct transport *transport_new(struct transports *ts, const struct sg_en
 static bool listed(const struct sg_entry *list, int n, const struct sg_tpid *id)
 {
 	for (int i = 0; i < n; i++) {
-		if (memcmp(&list[i].id, id, sizeof(*id)) == 0)
+		if (sg_tpid_equal(&list[i].id, id))
 			return true;
 	}
 	return false;

@@ -4,8 +4,6 @@
 #include "route/group.h"
 #include "base/alloc.h"
 
-#include <time.h>
-
 #define TICKS_KEEPALIVE (SG_GROUP_KEEPALIVE_MS / SG_GROUP_PING_MS)
 
 static void close_timeout(void *arg);
@@ -154,18 +152,11 @@ void group_closed(struct group *g, uint8_t code)
 
 /* ---- pings ---- */
 
-static int64_t now_ms(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_REALTIME, &ts);
-	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / SG_NS_PER_MS;
-}
-
 static void ping(struct group *g, struct sg_mono now)
 {
 	int64_t ms = SG_MAX(sg_mono_ms_since(now, g->ping_at.ns ? g->ping_at : g->opened_at), (int64_t)1);
-	struct sg_packet_ping p = {now_ms(), (int64_t)((g->rx_bytes - g->ping_rx_bytes) * 1000 / (uint64_t)ms)};
+	struct sg_packet_ping p = {
+		sg_wall_ns() / SG_NS_PER_MS, (int64_t)((g->rx_bytes - g->ping_rx_bytes) * 1000 / (uint64_t)ms)};
 	uint8_t payload[SG_PACKET_PING_LEN];
 
 	g->down_bps = p.throughput;
@@ -234,8 +225,8 @@ static bool goes_by(const struct group *g, const struct line *line)
 {
 	const struct sg_tpid *id = link_id(line->link);
 
-	return (g->forward && (g->forward->out == line || memcmp(&g->forward->r.next_tp, id, sizeof(*id)) == 0)) ||
-	       (g->reverse && g->reverse->bound && memcmp(&g->reverse->from, id, sizeof(*id)) == 0);
+	return (g->forward && (g->forward->out == line || sg_tpid_equal(&g->forward->r.next_tp, id))) ||
+	       (g->reverse && g->reverse->bound && sg_tpid_equal(&g->reverse->from, id));
 }
 
 void groups_line_down(struct line *line, const char *why)

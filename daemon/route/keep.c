@@ -46,7 +46,7 @@ void rules_line_down(struct line *line)
 			struct line *to;
 
 			if (rule->r.type != SG_RULE_INTERMEDIARY || !rule->bound ||
-				memcmp(&rule->from, link_id(line->link), sizeof(rule->from)) != 0)
+				!sg_tpid_equal(&rule->from, link_id(line->link)))
 				continue;
 			to = rule_line(r, rule);
 			if (to && to != line)

@@ -4,6 +4,7 @@
 #include "base/common.h"
 #include "base/cursor.h"
 #include "base/err.h"
+#include "base/hex.h"
 #include "crypto/crypto.h"
 
 #define BUCKETS_FIRST 64
@@ -174,9 +175,8 @@ bool rule_accepts(struct rule *rule, const struct sg_tpid *from)
 
 static bool leads_back(const struct rule *back, const struct rule *rule, const struct sg_tpid *from)
 {
-	return back != rule && back->r.type == SG_RULE_INTERMEDIARY &&
-	       memcmp(&back->r.next_tp, from, sizeof(*from)) == 0 &&
-	       (!back->bound || memcmp(&back->from, &rule->r.next_tp, sizeof(back->from)) == 0);
+	return back != rule && back->r.type == SG_RULE_INTERMEDIARY && sg_tpid_equal(&back->r.next_tp, from) &&
+	       (!back->bound || sg_tpid_equal(&back->from, &rule->r.next_tp));
 }
 
 /* By how many their ids were given out one after the other. */

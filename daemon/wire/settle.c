@@ -181,8 +181,8 @@ int sg_settle_check(const struct sg_crypto *c, const struct sg_signed_entry *e, 
 	struct sg_entry want;
 
 	if (sg_entry_make(own, remote, type, &want) < 0 || strcmp(e->entry.type, type) != 0 ||
-		memcmp(&e->entry.id, &want.id, sizeof(want.id)) != 0 ||
-		!sg_pk_equal(&e->entry.edges[0], &want.edges[0]) || !sg_pk_equal(&e->entry.edges[1], &want.edges[1]))
+		!sg_tpid_equal(&e->entry.id, &want.id) || !sg_pk_equal(&e->entry.edges[0], &want.edges[0]) ||
+		!sg_pk_equal(&e->entry.edges[1], &want.edges[1]))
 		return SG_EMALF;
 	return sg_entry_verify(c, e, remote) < 0 ? SG_ESIG : 0;
 }
@@ -192,9 +192,8 @@ static bool entry_fits(const struct sg_entry *e)
 {
 	struct sg_entry want;
 
-	return sg_entry_make(&e->edges[0], &e->edges[1], e->type, &want) == 0 &&
-	       memcmp(&e->id, &want.id, sizeof(want.id)) == 0 && sg_pk_equal(&e->edges[0], &want.edges[0]) &&
-	       !sg_pk_is_null(&e->edges[0]);
+	return sg_entry_make(&e->edges[0], &e->edges[1], e->type, &want) == 0 && sg_tpid_equal(&e->id, &want.id) &&
+	       sg_pk_equal(&e->edges[0], &want.edges[0]) && !sg_pk_is_null(&e->edges[0]);
 }
 
 int sg_entry_list_decode(const struct sg_crypto *c, struct sg_view in, struct sg_entry *out, size_t max)

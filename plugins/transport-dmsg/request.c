@@ -13,7 +13,6 @@
 #include "wire/dmsg.h"
 
 #include <netinet/in.h>
-#include <time.h>
 
 #define GOB_BASE      65 /* of the ids in what we send: any is as good */
 #define OBJECT_CAP    (SG_DMSG_OBJECT_MAX + 64)
@@ -47,20 +46,12 @@ static int send_object(struct stream *st, const uint8_t *gob, int gob_len)
 
 /* ---- asking ----------------------------------------------------------------------------------------------------------- */
 
-static int64_t now_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_REALTIME, &ts);
-	/* Above zero is all that others ask; a router's clock may stand at 1970. */
-	return (int64_t)ts.tv_sec * SG_NS_PER_S + ts.tv_nsec + 1;
-}
-
 static int send_request(struct stream *st)
 {
 	const struct sg_identity *id = st->d->id;
+	/* Above zero is all that others ask of the time; a router's clock may stand at 1970. */
 	struct sg_dmsg_request q = {
-		.timestamp = now_ns(), .src = {*id->pk, st->local_port}, .dst = {st->remote, st->remote_port}};
+		.timestamp = sg_wall_ns() + 1, .src = {*id->pk, st->local_port}, .dst = {st->remote, st->remote_port}};
 	uint8_t gob[SG_DMSG_OBJECT_MAX - SG_SIG_LEN], msg[SG_NOISE_MSG_MIN];
 	int len;
 
