@@ -1,6 +1,6 @@
 /*
  * One end of a stream, as an app has it. What it sends is a pattern by the place of each byte, so that order shows at the
- * other end.
+ * other end. It has to outlive its stream, which may end only with the world.
  */
 #ifndef SG_TESTS_FAKE_END_H
 #define SG_TESTS_FAKE_END_H

@@ -32,7 +32,7 @@ static void dial(struct mesh *m, struct fake_end *e, int64_t ms)
 static void neighbours_give_one_another_rules(void **state)
 {
 	struct mesh *m = *state;
-	struct fake_end a, b = {0};
+	static struct fake_end a, b = {0};
 
 	assert_int_equal(route_listen(m->node[1].visor->route, APP_PORT, &fake_end_listener, &b), 0);
 	dial(m, &a, 10);
@@ -49,7 +49,7 @@ static void neighbours_give_one_another_rules(void **state)
 static void a_neighbour_that_takes_no_routes_is_remembered(void **state)
 {
 	struct mesh *m = *state;
-	struct fake_end a, b = {0};
+	static struct fake_end a, b = {0};
 
 	assert_int_equal(route_listen(m->node[1].visor->route, APP_PORT, &fake_end_listener, &b), 0);
 	routing_network(m->node[1].routing, "dmsg", NULL, NULL);
@@ -66,7 +66,7 @@ static void a_neighbour_that_takes_no_routes_is_remembered(void **state)
 static void a_setup_node_that_is_silent_is_followed_by_the_next(void **state)
 {
 	struct mesh *m = *state;
-	struct fake_end a, b = {0};
+	static struct fake_end a, b = {0};
 
 	assert_int_equal(route_listen(m->node[1].visor->route, APP_PORT, &fake_end_listener, &b), 0);
 	routing_network(m->node[1].routing, "dmsg", NULL, NULL);
@@ -87,7 +87,7 @@ static void a_setup_node_that_is_silent_is_followed_by_the_next(void **state)
 static void setup_nodes_that_are_all_silent_end_the_dial(void **state)
 {
 	struct mesh *m = *state;
-	struct fake_end a;
+	static struct fake_end a;
 
 	routing_network(m->node[1].routing, "dmsg", NULL, NULL);
 	m->node[2].dead = m->node[3].dead = true;
@@ -104,7 +104,7 @@ static void setup_nodes_that_are_all_silent_end_the_dial(void **state)
 static void what_setup_nodes_say_is_told(void **state)
 {
 	struct mesh *m = *state;
-	struct fake_end a;
+	static struct fake_end a;
 
 	routing_network(m->node[1].routing, "dmsg", NULL, NULL);
 	m->node[2].error = "bidirectional route has an invalid route description";
@@ -127,7 +127,7 @@ static void what_setup_nodes_say_is_told(void **state)
 static void what_cannot_be_read_is_no_answer(void **state)
 {
 	struct mesh *m = *state;
-	struct fake_end a;
+	static struct fake_end a;
 
 	routing_network(m->node[1].routing, "dmsg", NULL, NULL);
 	m->node[2].babbles = m->node[3].babbles = true;
@@ -462,7 +462,7 @@ static void garbage_ends_the_stream_only(void **state)
 static void each_allocation_of_a_setup_may_fail(void **state)
 {
 	struct mesh *m = *state;
-	struct fake_end a, b = {0};
+	static struct fake_end a, b = {0};
 	size_t n = 0;
 	bool failed = true;
 

@@ -66,7 +66,7 @@ static void dial(struct pair *p, struct fake_end *e, size_t to, unsigned min_hop
 static void ours_answers_directly(void **state)
 {
 	struct pair *p = *state;
-	struct fake_end e;
+	static struct fake_end e;
 
 	dial(p, &e, 1, 0, 1000);
 	assert_non_null(e.st);
@@ -77,7 +77,7 @@ static void ours_answers_directly(void **state)
 static void several_hops_are_no_direct_stream(void **state)
 {
 	struct pair *p = *state;
-	struct fake_end e;
+	static struct fake_end e;
 
 	dial(p, &e, 1, 2, 100);
 	assert_non_null(e.st);
@@ -102,7 +102,7 @@ static void several_hops_are_no_direct_stream(void **state)
 static void nobody_listening_at_ours_is_the_end(void **state)
 {
 	struct pair *p = *state;
-	struct fake_end e = {0};
+	static struct fake_end e = {0};
 
 	assert_int_equal(route_dial(p->w.node[0].route, &p->w.node[1].pk, 99, fake_end_dialed, &e), 0);
 	world_settle(&p->w);
@@ -115,7 +115,7 @@ static void one_of_2024_gets_a_group_at_once(void **state)
 {
 	struct pair *p = *state;
 	struct stranger *old = stranger_new(&p->w, 2, 0);
-	struct fake_end e;
+	static struct fake_end e;
 
 	p->s.refuses = "no way";
 	stranger_call(old);
@@ -142,7 +142,7 @@ static void one_that_is_silent_has_a_head_start_once(void **state)
 {
 	struct pair *p = *state;
 	struct stranger *new = silent(p);
-	struct fake_end e;
+	static struct fake_end e;
 
 	p->s.holds = true;
 	dial(p, &e, 2, 0, SG_DIRECT_HEAD_MS - 20);
@@ -171,7 +171,7 @@ static void a_cancelled_dial_gives_up_both_ways(void **state)
 {
 	struct pair *p = *state;
 	struct stranger *new = silent(p);
-	struct fake_end e;
+	static struct fake_end e;
 
 	p->s.holds = true;
 	dial(p, &e, 2, 0, 300);
