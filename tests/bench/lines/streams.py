@@ -36,7 +36,7 @@ class Streams:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((home.WEB4, PORT))
         listener.listen(1024)
-        listener.settimeout(30)
+        listener.settimeout(60)
         self._socks.append(listener)
         try:
             self._connect(world, listener, count, buffer)
