@@ -109,7 +109,7 @@
 #define SG_VPN_HELLO_MS        5000              /* (spec) */
 #define SG_VPN_RECORD_HEAD     16                /* (contracts) */
 #define SG_VPN_PACKET_MAX      65535
-#define SG_VPN_PART_MAX        4021   /* bytes of a packet in one record of a route group, behind a head (contracts) */
+#define SG_VPN_PART_MAX        4016   /* bytes in one record of a route group: 63 cipher blocks with a head (own) */
 #define SG_VPN_MTU             1500   /* (spec) */
 #define SG_VPN_PROBE_MS        2000   /* between probes while connected (own) */
 #define SG_VPN_PROBE_DEAD_MS   6000   /* no proof of life: blocking (P4) */

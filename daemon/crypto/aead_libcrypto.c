@@ -1,7 +1,7 @@
 /*
- * ChaCha20-Poly1305 (RFC 8439) from libcrypto's ChaCha20 and Poly1305. Its own composition of the two costs 0.4 µs more per
- * record: it looks up parameters by name for each nonce and each tag, and the block that makes the key of the tag is
- * computed apart from a tail that is no block. Contexts are made and keyed once; toward an outsider nothing differs.
+ * ChaCha20-Poly1305 (RFC 8439) from libcrypto's ChaCha20 and Poly1305. Its own composition of the two looks up parameters by
+ * name for each nonce and each tag, and lets nobody between the two (vectors_done): up to 0.1 µs more per record. Contexts
+ * are made and keyed once.
  */
 #include "base/alloc.h"
 #include "base/common.h"
