@@ -143,8 +143,12 @@ static void on_signal(void *arg, int signum)
 
 static struct sg_net *make_net(struct core *core)
 {
-	struct sg_net_conf conf = {
-		.loop = core->loop, .crypto = core->crypto, .pk = core->pk, .sk = core->sk, .keys = &core->net_keys};
+	struct sg_net_conf conf = {.loop = core->loop,
+		.worker = core->worker,
+		.crypto = core->crypto,
+		.pk = core->pk,
+		.sk = core->sk,
+		.keys = &core->net_keys};
 	struct sg_net *net;
 
 	core->net_keys = (struct store_space){core->store, core, "net"};

@@ -21,6 +21,7 @@ struct sg_net;
 
 struct sg_net_conf {
 	struct sg_loop *loop;           /* kept */
+	struct sg_worker *worker;       /* kept: reads long lists; NULL: the loop does */
 	const struct sg_crypto *crypto; /* kept */
 	struct sg_pk pk;
 	struct sg_sk sk;

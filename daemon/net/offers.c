@@ -4,6 +4,7 @@
 #include "base/err.h"
 #include "base/hex.h"
 #include "base/limits.h"
+#include "loop/worker.h"
 #include "net/internal.h"
 
 #define FOUND_MAX    4096
@@ -72,15 +73,34 @@ int net_offer(struct sg_net *n, const char *type, uint16_t port)
 
 /* ---- what others offer ---------------------------------------------------------------------------------------------- */
 
+/* An answer on its way through the worker: thousands of keys are checked to be points of the curve. */
+struct reading {
+	struct sg_task task;
+	const struct sg_crypto *crypto;
+	struct net_offers_query *q; /* NULL: nobody waits any more */
+	struct sg_offer *list;
+	int count; /* or an error */
+	char late[300];
+	size_t len;
+	uint8_t body[];
+};
+
 struct net_offers_query {
 	struct sg_list node;
 	struct sg_net *n;
 	struct service_call *call;
 	struct sg_timer known; /* answered from what is remembered */
+	struct reading *reading;
 	char name[CACHE_NAME];
 	net_offers_fn *fn;
 	void *arg;
 };
+
+static void reading_free(struct reading *r)
+{
+	sg_free(r->list);
+	sg_free(r);
+}
 
 void net_offers_cancel(struct net_offers_query *q)
 {
@@ -89,6 +109,10 @@ void net_offers_cancel(struct net_offers_query *q)
 	sg_timer_stop(&q->known);
 	if (q->call)
 		service_cancel(q->call);
+	if (q->reading && sg_task_cancel(q->n->conf.worker, &q->reading->task))
+		reading_free(q->reading);
+	else if (q->reading)
+		q->reading->q = NULL;
 	sg_free(q);
 }
 
@@ -102,21 +126,48 @@ static void ended(struct net_offers_query *q, int err, const struct sg_offer *li
 	fn(arg, err, list, count, why);
 }
 
+static void read_list(void *arg)
+{
+	struct reading *r = arg;
+
+	r->count = sg_offer_list_decode(r->crypto, (struct sg_view){r->body, r->len}, r->list, FOUND_MAX);
+}
+
+static void on_list(void *arg)
+{
+	struct reading *r = arg;
+	struct net_offers_query *q = r->q;
+
+	if (q) {
+		q->reading = NULL;
+		if (r->count >= 0 && !r->late[0])
+			cache_put(q->n->cache, q->name, (struct sg_view){r->body, r->len});
+		if (r->count < 0)
+			ended(q, r->count, NULL, 0, "the service discovery's answer cannot be read");
+		else
+			ended(q, 0, r->list, (size_t)r->count, r->late);
+	}
+	reading_free(r);
+}
+
 /* @late: a sentence that says why this is not today's answer, or "". */
 static void take(struct net_offers_query *q, struct sg_view body, const char *late)
 {
+	struct reading *r = sg_malloc(sizeof(*r) + body.len);
 	struct sg_offer *list = sg_calloc(FOUND_MAX, sizeof(*list));
-	int count = list ? sg_offer_list_decode(q->n->conf.crypto, body, list, FOUND_MAX) : -ENOMEM;
 
-	if (count < 0) {
-		ended(q, count, NULL, 0,
-			count == -ENOMEM ? "out of memory" : "the service discovery's answer cannot be read");
-	} else {
-		if (!late[0])
-			cache_put(q->n->cache, q->name, body);
-		ended(q, 0, list, (size_t)count, late);
+	if (!r || !list) {
+		sg_free(r);
+		sg_free(list);
+		ended(q, -ENOMEM, NULL, 0, "out of memory");
+		return;
 	}
-	sg_free(list);
+	*r = (struct reading){.crypto = q->n->conf.crypto, .q = q, .list = list, .len = body.len};
+	memcpy(r->body, body.p, body.len);
+	snprintf(r->late, sizeof(r->late), "%s", late);
+	q->reading = r;
+	sg_task_init(&r->task, read_list, on_list, r);
+	sg_task_start(q->n->conf.worker, &r->task, false);
 }
 
 static void on_found(void *arg, const struct http_answer *a)

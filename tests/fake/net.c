@@ -1,5 +1,6 @@
 #include "fake/net.h"
 #include "base/hex.h"
+#include "loop/worker.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -41,6 +42,7 @@ int fake_net_teardown(void **state)
 	struct fake_net *f = *state;
 
 	end(f);
+	sg_worker_free(f->conf.worker);
 	store_free(f->keys.store);
 	web_fini(&f->web);
 	sg_crypto_free(f->crypto);

@@ -4,6 +4,7 @@
 #include "base/err.h"
 #include "base/hex.h"
 #include "fake/net.h"
+#include "loop/worker.h"
 #include <jansson.h>
 
 #include <setjmp.h>
@@ -156,8 +157,12 @@ static void find(struct world *w, const char *country, bool remembered)
 {
 	struct net_offers_ask ask = {.type = "vpn", .country = country, .version = "", .remembered = remembered};
 
+	w->answers = 0;
 	assert_int_equal(net_offers(w->us.net, &ask, found, w, NULL), 0);
 	run(w, 500);
+	for (int i = 0; i < 10000 && !w->answers; i++)
+		sg_loop_step(w->us.loop, 1);
+	assert_int_equal(w->answers, 1);
 }
 
 static void what_others_offer(void **state)
@@ -211,6 +216,39 @@ static void what_others_offer(void **state)
 	assert_int_equal(w->answers, 0);
 }
 
+/* Before, while and after the worker reads the list; and the end of all while it does. */
+static void a_question_is_called_off_in_any_step(void **state)
+{
+	struct world *w = *state;
+	struct net_offers_ask ask = {.type = "vpn", .country = "", .version = ""};
+	struct net_offers_query *q;
+	char pk[SG_PK_TEXT];
+	size_t len = 1;
+
+	w->list[0] = '[';
+	for (size_t i = 0; i < 40; i++)
+		len += (size_t)snprintf(w->list + len, sizeof(w->list) - len, "%s{\"address\":\"%s:44\"}", i ? "," : "",
+			sg_pk_str(&w->ut, pk));
+	snprintf(w->list + len, sizeof(w->list) - len, "]");
+	find(w, "", false);
+	assert_int_equal(w->n, 40);
+	for (int steps = 0; steps < 200; steps++) {
+		w->answers = 0;
+		ask.remembered = steps % 2;
+		assert_int_equal(net_offers(w->us.net, &ask, found, w, &q), 0);
+		for (int i = 0; i < steps && !w->answers; i++)
+			sg_loop_step(w->us.loop, 0);
+		if (!w->answers)
+			net_offers_cancel(q);
+	}
+	w->answers = 0;
+	run(w, 500);
+	assert_int_equal(w->answers, 0);
+	ask.remembered = true;
+	assert_int_equal(net_offers(w->us.net, &ask, found, w, &q), 0);
+	sg_loop_step(w->us.loop, 0);
+}
+
 static void how_services_stand(void **state)
 {
 	struct world *w = *state;
@@ -225,6 +263,17 @@ static void how_services_stand(void **state)
 	json_decref(list);
 }
 
+static int setup_with_worker(void **state)
+{
+	int err = setup(state);
+	struct world *w = *state;
+
+	w->us.conf.worker = sg_worker_new(w->us.loop);
+	fake_net_restart(&w->us);
+	configure(w, false);
+	return err || !w->us.conf.worker;
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -232,6 +281,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_refusal_is_not_repeated_fast, setup, fake_net_teardown),
 		cmocka_unit_test_setup_teardown(uptime, setup, fake_net_teardown),
 		cmocka_unit_test_setup_teardown(what_others_offer, setup, fake_net_teardown),
+		cmocka_unit_test_setup_teardown(what_others_offer, setup_with_worker, fake_net_teardown),
+		cmocka_unit_test_setup_teardown(
+			a_question_is_called_off_in_any_step, setup_with_worker, fake_net_teardown),
 		cmocka_unit_test_setup_teardown(how_services_stand, setup, fake_net_teardown),
 	};
 
