@@ -19,7 +19,7 @@
 
 #define WINDOW_NS  (10000 * SG_NS_PER_MS) /* BBR believes a measurement for so long */
 #define KNOWN_NS   (150 * SG_NS_PER_MS)   /* when it was made is known so well, or it is not known */
-#define LEAD_NS    (15 * SG_NS_PER_MS)    /* for what the socket holds unsent */
+#define LEAD_NS    (25 * SG_NS_PER_MS)    /* for what the socket holds unsent */
 #define JIFFIES_NS (20 * SG_NS_PER_MS)    /* of its clock */
 #define AFTER_NS   (10 * SG_NS_PER_MS)    /* an answer comes so much later than a round trip at most */
 #define GIVE_UP_NS (100 * SG_NS_PER_MS)
@@ -107,16 +107,19 @@ void dip_tick(struct sg_link *l)
 	link_watch_update(l);
 }
 
-void dip_sample(struct sg_link *l, uint32_t rtt_us)
+bool dip_sample(struct sg_link *l, uint32_t rtt_us)
 {
 	struct dip_look look = {.now = sg_loop_now(l->ls->conf.loop), .sent = l->dip.sent_before, .rtt_us = rtt_us};
 	union tcp_cc_info cc;
 	socklen_t len = sizeof(cc);
+	bool starting = false;
 
 	/* Other algorithms say less, or more: BBR's next version measures otherwise. */
 	if (getsockopt(l->line.fd, IPPROTO_TCP, TCP_CC_INFO, &cc, &len) == 0 && len == sizeof(cc.bbr)) {
 		look.min_us = cc.bbr.bbr_min_rtt;
 		look.probing = cc.bbr.bbr_cwnd_gain == BBR_UNIT;
+		starting = cc.bbr.bbr_pacing_gain > 2 * BBR_UNIT;
 	}
 	dip_learn(&l->dip, &look);
+	return starting;
 }

@@ -61,6 +61,7 @@ struct pace_sample {
 	uint32_t rtt_us, rttvar_us, min_rtt_us, mss;
 	uint32_t delivered; /* packets, wraps around */
 	uint64_t pacing;    /* the rate at which the kernel would send */
+	bool starting; /* it looks for the rate, and does not believe one while it could have sent more than it had */
 };
 
 struct link_pace {
@@ -113,8 +114,8 @@ void dip_init(struct sg_link *l);
 void dip_fini(struct sg_link *l);
 /* Whenever something was sent, before dip_sample: begins the pause when it is time. */
 void dip_tick(struct sg_link *l);
-/* With every sample of the pace: looks. */
-void dip_sample(struct sg_link *l, uint32_t rtt_us);
+/* With every sample of the pace: looks. True: BBR looks for the rate for the first time. */
+bool dip_sample(struct sg_link *l, uint32_t rtt_us);
 
 /* ---- receiving: link/rx.c ---- */
 

@@ -91,6 +91,10 @@ void pace_update(struct link_pace *p, const struct pace_sample *s)
 	/* At what it may send: bounds at what it did send would make it send less and less. */
 	p->unsent = time_bound(SG_MAX(p->rate, s->pacing), UNSENT_MS, SG_LINK_NOTSENT_LOWAT);
 	p->held = time_bound(SG_MAX(p->rate, s->pacing), HELD_MS, SG_LINK_TX_HIGH);
+	if (s->starting) { /* or it would start for ever, at nearly three times the rate */
+		p->unsent = SG_LINK_NOTSENT_LOWAT;
+		p->held = SG_LINK_TX_HIGH;
+	}
 	if (rate && s->min_rtt_us)
 		pace_queue(p, s, rate);
 }
@@ -123,8 +127,8 @@ void pace_tick(struct sg_link *l)
 	s.mss = info.tcpi_snd_mss;
 	s.delivered = info.tcpi_delivered;
 	s.pacing = info.tcpi_pacing_rate;
+	s.starting = dip_sample(l, s.rtt_us);
 	pace_update(p, &s);
-	dip_sample(l, s.rtt_us);
 	p->next.ns = now.ns + SG_MIN(SG_MAX((int64_t)s.rtt_us * 1000, SAMPLE_MIN_NS), SAMPLE_MAX_NS);
 	if (much_changed(p->unsent, before.unsent)) {
 		int unsent = (int)p->unsent;

@@ -15,6 +15,7 @@ struct line_model {
 	double rate, queue; /* bytes per second, bytes */
 	double others;      /* bytes per second of somebody else's, who fills the queue to its end */
 	double delivered;
+	bool starting;
 	struct link_pace p;
 	struct sg_mono now;
 };
@@ -24,7 +25,7 @@ static double step(struct line_model *m, double want, uint32_t jitter_us)
 {
 	double send = m->p.cap ? SG_MIN(want, (double)m->p.cap) : want;
 	double took = SG_MIN(m->queue + send * 0.04, (m->rate - m->others) * 0.04);
-	struct pace_sample s = {.min_rtt_us = 40000, .mss = MSS};
+	struct pace_sample s = {.min_rtt_us = 40000, .mss = MSS, .starting = m->starting};
 
 	m->queue += send * 0.04 - took;
 	if (m->others > 0)
@@ -84,6 +85,13 @@ static void what_waits_is_bounded_by_time(void **state)
 	assert_int_equal(fast.p.unsent, SG_LINK_NOTSENT_LOWAT);
 	assert_int_equal(fast.p.held, SG_LINK_TX_HIGH);
 	assert_int_equal(fast.p.cap, 0);
+	/* Whoever looks for the rate gets enough to find it. */
+	slow.starting = true;
+	step(&slow, slow.rate, 0);
+	assert_int_equal(slow.p.unsent, SG_LINK_NOTSENT_LOWAT);
+	slow.starting = false;
+	step(&slow, slow.rate, 0);
+	assert_in_range(slow.p.unsent, 6800, 8100);
 	/* After a pause nothing is known any more. */
 	slow.now.ns += 2 * SG_NS_PER_S;
 	step(&slow, slow.rate, 0);
