@@ -36,7 +36,7 @@ class Streams:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((home.WEB4, PORT))
         listener.listen(1024)
-        listener.settimeout(60)
+        listener.settimeout(15)
         self._socks.append(listener)
         try:
             self._connect(world, listener, count, buffer)
@@ -57,7 +57,12 @@ class Streams:
             numbers[sock.getsockname()[1]] = i
             self._watch(sock, i, not self._down)
         for i in range(count):
-            sock, (_, port) = listener.accept()
+            try:
+                sock, (_, port) = listener.accept()
+            except TimeoutError:
+                if i < 0.95 * count:
+                    raise
+                return  # those that are missing count as streams that got nothing
             self._socks.append(sock)
             sock.setblocking(False)
             # A home router without us may have changed the port; who it is matters only for a sum per stream.
