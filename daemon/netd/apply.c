@@ -10,8 +10,9 @@
 
 SG_LOG_TOPIC("netd");
 
-#define WHY_ROOM  512
-#define NFT_TRIES 3
+#define WHY_ROOM    512
+#define NFT_TRIES   3
+#define GUARD_TRIES 3 /* of one text: what three times was refused will be the fourth time */
 
 void applier_init(struct applier *a, struct kernel *kernel, struct rundir *run)
 {
@@ -22,7 +23,8 @@ void applier_fini(struct applier *a)
 {
 	sg_free(a->text);
 	sg_free(a->seen);
-	a->text = a->seen = NULL;
+	sg_free(a->guard);
+	a->text = a->seen = a->guard = NULL;
 }
 
 bool applier_found(struct kernel *k)
@@ -162,6 +164,32 @@ static int apply_nft(struct applier *a, const char *text)
 	if (!text)
 		return nft_remove(a);
 	return nft_in_place(a, text) ? 0 : nft_replace(a, text);
+}
+
+/*
+ * The guard's table. It is a third layer where the kernel has it: without it the other two hold as they did. Nobody
+ * else can change it, so it is not read back.
+ */
+static void apply_guard(struct applier *a, const char *text)
+{
+	char why[WHY_ROOM] = "", *copy;
+	bool same = text ? a->guard && strcmp(a->guard, text) == 0 : !a->guard;
+
+	if (!a->guards || (same && (a->guard_tries == 0 || a->guard_tries >= GUARD_TRIES)))
+		return;
+	copy = text ? sg_strdup(text) : NULL;
+	if (text && !copy)
+		return;
+	a->guard_tries = same ? a->guard_tries + 1 : 1;
+	sg_free(a->guard);
+	a->guard = copy;
+	if (kernel_guard(a->kernel, text, why, sizeof(why)) == 0)
+		a->guard_tries = 0;
+	else if (a->guard_tries == GUARD_TRIES)
+		log_info("table inet " NETD_GUARD
+			 ": not accepted: %s. While somebody flushes the ruleset, policy rules "
+			 "alone keep what they can; Linux 5.12 has what it needs",
+			why[0] ? why : "out of memory");
 }
 
 /* ---- rules, routes, addresses ------------------------------------------------------------------------------------ */
@@ -307,6 +335,7 @@ static void apply_view(struct pass *p, const struct netd_conf *conf, const struc
 	int err;
 
 	note(p, apply_nft(p->a, w->nft), AF_INET, "the ruleset could not be set");
+	apply_guard(p->a, w->guard);
 	err = saved_apply(p->a->kernel, p->a->run, w);
 	if (err < 0)
 		note(p, err, AF_INET, "sysctls could not be set");
@@ -323,8 +352,10 @@ static void apply_view(struct pass *p, const struct netd_conf *conf, const struc
 			"open connections could not be forgotten");
 }
 
-int applier_apply(struct applier *a, const struct netd_conf *conf, const struct netd_gate *gate)
+int applier_apply(struct applier *a, const struct netd_conf *given, const struct netd_gate *gate)
 {
+	struct netd_conf now = *given;
+	const struct netd_conf *conf = &now;
 	struct pass p = {.a = a};
 	struct k_view view;
 	struct want want;
@@ -332,6 +363,7 @@ int applier_apply(struct applier *a, const struct netd_conf *conf, const struct 
 
 	p.err = kernel_read(a->kernel, conf->table, &view);
 	if (p.err == 0) {
+		lans_follow(&a->lans, a->run, &view, &now);
 		p.err = want_build(conf, gate, &view, &want);
 		if (p.err == 0) {
 			apply_view(&p, conf, &want, &view);

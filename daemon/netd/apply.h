@@ -7,14 +7,19 @@
 #define SG_NETD_APPLY_H
 
 #include "base/log.h"
+#include "netd/lans.h"
 #include "netd/saved.h"
 
 struct applier {
 	struct kernel *kernel; /* borrowed */
 	struct rundir *run;    /* borrowed */
+	struct lans lans;
 	char *text;            /* the ruleset as handed over last, NULL: none */
 	char *seen;            /* as the kernel listed it afterwards */
 	uint32_t gen;          /* of the kernel's ruleset when it was as in @seen */
+	bool guards;           /* whether the guard's table is wanted: of who stays, for it goes with its process */
+	char *guard;           /* its text as tried last, NULL: none */
+	unsigned guard_tries;  /* of that text, refused so often; 0: it stands */
 	struct netd_gate gate; /* of the last call */
 	bool settled;          /* the last call ended well: what differs next time was changed by somebody else */
 	struct sg_log_limit rl_table, rl_rules;

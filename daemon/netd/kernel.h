@@ -14,14 +14,15 @@
 #include <sys/socket.h>
 
 /* Our marks in the kernel (contracts). */
-#define NETD_TABLE       5100 /* routing table, unless configured otherwise */
-#define NETD_PRIORITY    5100 /* of the first of our rules, likewise; these are added to it: */
-#define NETD_PRIO_CORE   0    /* core by its uid → main */
-#define NETD_PRIO_LAN    5    /* toward the LAN's own prefixes, and from the leased address → our table */
-#define NETD_PRIO_OWN    7    /* from the LAN, with a source of its prefixes → go on at NETD_PRIO_STEER */
-#define NETD_PRIO_FORGED 8    /* from the LAN, with another source → nowhere, silently */
-#define NETD_PRIO_STEER  10   /* from the LAN and from the TUN → our table */
-#define NETD_PROTO       98   /* route protocol: these are ours */
+#define NETD_TABLE       5100            /* routing table, unless configured otherwise */
+#define NETD_PRIORITY    5100            /* of the first of our rules, likewise; these are added to it: */
+#define NETD_PRIO_CORE   0               /* core by its uid → main */
+#define NETD_PRIO_LAN    5               /* toward the LAN's own prefixes, and from the leased address → our table */
+#define NETD_PRIO_OWN    7               /* from the LAN, with a source of its prefixes → go on at NETD_PRIO_STEER */
+#define NETD_PRIO_FORGED 8               /* from the LAN, with another source → nowhere, silently */
+#define NETD_PRIO_STEER  10              /* from the LAN and from the TUN → our table */
+#define NETD_PROTO       98              /* route protocol: these are ours */
+#define NETD_GUARD       "skygate_guard" /* table, beside inet skygate */
 #define NETD_TUN_CLIENT  "sky0"
 #define NETD_TUN_SERVER  "skyx0"
 /*
@@ -140,6 +141,13 @@ int kernel_link_up(struct kernel *k, const char *name, uint32_t mtu, uint32_t qu
 
 /** kernel_nft_run - one transaction. On an error @why is what libnftables says. */
 int kernel_nft_run(struct kernel *k, const char *text, char *why, size_t cap);
+/**
+ * kernel_guard - the same for the text of table NETD_GUARD, NULL removes it. It is ours alone: no other process can
+ * change or flush it, and it goes with kernel_close or our end. Kernels before 5.12 refuse it.
+ */
+int kernel_guard(struct kernel *k, const char *text, char *why, size_t cap);
+/** kernel_guarded - whether there is such a table, of any process. */
+bool kernel_guarded(struct kernel *k);
 /** kernel_nft_list - our table without counter values, returns new in *out (sg_free). -ENOENT: it is not there. */
 int kernel_nft_list(struct kernel *k, char **out);
 /** kernel_nft_gen - the ruleset's generation: changes with every transaction of anybody. */

@@ -78,6 +78,7 @@ void kernel_close(struct kernel *k)
 {
 	if (!k)
 		return;
+	(void)kernel_guard(k, NULL, NULL, 0);
 	if (k->route)
 		mnl_socket_close(k->route);
 	if (k->nft)

@@ -10,6 +10,7 @@ struct kernel {
 	struct mnl_socket *route;               /* questions and changes */
 	struct mnl_socket *nft;                 /* the same for netfilter */
 	struct mnl_socket *events[K_EVENT_FDS]; /* rtnetlink, netfilter */
+	struct nft_ctx *guard;                  /* its socket owns the guard's table; NULL: none was wanted yet */
 	uint32_t seq;
 };
 

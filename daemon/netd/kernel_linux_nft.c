@@ -17,22 +17,37 @@
 
 #define TABLE "skygate"
 
-/* Runs one text; what it printed is returned new in *out unless NULL. */
-static int run(const char *text, char **out, char *why, size_t cap)
+static struct nft_ctx *context(void)
 {
 	struct nft_ctx *ctx = nft_ctx_new(NFT_CTX_DEFAULT);
-	int ret = 0;
 
 	if (!ctx)
-		return -ENOMEM;
+		return NULL;
 	nft_ctx_buffer_output(ctx);
 	nft_ctx_buffer_error(ctx);
 	nft_ctx_output_set_flags(ctx, NFT_CTX_OUTPUT_STATELESS | NFT_CTX_OUTPUT_NUMERIC_ALL);
-	if (nft_run_cmd_from_buffer(ctx, text) != 0) {
-		ret = -EINVAL;
-		snprintf(why, cap, "%s", nft_ctx_get_error_buffer(ctx));
-		why[strcspn(why, "\n")] = '\0';
-	} else if (out) {
+	return ctx;
+}
+
+static int run_in(struct nft_ctx *ctx, const char *text, char *why, size_t cap)
+{
+	if (nft_run_cmd_from_buffer(ctx, text) == 0)
+		return 0;
+	snprintf(why, cap, "%s", nft_ctx_get_error_buffer(ctx));
+	why[strcspn(why, "\n")] = '\0';
+	return -EINVAL;
+}
+
+/* Runs one text; what it printed is returned new in *out unless NULL. */
+static int run(const char *text, char **out, char *why, size_t cap)
+{
+	struct nft_ctx *ctx = context();
+	int ret;
+
+	if (!ctx)
+		return -ENOMEM;
+	ret = run_in(ctx, text, why, cap);
+	if (ret == 0 && out) {
 		*out = sg_strdup(nft_ctx_get_output_buffer(ctx));
 		ret = *out ? 0 : -ENOMEM;
 	}
@@ -46,8 +61,25 @@ int kernel_nft_run(struct kernel *k, const char *text, char *why, size_t cap)
 	return run(text, NULL, why, cap);
 }
 
-/* A question about one table of our family. */
-static struct nlmsghdr *question(char *room, uint16_t type, uint16_t flags, bool names_table)
+/*
+ * One context for all of the guard's texts: its socket is the table's owner, so closing it removes the table, also where
+ * we are killed.
+ */
+int kernel_guard(struct kernel *k, const char *text, char *why, size_t cap)
+{
+	if (text) {
+		if (!k->guard && !(k->guard = context()))
+			return -ENOMEM;
+		return run_in(k->guard, text, why, cap);
+	}
+	if (k->guard)
+		nft_ctx_free(k->guard);
+	k->guard = NULL;
+	return 0;
+}
+
+/* A question about one table of our family; NULL: about none. */
+static struct nlmsghdr *question(char *room, uint16_t type, uint16_t flags, const char *table)
 {
 	struct nlmsghdr *nlh = mnl_nlmsg_put_header(room);
 	struct nfgenmsg *m;
@@ -57,19 +89,30 @@ static struct nlmsghdr *question(char *room, uint16_t type, uint16_t flags, bool
 	m = mnl_nlmsg_put_extra_header(nlh, sizeof(*m));
 	m->nfgen_family = NFPROTO_INET;
 	m->version = NFNETLINK_V0;
-	if (names_table)
-		mnl_attr_put_strz(nlh, NFTA_TABLE_NAME, TABLE);
+	if (table)
+		mnl_attr_put_strz(nlh, NFTA_TABLE_NAME, table);
 	return nlh;
 }
 
-int kernel_nft_list(struct kernel *k, char **out)
+static int table_there(struct kernel *k, const char *table)
 {
 	union {
 		char room[256];
 		struct nlmsghdr align;
 	} buf;
+
+	return kernel_talk(k, k->nft, question(buf.room, NFT_MSG_GETTABLE, NLM_F_ACK, table), NULL, NULL);
+}
+
+bool kernel_guarded(struct kernel *k)
+{
+	return table_there(k, NETD_GUARD) == 0;
+}
+
+int kernel_nft_list(struct kernel *k, char **out)
+{
 	char why[160];
-	int err = kernel_talk(k, k->nft, question(buf.room, NFT_MSG_GETTABLE, NLM_F_ACK, true), NULL, NULL);
+	int err = table_there(k, TABLE);
 
 	*out = NULL;
 	return err < 0 ? err : run("list table inet " TABLE "\n", out, why, sizeof(why));
@@ -96,7 +139,7 @@ int kernel_nft_gen(struct kernel *k, uint32_t *gen)
 	} buf;
 
 	*gen = 0;
-	return kernel_talk(k, k->nft, question(buf.room, NFT_MSG_GETGEN, NLM_F_ACK, false), on_gen, gen);
+	return kernel_talk(k, k->nft, question(buf.room, NFT_MSG_GETGEN, NLM_F_ACK, NULL), on_gen, gen);
 }
 
 static int on_object(const struct nlmsghdr *nlh, void *arg)
@@ -131,7 +174,7 @@ int kernel_counts(struct kernel *k, struct k_counts *out)
 	} buf;
 
 	memset(out, 0, sizeof(*out));
-	return kernel_talk(k, k->nft, question(buf.room, NFT_MSG_GETOBJ, NLM_F_DUMP, true), on_object, out);
+	return kernel_talk(k, k->nft, question(buf.room, NFT_MSG_GETOBJ, NLM_F_DUMP, TABLE), on_object, out);
 }
 
 /* ---- connections ----------------------------------------------------------------------------------------------- */

@@ -120,12 +120,12 @@ static int parse_args(int argc, char **argv, struct command *c)
 /* ---- --arm and --disarm ------------------------------------------------------------------------------------------ */
 
 /* Beside a living netd: it was told, now its work is waited for. */
-static bool wait_for(struct kernel *k, bool rules)
+static bool wait_for(struct kernel *k, bool (*there)(struct kernel *k), bool wanted)
 {
 	const struct timespec pause = {.tv_nsec = WAIT_NS};
 
 	for (int i = 0; i < WAIT_TRIES; i++) {
-		if (applier_found(k) == rules)
+		if (there(k) == wanted)
 			return true;
 		nanosleep(&pause, NULL);
 	}
@@ -155,9 +155,10 @@ static int arm(struct kernel *k, struct rundir *run, const struct netd_conf *con
 		return 0;
 	}
 	if (living > 0 && kill(living, SIGUSR1) == 0)
-		return wait_for(k, true) ? 0
-					 : complain(1, "the running skygate-netd did not arm within 2 s. Look why:  "
-						       "journalctl -u skygate -n 20");
+		return wait_for(k, applier_found, true)
+			       ? 0
+			       : complain(1, "the running skygate-netd did not arm within 2 s. Look why:  "
+					     "journalctl -u skygate -n 20");
 	if (err == 0)
 		err = apply_once(k, run, conf, NETD_IS_ARMED);
 	if (err < 0) {
@@ -185,6 +186,14 @@ static int disarm(struct kernel *k, struct rundir *run, const struct netd_conf *
 	err = apply_once(k, run, &nothing, NETD_IS_OFF);
 	if (err < 0) {
 		fprintf(stderr, "skygate-netd: not everything could be removed: %s\n", sg_strerror(err));
+		return 1;
+	}
+	/* The guard is the living one's alone. */
+	if (living > 0 && !wait_for(k, kernel_guarded, false)) {
+		fprintf(stderr,
+			"skygate-netd: the running one (process %d) does not let go of table inet " NETD_GUARD
+			". End it:  kill -9 %d\n",
+			(int)living, (int)living);
 		return 1;
 	}
 	puts(living > 0 ? "disarmed, until  skygate-netd --arm  or a restart of the service: traffic leaves as before"

@@ -109,6 +109,7 @@ int netd_init(struct netd *n, struct sg_loop *loop, struct kernel *kernel, const
 	*n = (struct netd){.loop = loop, .kernel = kernel, .opt = *opt, .conf = *conf, .run = run, .tun = {-1, -1}};
 	n->session.fd = -1;
 	applier_init(&n->applier, kernel, n->run);
+	n->applier.guards = true;
 	netd_state_init(&n->state, sg_loop_now(loop), applier_found(kernel));
 	supervisor_init(&n->supervisor, loop, &supervisor_ops, n);
 	sg_timer_init(&n->again, loop, on_again, n);

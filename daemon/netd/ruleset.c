@@ -7,6 +7,12 @@
  *	input −10         nothing new from a TUN to the machine itself
  *	output −10        mode host: closed but for core; mode vpn: nothing for the LAN leaves elsewhere
  *	postrouting 90    masquerade into sky0, and from skyx0 to the uplink
+ *
+ * And table inet skygate_guard, which nobody but netd's own process can remove and which goes with it: the same closed
+ * ways once more, for the milliseconds in which somebody else's  nft flush ruleset  took the table away.
+ *
+ *	forward −9        LAN ↔ the WAN: nothing, by name and by index (mode host: nothing at all)
+ *	output −9         mode host: closed but for core and the TUNs
  */
 #include "netd/want.h"
 #include "base/alloc.h"
@@ -14,6 +20,8 @@
 #include "base/text.h"
 
 #define ROOM (64 * 1024)
+
+#define TUNS "\"" NETD_TUN_CLIENT "\", \"" NETD_TUN_SERVER "\""
 
 /* Never reachable from an exit's clients, whatever the uplink is: private, shared, link-local, own, multicast, reserved. */
 #define PRIVATE                                                                                                        \
@@ -250,7 +258,8 @@ static void input(struct builder *b)
 	chain_end(b);
 }
 
-static void output_host(struct builder *b, const char *lan)
+/* What of the machine's own may leave beside the tunnel. */
+static void output_host_near(struct builder *b, const char *lan)
 {
 	char before[DEVICES_TEXT + 64];
 
@@ -267,6 +276,11 @@ static void output_host(struct builder *b, const char *lan)
 	rule(b, "udp sport 546 udp dport 547 accept");
 	rule(b, "icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert, nd-router-solicit, mld2-listener-report } "
 		"accept");
+}
+
+static void output_host(struct builder *b, const char *lan)
+{
+	output_host_near(b, lan);
 	if (b->open)
 		rule(b, "oifname \"" NETD_TUN_CLIENT "\" meta nfproto ipv4 accept");
 	refuse_v6(b);
@@ -300,38 +314,96 @@ static void postrouting(struct builder *b)
 	chain_end(b);
 }
 
-int ruleset_build(const struct netd_conf *conf, const struct netd_gate *gate, const struct want *w, char **out)
+/* ---- the tables --------------------------------------------------------------------------------------------------- */
+
+/* The whole text, made by @fill, new in *out. */
+static int build(struct builder *b, void (*fill)(struct builder *b, const char *lan), char **out)
 {
-	struct builder b = {.conf = conf,
-		.gate = gate,
-		.w = w,
-		.client = gate->word != NETD_IS_OFF,
-		.server = gate->server,
-		.open = gate->word == NETD_IS_CONNECTED};
-	char lan[DEVICES_TEXT], *room;
+	char lan[DEVICES_TEXT], *room = sg_malloc(ROOM);
 	int err = 0;
 
-	*out = NULL;
-	if (!b.client && !b.server)
-		return 0;
-	b.host = b.client && conf->mode == NETD_HOST;
-	room = sg_malloc(ROOM);
 	if (!room)
 		return -ENOMEM;
-	b.t = sg_text(room, ROOM);
-	lan_devices(&b, lan, sizeof(lan));
-	sg_text_add(&b.t, "add table inet skygate\ndelete table inet skygate\ntable inet skygate {\n"
-			  "\tcounter blocked { }\n\tcounter refused { }\n\tcounter forged { }\n");
-	prerouting(&b);
-	forward(&b, lan);
-	input(&b);
-	output(&b, lan);
-	postrouting(&b);
-	sg_text_add(&b.t, "}\n");
-	if (b.t.err)
+	b->t = sg_text(room, ROOM);
+	lan_devices(b, lan, sizeof(lan));
+	fill(b, lan);
+	if (b->t.err)
 		err = -E2BIG;
 	else if (!(*out = sg_strdup(room)))
 		err = -ENOMEM;
 	sg_free(room);
 	return err;
+}
+
+static struct builder builder(const struct netd_conf *conf, const struct netd_gate *gate, const struct want *w)
+{
+	bool client = gate->word != NETD_IS_OFF;
+
+	return (struct builder){.conf = conf,
+		.gate = gate,
+		.w = w,
+		.client = client,
+		.host = client && conf->mode == NETD_HOST,
+		.server = gate->server,
+		.open = gate->word == NETD_IS_CONNECTED};
+}
+
+static void fill_table(struct builder *b, const char *lan)
+{
+	sg_text_add(&b->t, "add table inet skygate\ndelete table inet skygate\ntable inet skygate {\n"
+			   "\tcounter blocked { }\n\tcounter refused { }\n\tcounter forged { }\n");
+	prerouting(b);
+	forward(b, lan);
+	input(b);
+	output(b, lan);
+	postrouting(b);
+	sg_text_add(&b->t, "}\n");
+}
+
+int ruleset_build(const struct netd_conf *conf, const struct netd_gate *gate, const struct want *w, char **out)
+{
+	struct builder b = builder(conf, gate, w);
+
+	*out = NULL;
+	return b.client || b.server ? build(&b, fill_table, out) : 0;
+}
+
+static void fill_guard(struct builder *b, const char *lan)
+{
+	sg_text_add(&b->t, "add table inet " NETD_GUARD " { flags owner; }\n"
+			   "delete table inet " NETD_GUARD "\n"
+			   "table inet " NETD_GUARD " {\n\tflags owner;\n");
+	chain(b, "forward", "filter hook forward priority -9");
+	if (b->host) {
+		rule(b, "iifname \"" NETD_TUN_SERVER "\" accept");
+		rule(b, "oifname \"" NETD_TUN_SERVER "\" accept");
+		rule(b, "drop");
+	} else {
+		rule(b, "iifname { %s } oifname != { %s, " TUNS " } drop", lan, lan);
+		rule(b, "oifname { %s } iifname != { %s, " TUNS " } drop", lan, lan);
+		/* One that is renamed keeps its number: until all is told its new name, this holds. */
+		for (size_t l = 0; l < b->conf->n_lans; l++) {
+			if (!b->w->lan_index[l])
+				continue;
+			rule(b, "iif %u oifname != { %s, " TUNS " } drop", (unsigned)b->w->lan_index[l], lan);
+			rule(b, "oif %u iifname != { %s, " TUNS " } drop", (unsigned)b->w->lan_index[l], lan);
+		}
+	}
+	chain_end(b);
+	if (b->host) {
+		chain(b, "output", "filter hook output priority -9");
+		output_host_near(b, lan);
+		rule(b, "oifname \"" NETD_TUN_CLIENT "\" accept");
+		rule(b, "drop");
+		chain_end(b);
+	}
+	sg_text_add(&b->t, "}\n");
+}
+
+int guard_build(const struct netd_conf *conf, const struct netd_gate *gate, const struct want *w, char **out)
+{
+	struct builder b = builder(conf, gate, w);
+
+	*out = NULL;
+	return b.client ? build(&b, fill_guard, out) : 0;
 }

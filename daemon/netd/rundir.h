@@ -7,6 +7,7 @@
  *	apply.lock  held while rules change, so that --disarm and a living netd do not mix
  *	disarmed    present: do not arm
  *	saved       original sysctls
+ *	lans        index of each LAN interface
  */
 #ifndef SG_NETD_RUNDIR_H
 #define SG_NETD_RUNDIR_H

@@ -140,6 +140,31 @@ static int set(struct kernel *k, const struct want_sysctl *want)
 	return err;
 }
 
+int saved_renamed(const struct rundir *r, const char *from, const char *to)
+{
+	struct saved s = {.e = sg_calloc(SAVED_MAX, sizeof(struct saved_entry))};
+	char *room = sg_malloc(SAVED_TEXT), old[IFNAMSIZ + 16];
+	int err = s.e && room ? rundir_read(r, "saved", room, SAVED_TEXT) : -ENOMEM;
+
+	if (err == 0)
+		saved_parse(room, &s);
+	snprintf(old, sizeof(old), "net/ipv4/conf/%s/", from);
+	for (size_t i = 0; i < s.n; i++) {
+		char key[sizeof(s.e[i].key)];
+
+		if (strncmp(s.e[i].key, old, strlen(old)) != 0)
+			continue;
+		snprintf(key, sizeof(key), "net/ipv4/conf/%s/%s", to, strrchr(s.e[i].key, '/') + 1);
+		if (!find(&s, key))
+			memcpy(s.e[i].key, key, sizeof(key));
+	}
+	if (err == 0)
+		err = store(r, &s, room);
+	sg_free(s.e);
+	sg_free(room);
+	return err == -ENOENT ? 0 : err;
+}
+
 int saved_apply(struct kernel *k, const struct rundir *r, const struct want *w)
 {
 	struct saved s = {.e = sg_calloc(SAVED_MAX, sizeof(struct saved_entry))};

@@ -26,6 +26,8 @@ void saved_parse(const char *text, struct saved *out);
 /** saved_format - the other way round. 0 or -E2BIG. */
 int saved_format(const struct saved *s, char *out, size_t cap);
 
+/** saved_renamed - a device has another name: what is remembered of it will be put back there. 0 or a negative errno. */
+int saved_renamed(const struct rundir *r, const char *from, const char *to);
 /**
  * saved_apply - makes the sysctls as @w wants them, remembering what they were; those remembered and no longer wanted
  * are put back. 0 or the first error; the rest is done all the same.

@@ -302,6 +302,11 @@ int want_build(const struct netd_conf *conf, const struct netd_gate *gate, const
 
 	memset(out, 0, sizeof(*out));
 	out->steer = conf->priority + NETD_PRIO_STEER;
+	for (size_t l = 0; l < conf->n_lans; l++) {
+		const struct k_link *link = k_view_link(view, conf->lan[l]);
+
+		out->lan_index[l] = link ? link->index : 0;
+	}
 	err = collect_nets(conf, view, out);
 	if (err == 0 && gate->word != NETD_IS_OFF)
 		err = want_rules(conf, gate, view, out);
@@ -313,6 +318,8 @@ int want_build(const struct netd_conf *conf, const struct netd_gate *gate, const
 		err = want_sysctls(conf, gate, view, out);
 	if (err == 0)
 		err = ruleset_build(conf, gate, out, &out->nft);
+	if (err == 0)
+		err = guard_build(conf, gate, out, &out->guard);
 	if (err < 0)
 		want_fini(out);
 	return err;
@@ -325,6 +332,7 @@ void want_fini(struct want *w)
 	sg_free(w->addrs);
 	sg_free(w->sysctls);
 	sg_free(w->nft);
+	sg_free(w->guard);
 	for (size_t l = 0; l < NETD_LANS_MAX; l++)
 		sg_free(w->lan[l].p);
 	sg_free(w->lans.p);

@@ -28,11 +28,13 @@ struct want {
 	struct want_sysctl *sysctls;
 	size_t n_rules, n_routes, n_addrs, n_sysctls;
 	char *nft;      /* NULL: no table */
+	char *guard;    /* likewise: the table that others cannot flush */
 	uint32_t steer; /* priority of the rules that steer */
 
-	struct nets lan[NETD_LANS_MAX]; /* by device, as in the configuration */
-	struct nets lans;               /* all of them */
-	struct nets own;                /* of this machine, its uplink's too, our TUNs left out */
+	struct nets lan[NETD_LANS_MAX];    /* by device, as in the configuration */
+	struct nets lans;                  /* all of them */
+	uint32_t lan_index[NETD_LANS_MAX]; /* likewise, 0: not there */
+	struct nets own;                   /* of this machine, its uplink's too, our TUNs left out */
 };
 
 /** want_build - 0 or -ENOMEM (then *out is empty). Free with want_fini. */
@@ -47,5 +49,7 @@ int nets_add(struct nets *set, const struct k_prefix *p);
  * there is nothing to say. 0, -ENOMEM, -E2BIG.
  */
 int ruleset_build(const struct netd_conf *conf, const struct netd_gate *gate, const struct want *w, char **out);
+/** guard_build - the same of the guard's table, NULL unless steered. */
+int guard_build(const struct netd_conf *conf, const struct netd_gate *gate, const struct want *w, char **out);
 
 #endif

@@ -64,6 +64,7 @@ void fake_kernel_free(struct kernel *k)
 	free(k->view.rules);
 	free(k->view.routes);
 	free(k->nft);
+	free(k->guard);
 	for (size_t i = 0; i < K_EVENT_FDS; i++) {
 		close(k->events[i][0]);
 		close(k->events[i][1]);
@@ -330,6 +331,18 @@ int kernel_nft_run(struct kernel *k, const char *text, char *why, size_t cap)
 	k->nft = strstr(text, "table inet skygate {") ? strdup(text) : NULL;
 	k->gen++;
 	k->counts = (struct k_counts){0};
+	return 0;
+}
+
+int kernel_guard(struct kernel *k, const char *text, char *why, size_t cap)
+{
+	if (text && k->guard_refused) {
+		snprintf(why, cap, "as the test wants");
+		k->guard_asked++;
+		return -EINVAL;
+	}
+	free(k->guard);
+	k->guard = text ? strdup(text) : NULL;
 	return 0;
 }
 

@@ -8,7 +8,10 @@
 
 struct kernel {
 	struct k_view view;
-	char *nft; /* the table as handed over; NULL: not there */
+	char *nft;   /* the table as handed over; NULL: not there */
+	char *guard; /* the table that others cannot flush, likewise */
+	bool guard_refused;
+	unsigned guard_asked; /* in vain */
 	uint32_t gen;
 	struct k_counts counts; /* of the table */
 	struct {

@@ -395,6 +395,107 @@ static void test_every_allocation_fails(void **state)
 	free(good);
 }
 
+/*
+ * The table that others cannot flush stands while traffic is steered and goes with disarming; a kernel that knows no
+ * such tables is asked three times for each text, and all else is as before.
+ */
+static void test_guard(void **state)
+{
+	struct world *w = *state;
+
+	assert_int_equal(apply(w, NETD_IS_ARMED, 0), 0);
+	assert_null(w->k->guard); /* --arm ends at once, and its guard would with it */
+	w->a.guards = true;
+	assert_int_equal(apply(w, NETD_IS_BLOCKING, 0), 0);
+	assert_non_null(strstr(w->k->guard, "flags owner;"));
+	fake_nft_flush(w->k);
+	assert_non_null(w->k->guard);
+	assert_int_equal(apply(w, NETD_IS_CONNECTED, 0xac10000c), 0);
+	assert_non_null(w->k->nft);
+	assert_int_equal(apply(w, NETD_IS_OFF, 0), 0);
+	assert_null(w->k->guard);
+
+	w->k->guard_refused = true;
+	for (int i = 0; i < 5; i++)
+		assert_int_equal(apply(w, NETD_IS_BLOCKING, 0), 0);
+	assert_int_equal(w->k->guard_asked, 3);
+	assert_non_null(w->k->nft);
+	w->conf.n_lans = 1;
+	assert_int_equal(apply(w, NETD_IS_BLOCKING, 0), 0);
+	assert_int_equal(w->k->guard_asked, 4);
+	w->k->guard_refused = false;
+	assert_int_equal(apply(w, NETD_IS_BLOCKING, 0), 0);
+	assert_non_null(w->k->guard);
+	assert_int_equal(w->k->guard_asked, 4);
+}
+
+static void rename_link(struct kernel *k, const char *from, const char *to)
+{
+	for (size_t i = 0; i < k->view.n_links; i++) {
+		if (strcmp(k->view.links[i].name, from) == 0)
+			snprintf(k->view.links[i].name, IFNAMSIZ, "%s", to);
+	}
+	for (size_t i = 0; i < k->view.n_addrs; i++) {
+		if (strcmp(k->view.addrs[i].dev, from) == 0)
+			snprintf(k->view.addrs[i].dev, IFNAMSIZ, "%s", to);
+	}
+	for (size_t i = 0; i < k->view.n_routes; i++) {
+		if (strcmp(k->view.routes[i].dev, from) == 0)
+			snprintf(k->view.routes[i].dev, IFNAMSIZ, "%s", to);
+	}
+	for (size_t i = 0; i < k->n_sysctls; i++) {
+		char head[64], key[80];
+
+		snprintf(head, sizeof(head), "net/ipv4/conf/%s/", from);
+		if (strncmp(k->sysctls[i].key, head, strlen(head)) != 0)
+			continue;
+		snprintf(key, sizeof(key), "net/ipv4/conf/%s/%s", to, k->sysctls[i].key + strlen(head));
+		memcpy(k->sysctls[i].key, key, sizeof(key));
+	}
+}
+
+/* A LAN interface that is renamed is the LAN still, also for the next netd; who takes its old name ends that. */
+static void test_renamed(void **state)
+{
+	static const char steered[] = "rule 5110 table 5100 family 2 iif home9 uid 0 to any\n";
+	struct world *w = *state;
+	char *before, *p;
+
+	fake_link(w->k, "home0"); /* of nobody */
+	before = picture(w->k);
+	assert_int_equal(apply(w, NETD_IS_BLOCKING, 0), 0);
+	rename_link(w->k, "br-lan", "home9");
+	assert_int_equal(apply(w, NETD_IS_BLOCKING, 0), 0);
+	has(w->k, steered);
+	has(w->k, "rule 5107 table 0 family 2 iif home9 uid 0 to any from 192.168.77.0/24 go on at 5110\n");
+	assert_non_null(
+		strstr(w->k->nft, "iifname \"home9\" ip saddr != { 192.168.77.0/24 } counter name forged drop"));
+	assert_null(strstr(w->k->nft, "home0"));
+
+	applier_fini(&w->a);
+	applier_init(&w->a, w->k, &w->run);
+	assert_int_equal(apply(w, NETD_IS_BLOCKING, 0), 0);
+	has(w->k, steered);
+
+	rename_link(w->k, "home9", "br-lan");
+	assert_int_equal(apply(w, NETD_IS_BLOCKING, 0), 0);
+	has(w->k, "rule 5110 table 5100 family 2 iif br-lan uid 0 to any\n");
+	assert_int_equal(apply(w, NETD_IS_OFF, 0), 0);
+	p = picture(w->k);
+	assert_string_equal(p, before);
+	free(p);
+	free(before);
+
+	assert_int_equal(apply(w, NETD_IS_BLOCKING, 0), 0);
+	rename_link(w->k, "br-lan", "home9");
+	fake_link(w->k, "br-lan");
+	assert_int_equal(apply(w, NETD_IS_BLOCKING, 0), 0);
+	has(w->k, "rule 5110 table 5100 family 2 iif br-lan uid 0 to any\n");
+	p = picture(w->k);
+	assert_null(strstr(p, "iif home9"));
+	free(p);
+}
+
 static void no_report(void *arg, unsigned line, const char *message)
 {
 	(void)arg;
@@ -449,6 +550,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_host, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_every_step_fails, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_refused_ruleset_stays_closed, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_guard, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_renamed, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_every_allocation_fails, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_every_allocation_of_the_configuration_fails, setup, teardown),
 	};

@@ -77,8 +77,8 @@ static struct kernel *kernel_of(unsigned what)
 	return k;
 }
 
-/* Returns new; NULL when there is no table. */
-static char *text_of(unsigned what, enum netd_word word, bool refuse)
+/* Returns new; NULL when there is no table. *guard likewise, unless NULL. */
+static char *texts_of(unsigned what, enum netd_word word, bool refuse, char **guard)
 {
 	const struct netd_conf conf = conf_of(what);
 	const struct netd_gate gate = {.word = word,
@@ -96,9 +96,18 @@ static char *text_of(unsigned what, enum netd_word word, bool refuse)
 	assert_int_equal(want_build(&conf, &gate, &k->view, &w), 0);
 	text = w.nft;
 	w.nft = NULL;
+	if (guard) {
+		*guard = w.guard;
+		w.guard = NULL;
+	}
 	want_fini(&w);
 	fake_kernel_free(k);
 	return text;
+}
+
+static char *text_of(unsigned what, enum netd_word word, bool refuse)
+{
+	return texts_of(what, word, refuse, NULL);
 }
 
 /* "chain NAME { … }" out of the text, returns new; NULL: no such chain. */
@@ -234,6 +243,30 @@ static void test_exit(void **state)
 	sg_free(t);
 }
 
+/* What the guard holds while the table is gone: the ways between LAN and WAN, in mode host all but core's. */
+static void test_guard(void **state)
+{
+	char *t;
+
+	(void)state;
+	sg_free(texts_of(CLIENT | SERVER, NETD_IS_CONNECTED, false, &t));
+	says(t, "forward",
+		"iifname { \"br-lan\", \"eth1.10\" } oifname != { \"br-lan\", \"eth1.10\", \"sky0\", \"skyx0\" } drop",
+		true);
+	says(t, "forward", "oifname { \"br-lan\", \"eth1.10\" } iifname != ", true);
+	says(t, "forward", "iif 2 oifname != ", true);
+	says(t, "forward", "oif 2 iifname != ", true);
+	assert_null(strstr(t, "chain output"));
+	sg_free(t);
+	sg_free(texts_of(HOST, NETD_IS_BLOCKING, false, &t));
+	says(t, "forward", "\t\tdrop", true);
+	before(t, "output", "meta skuid 64011 accept", "\t\tdrop");
+	before(t, "output", "oifname \"sky0\" accept", "\t\tdrop");
+	sg_free(t);
+	sg_free(texts_of(SERVER, NETD_IS_OFF, false, &t));
+	assert_null(t);
+}
+
 static void test_off(void **state)
 {
 	(void)state;
@@ -301,13 +334,15 @@ static void test_nft_check(void **state)
 		struct sg_text t = sg_text(all, ALL_ROOM);
 
 		for (size_t i = 0; i < 2 * SG_ARRAY_LEN(words) && is_a_case(what); i++) {
-			char *one = NULL;
+			char *one = NULL, *guard = NULL;
 
 			if ((what & (CLIENT | HOST)) || words[i / 2] == NETD_IS_OFF)
-				one = text_of(what, words[i / 2], i % 2 == 1);
+				one = texts_of(what, words[i / 2], i % 2 == 1, &guard);
 			sg_text_add(&t, one ? one : "");
+			sg_text_add(&t, guard ? guard : "");
 			checked += one != NULL;
 			sg_free(one);
+			sg_free(guard);
 		}
 		assert_false(t.err);
 		if (t.len && !nft("-c", all))
@@ -327,6 +362,7 @@ int main(void)
 		cmocka_unit_test(test_unknown_prefix),
 		cmocka_unit_test(test_host),
 		cmocka_unit_test(test_exit),
+		cmocka_unit_test(test_guard),
 		cmocka_unit_test(test_off),
 		cmocka_unit_test(test_no_overlaps),
 		cmocka_unit_test(test_nft_check),
