@@ -127,6 +127,7 @@
  * VPN would not continue within 10 s.
  */
 #define SG_RESTART_PROVEN_MAX_MS 1600
+#define SG_RESTART_CONF_MS       60000 /* where it says that its configuration is not valid */
 #define SG_RESTART_RESET_MS      60000
 #define SG_NETD_MSG_MAX          4096 /* bytes of one message between netd and core */
 

@@ -17,7 +17,8 @@
 
 SG_LOG_TOPIC("core");
 
-#define TRAFFIC_MS 60000 /* between two looks at what the links carried */
+#define SG_CORE_NOT_VALID 2 /* exit status: nothing but a change of the configuration helps, so netd takes its time */
+#define TRAFFIC_MS        60000 /* between two looks at what the links carried */
 
 static int SG_PRINTF(1, 2) say(const char *fmt, ...)
 {
@@ -53,7 +54,7 @@ static int load_conf(struct core *core)
 	else if (err < 0)
 		findings_print(&f, stderr);
 	findings_fini(&f);
-	return err < 0;
+	return err == SG_ECONF ? SG_CORE_NOT_VALID : err < 0;
 }
 
 void core_apply_log(const struct core *core)
@@ -111,10 +112,25 @@ static int read_identity(struct core *core)
 	return 0;
 }
 
+static int check_files(struct core *core)
+{
+	struct findings f;
+	size_t n;
+
+	findings_init(&f);
+	n = net_check_files(core->crypto, core->conf->doc, findings_report, &f);
+	if (n)
+		findings_print(&f, stderr);
+	findings_fini(&f);
+	return n > 0;
+}
+
 int core_check(struct core *core)
 {
-	int status = load_conf(core);
+	int status = load_conf(core) ? 1 : 0;
 
+	if (status == 0)
+		status = check_files(core);
 	if (status == 0)
 		status = read_identity(core);
 	if (status == 0)
@@ -281,9 +297,8 @@ static int start(struct core *core)
 	if (status)
 		return status;
 	core_apply_log(core);
-	status = read_identity(core);
-	if (status)
-		return status;
+	if (read_identity(core))
+		return SG_CORE_NOT_VALID;
 	core->sandbox.wanted = sg_uci_bool(core->conf->visor, "sandbox", true);
 	sandbox_files(core, &core->sandbox);
 	status = make_loop(core);

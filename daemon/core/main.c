@@ -23,7 +23,8 @@ static const char usage[] =
 	"  --netd-fd N      the inherited line to skygate-netd; without it there is no VPN for others, the rest works\n"
 	"  --version, --help\n"
 	"\n"
-	"Exit status: 0 ended as told, 1 something failed, 2 the command was wrong.\n";
+	"Exit status: 0 ended as told, 1 something failed, 2 the command or the configuration\n"
+	"was wrong.\n";
 
 static const char no_root[] =
 	"skygated: refuses to run as root: the kernel takes forwarded packets for those of root, so what exempts\n"

@@ -93,21 +93,22 @@ static int take(struct deployment *d, struct sg_view text)
 	return err;
 }
 
-static int read_file(struct deployment *d)
+/* The whole file into *text, new. */
+static int read_file(const char *path, uint8_t **text, size_t *len)
 {
-	char *text = NULL;
 	struct stat st;
-	ssize_t n = -1;
-	int fd = open(d->source, O_RDONLY | O_CLOEXEC | O_NONBLOCK), err = fd < 0 ? -errno : 0;
+	ssize_t n;
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK), err = fd < 0 ? -errno : 0;
 
+	*text = NULL;
 	if (err == 0 && (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || st.st_size > FILE_MAX))
 		err = SG_ELONG;
 	if (err == 0) {
-		text = sg_malloc((size_t)st.st_size + 1);
-		n = text ? read(fd, text, (size_t)st.st_size) : -1;
-		err = n < 0 ? (text ? -errno : -ENOMEM) : take(d, (struct sg_view){(const uint8_t *)text, (size_t)n});
+		*text = sg_malloc((size_t)st.st_size + 1);
+		n = *text ? read(fd, *text, (size_t)st.st_size) : -1;
+		err = n < 0 ? (*text ? -errno : -ENOMEM) : 0;
+		*len = n < 0 ? 0 : (size_t)n;
 	}
-	sg_free(text);
 	if (fd >= 0)
 		close(fd);
 	return err;
@@ -122,9 +123,14 @@ static void tell(struct deployment *d, const char *why)
 
 static const char *reason(int err)
 {
-	return err == SG_EMALF   ? "that is no JSON object"
-	       : err == -EACCES  ? "no permission; a directory that the sandbox does not know yet takes a restart"
-	       : err == -ENOENT  ? "nothing in it is known here: dmsg_servers, dmsg_discovery_dmsg, …"
+	return err == SG_EMALF  ? "that is no JSON object"
+	       : err == -ENOENT ? "nothing in it is known here: dmsg_servers, dmsg_discovery_dmsg, …"
+				: sg_strerror(err);
+}
+
+static const char *reason_of_file(int err)
+{
+	return err == -EACCES    ? "no permission; a directory that the sandbox does not know yet takes a restart"
 	       : err == SG_ELONG ? "no file, or longer than 256 KiB"
 				 : sg_strerror(err);
 }
@@ -167,22 +173,38 @@ static void on_timer(void *arg)
 	sg_timer_start(&d->timer, backoff_next(&d->backoff, d->n->conf.crypto));
 }
 
+/* NULL, or what is wrong. */
+static const char *take_file(struct deployment *d)
+{
+	uint8_t *text;
+	size_t len = 0;
+	int err = read_file(d->source, &text, &len);
+	const char *why = err < 0 ? reason_of_file(err) : NULL;
+
+	if (err == 0 && (err = take(d, (struct sg_view){text, len})) < 0)
+		why = reason(err);
+	sg_free(text);
+	return why;
+}
+
 static void read_source(struct deployment *d)
 {
 	struct sg_view last;
-	int err = 0;
+	const char *why = NULL;
+	int err;
 
 	if (strcmp(d->source, "public") == 0) {
 		err = take(d, (struct sg_view){net_public_json, net_public_json_len});
+		why = err < 0 ? reason(err) : NULL;
 	} else if (d->source[0] == '/') {
-		err = read_file(d);
+		why = take_file(d);
 	} else if (d->source[0]) {
 		if (cache_get(d->n->cache, d->name, &last))
 			(void)take(d, last);
 		sg_timer_start(&d->timer, 0);
 	}
-	if (err < 0)
-		tell(d, reason(err));
+	if (why)
+		tell(d, why);
 }
 
 /* ---- the configuration --------------------------------------------------------------------------------------------------- */
@@ -252,6 +274,26 @@ void deployment_kept(struct deployment *d)
 
 	if (asked && !d->found.n_servers && cache_get(d->n->cache, d->name, &last) && take(d, last) == 0)
 		apply(d);
+}
+
+const char *deployment_file_why(const struct sg_crypto *c, const char *path, const char *part)
+{
+	struct sg_deployment *found;
+	const char *why = NULL;
+	uint8_t *text;
+	size_t len = 0;
+	int err = read_file(path, &text, &len);
+
+	if (err < 0) {
+		why = reason_of_file(err);
+	} else {
+		found = sg_calloc(1, sizeof(*found));
+		err = found ? sg_deployment_decode(c, (struct sg_view){text, len}, part, found) : -ENOMEM;
+		why = err < 0 ? reason(err) : NULL;
+		sg_free(found);
+	}
+	sg_free(text);
+	return why;
 }
 
 bool deployment_source_ok(const char *source)

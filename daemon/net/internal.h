@@ -207,6 +207,8 @@ void deployment_free(struct deployment *d);
 void deployment_configure(struct deployment *d, const struct sg_uci_section *s);
 /** deployment_kept - what an earlier process learned is in the cache now. */
 void deployment_kept(struct deployment *d);
+/** deployment_file_why - what is wrong with a file that is to be a source, NULL: nothing. Static. */
+const char *deployment_file_why(const struct sg_crypto *c, const char *path, const char *part);
 /** deployment_source_ok - a text that can be a source. */
 bool deployment_source_ok(const char *source);
 /** net_deployed - these services from now on. */

@@ -115,6 +115,23 @@ size_t net_check(const struct sg_crypto *c, const struct sg_uci *doc, sg_uci_rep
 	return found;
 }
 
+size_t net_check_files(const struct sg_crypto *c, const struct sg_uci *doc, sg_uci_report_fn *report, void *arg)
+{
+	const struct sg_uci_section *s = sg_uci_next(doc, "deployment", NULL);
+	const char *source = s ? sg_uci_get(s, "source", "") : "", *why;
+	char text[700];
+
+	if (source[0] != '/')
+		return 0;
+	why = deployment_file_why(c, source, sg_uci_get(s, "part", "prod"));
+	if (!why)
+		return 0;
+	snprintf(text, sizeof(text), "%s:%u: deployment: option source: '%s': %s", doc->file,
+		sg_uci_option(s, "source")->line, source, why);
+	report(arg, sg_uci_option(s, "source")->line, text);
+	return 1;
+}
+
 const struct sg_pk *net_setup_nodes(const struct sg_net *n, size_t *count)
 {
 	*count = n->n_setup_nodes;

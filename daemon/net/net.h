@@ -41,6 +41,11 @@ void net_free(struct sg_net *n);
 const struct sg_option *net_options(void);
 /** net_check - what a table cannot say: URLs and servers. Reports; returns the number of findings. */
 size_t net_check(const struct sg_crypto *c, const struct sg_uci *doc, sg_uci_report_fn *report, void *arg);
+/**
+ * net_check_files - the files that it names can be read: what a start only warns of, for they may come later. Reports as
+ * net_check does.
+ */
+size_t net_check_files(const struct sg_crypto *c, const struct sg_uci *doc, sg_uci_report_fn *report, void *arg);
 /** net_configure - takes over a checked configuration. */
 void net_configure(struct sg_net *n, const struct sg_uci *doc);
 /** net_network_set - the plugin that provides a network started (@ops) or stops (NULL). */

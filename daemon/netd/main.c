@@ -216,6 +216,7 @@ static void on_signal(void *arg, int signum)
 		break;
 	case SIGHUP:
 		(void)netd_reload(n, why, sizeof(why));
+		supervisor_hurry(&n->supervisor);
 		break;
 	case SIGUSR1:
 		netd_look_again(n);

@@ -3,6 +3,7 @@
 #include "base/err.h"
 #include "base/limits.h"
 #include "base/log.h"
+#include "wire/netd.h"
 
 #include <inttypes.h>
 #include <signal.h>
@@ -86,6 +87,15 @@ void supervisor_start(struct supervisor *s)
 	(void)sg_timer_start(&s->beat, SG_HEARTBEAT_MS);
 }
 
+void supervisor_hurry(struct supervisor *s)
+{
+	if (s->pid != 0 || s->stopping)
+		return;
+	sg_timer_stop(&s->restart);
+	s->pause_ms = SG_RESTART_MIN_MS;
+	supervisor_start(s);
+}
+
 void supervisor_heard(struct supervisor *s)
 {
 	s->heard = sg_loop_now(s->loop);
@@ -115,6 +125,13 @@ void supervisor_ended(struct supervisor *s, int status)
 	if (s->proven)
 		s->pause_ms = SG_MIN(s->pause_ms, SG_RESTART_PROVEN_MAX_MS);
 	s->restarts++;
+	if (!by_signal && number == SG_CORE_NOT_VALID) {
+		log_error("core: the configuration is not valid, see above. Tried again in %d s; at once:  systemctl "
+			  "reload skygate",
+			SG_RESTART_CONF_MS / 1000);
+		if (sg_timer_start(&s->restart, SG_RESTART_CONF_MS) == 0)
+			return;
+	}
 	log_warn("core ended after %" PRId64 " s (%s %d); started again in %" PRId64 ".%01" PRId64 " s", ran / 1000,
 		by_signal ? "signal" : "exit status", number, s->pause_ms / 1000, s->pause_ms % 1000 / 100);
 	start_again(s);

@@ -32,6 +32,8 @@ struct supervisor {
 void supervisor_init(struct supervisor *s, struct sg_loop *loop, const struct supervisor_ops *ops, void *arg);
 void supervisor_fini(struct supervisor *s);
 void supervisor_start(struct supervisor *s);
+/** supervisor_hurry - starts core now, should it be waiting for that: the configuration may be another one. */
+void supervisor_hurry(struct supervisor *s);
 /** supervisor_heard - a heartbeat came. */
 void supervisor_heard(struct supervisor *s);
 /** supervisor_proven - core does its work: a path was proven. Should it end, it is soon back. */

@@ -26,6 +26,9 @@ enum sg_netd_type {
 /* OPEN: skygate vpn stop --open; steered traffic leaves as if we were not there, until another state arrives. */
 enum sg_netd_path { SG_PATH_UNWANTED = 0, SG_PATH_DOWN = 1, SG_PATH_UP = 2, SG_PATH_OPEN = 3 };
 
+/* core's exit status when only a change of its configuration or key helps: netd takes its time */
+#define SG_CORE_NOT_VALID 2
+
 #define SG_NETD_HEAD     8
 #define SG_NETD_TEXT_MAX 512
 

@@ -250,6 +250,33 @@ static void bad_sources(void **state)
 	}
 }
 
+/* --check called a configuration valid whose file is not there, is no JSON or says nothing that is known. */
+static void files_that_give_nothing(void **state)
+{
+	static const char *const texts[] = {"{", "{\"prod\":{\"more\":1}}", NULL};
+	static const char *const whys[] = {"no JSON object", "nothing in it is known", "No such file"};
+	struct world *w = *state;
+	char path[] = "/tmp/sg-deployment-XXXXXX", text[200];
+	int fd = mkstemp(path);
+	struct sg_uci *doc;
+	int len = snprintf(text, sizeof(text), "config deployment\n\toption source '%s'\n", path);
+
+	assert_int_equal(sg_uci_parse(text, (size_t)len, "conf", NULL, NULL, &doc), 0);
+	for (size_t i = 0; i < SG_ARRAY_LEN(texts); i++) {
+		if (texts[i]) {
+			assert_int_equal(ftruncate(fd, 0), 0);
+			assert_true(pwrite(fd, texts[i], strlen(texts[i]), 0) > 0);
+		} else {
+			unlink(path);
+		}
+		n_found = 0;
+		assert_int_equal(net_check_files(w->c, doc, report, (void *)(uintptr_t)whys[i]), 1);
+		assert_int_equal(n_found, 1);
+	}
+	close(fd);
+	sg_uci_free(doc);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -259,6 +286,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(one_of_a_service, setup, fake_net_teardown),
 		cmocka_unit_test_setup_teardown(another_source_after_a_restart, setup, fake_net_teardown),
 		cmocka_unit_test_setup_teardown(bad_sources, setup, fake_net_teardown),
+		cmocka_unit_test_setup_teardown(files_that_give_nothing, setup, fake_net_teardown),
 	};
 
 	json_set_alloc_funcs(sg_malloc, sg_free);

@@ -157,6 +157,30 @@ static void test_pauses_after_work_are_short(void **state)
 	assert_int_equal(w->spawned, runs + 1);
 }
 
+/*
+ * A configuration that only core finds invalid was tried, and complained of, every five seconds for as long as nobody
+ * mended it.
+ */
+static void test_configuration_not_valid(void **state)
+{
+	struct world *w = *state;
+
+	supervisor_start(&w->s);
+	supervisor_ended(&w->s, 2 << 8);
+	pass(w, SG_RESTART_CONF_MS - 200);
+	assert_int_equal(w->spawned, 1);
+	pass(w, 400);
+	assert_int_equal(w->spawned, 2);
+	supervisor_hurry(&w->s);
+	assert_int_equal(w->spawned, 2);
+	supervisor_ended(&w->s, 2 << 8);
+	supervisor_hurry(&w->s);
+	assert_int_equal(w->spawned, 3);
+	supervisor_ended(&w->s, 1 << 8);
+	pass(w, SG_RESTART_MIN_MS + 100);
+	assert_int_equal(w->spawned, 4);
+}
+
 static void test_spawn_fails(void **state)
 {
 	struct world *w = *state;
@@ -207,6 +231,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_hung_core_is_killed, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_pauses, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_pauses_after_work_are_short, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_configuration_not_valid, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_spawn_fails, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_stop, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_stop_between_two_runs, setup, teardown),
