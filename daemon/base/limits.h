@@ -46,6 +46,7 @@
 #define SG_RULE_LIFE_MIN_MS  1000 /* what a rule asks for is kept within these (own) */
 #define SG_RULE_LIFE_MAX_MS  600000
 #define SG_RULES_MAX         16384 /* rules kept at once (own) */
+#define SG_RULES_PER_LINK    4096  /* of these, of what goes on by one transport (own) */
 #define SG_RULES_SWEEP_MS    5000  /* between two looks for dead rules (spec) */
 #define SG_RULES_RESERVE_MAX 255   /* route ids of one question: its number is a byte (spec) */
 #define SG_GROUPS_MAX        1024  /* groups at once, unfinished ones included (own) */

@@ -80,7 +80,7 @@ int rule_keep(struct sg_route *r, const struct sg_rule *rule, struct rule **out,
 	else if (err == SG_EDUP)
 		snprintf(why, why_cap, "route id %u is in use", (unsigned)rule->key);
 	else if (err == SG_EFULL)
-		snprintf(why, why_cap, "this visor keeps as many rules as it may");
+		snprintf(why, why_cap, "this visor keeps as many rules as it may, in all or of that transport");
 	else if (err < 0)
 		snprintf(why, why_cap, "%s", sg_strerror(err));
 	return err;

@@ -117,6 +117,27 @@ static void grow(struct rules *t)
 	sg_free(old.buckets);
 }
 
+/*
+ * Routes through us come back by the transport that they came by, so a neighbour that has setup nodes make them without
+ * end fills what goes on by its own. The table is looked through only where one transport's share could be full.
+ */
+static bool share_is_full(const struct rules *t, const struct sg_rule *r)
+{
+	size_t same = 0;
+
+	if (r->type != SG_RULE_INTERMEDIARY || t->n < SG_RULES_PER_LINK)
+		return false;
+	for (size_t i = 0; i < t->n_buckets; i++) {
+		sg_list_for (it, &t->buckets[i]) {
+			const struct rule *rule = sg_container_of(it, struct rule, node);
+
+			same += rule->r.type == SG_RULE_INTERMEDIARY &&
+				memcmp(&rule->r.next_tp, &r->next_tp, sizeof(r->next_tp)) == 0;
+		}
+	}
+	return same >= SG_RULES_PER_LINK;
+}
+
 int rules_add(struct rules *t, const struct sg_rule *r, struct sg_mono now, struct rule **out)
 {
 	struct rule *rule;
@@ -125,7 +146,7 @@ int rules_add(struct rules *t, const struct sg_rule *r, struct sg_mono now, stru
 		return SG_ESTATE;
 	if (find(t, r->key))
 		return SG_EDUP;
-	if (t->n >= SG_RULES_MAX)
+	if (t->n >= SG_RULES_MAX || share_is_full(t, r))
 		return SG_EFULL;
 	if (t->n >= t->n_buckets)
 		grow(t);

@@ -1,6 +1,7 @@
 /* Route ids: each is given out once, and none tells what the others are. */
 #include "base/common.h"
 #include "base/err.h"
+#include "base/limits.h"
 #include "route/rules.h"
 
 #include <setjmp.h>
@@ -96,11 +97,41 @@ static void ids_come_to_an_end(void **state)
 	rules_fini(&t);
 }
 
+/* Setup nodes serve everybody: one neighbour that asks them for routes without end took all rules of a middle. */
+static void one_transport_does_not_take_all(void **state)
+{
+	static const struct sg_tpid greedy = {{1}}, other = {{2}};
+	uint32_t *ids = calloc(SG_RULES_PER_LINK + 2, sizeof(*ids));
+	struct sg_rule r = {.type = SG_RULE_INTERMEDIARY, .next_id = 1, .next_tp = greedy};
+	struct rule *rule;
+	struct rules t;
+
+	(void)state;
+	rules_init(&t, secret);
+	assert_int_equal(rules_reserve(&t, SG_RULES_PER_LINK + 2, ids), 0);
+	for (size_t i = 0; i < SG_RULES_PER_LINK; i++) {
+		r.key = ids[i];
+		assert_int_equal(rules_add(&t, &r, (struct sg_mono){0}, &rule), 0);
+	}
+	r.key = ids[SG_RULES_PER_LINK];
+	assert_int_equal(rules_add(&t, &r, (struct sg_mono){0}, &rule), SG_EFULL);
+	r.next_tp = other;
+	assert_int_equal(rules_add(&t, &r, (struct sg_mono){0}, &rule), 0);
+	/* What ends makes room again. */
+	rules_remove(&t, rules_find(&t, ids[0], (struct sg_mono){0}));
+	r.next_tp = greedy;
+	r.key = ids[SG_RULES_PER_LINK + 1];
+	assert_int_equal(rules_add(&t, &r, (struct sg_mono){0}, &rule), 0);
+	free(ids);
+	rules_fini(&t);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(ids_are_given_out_once),
 		cmocka_unit_test(an_id_does_not_tell_the_next),
+		cmocka_unit_test(one_transport_does_not_take_all),
 		cmocka_unit_test(what_was_given_out_can_be_kept),
 		cmocka_unit_test(ids_come_to_an_end),
 	};
