@@ -2,7 +2,7 @@
  * The control socket: JSON-RPC, one object per line, one request of a client at a time. What a client may do follows
  * from who it is (SO_PEERCRED): uid 0 is admin; our own user and members of our own group are viewers; others are told
  * so and closed. A client that does not read is not written to: answers wait in a bounded queue, log lines are
- * skipped and counted.
+ * skipped and counted. One that may only look and asks without a pause is read more slowly.
  */
 #include "base/alloc.h"
 #include "base/common.h"
@@ -46,6 +46,9 @@ struct client {
 	bool ended;        /* closed once its queue is empty */
 	bool serving;      /* its lines are being worked on, further up the stack */
 	bool follows;
+	unsigned credit; /* requests at once, of a viewer */
+	struct sg_mono credit_at;
+	struct sg_timer rest; /* it used up its credit: nothing is read meanwhile */
 	uint64_t log_seq;
 	size_t rx_len;
 	char *tx;
@@ -68,6 +71,7 @@ static void client_free(struct client *c)
 	if (c->call)
 		c->call->client = NULL;
 	sg_list_remove(&c->node);
+	sg_timer_stop(&c->rest);
 	sg_watch_free(c->watch);
 	close(c->fd);
 	sg_free(c->tx);
@@ -76,7 +80,7 @@ static void client_free(struct client *c)
 
 static bool takes_requests(const struct client *c)
 {
-	return !c->call && !c->ended && c->tx_len < TX_HIGH;
+	return !c->call && !c->ended && c->tx_len < TX_HIGH && !sg_timer_active(&c->rest);
 }
 
 static void client_events(struct client *c)
@@ -361,6 +365,24 @@ static void on_line(struct client *c, struct sg_view line)
 
 /* ---- input ------------------------------------------------------------------------------------------------------- */
 
+/* Looking costs the loop time that the LAN's packets wait for; the owner is not made to wait. */
+static void spend(struct client *c)
+{
+	struct sg_mono now = sg_loop_now(c->control->core->loop);
+	int64_t grown = sg_mono_ms_since(now, c->credit_at) * SG_CONTROL_LOOKS_S / 1000;
+
+	if (c->role != SG_ROLE_VIEWER)
+		return;
+	if (grown > 0) {
+		c->credit = (unsigned)SG_MIN(c->credit + grown, (int64_t)SG_CONTROL_LOOKS);
+		c->credit_at = now;
+	}
+	c->credit -= c->credit > 0;
+	/* Without memory for the timer it goes on unbounded. */
+	if (c->credit == 0)
+		(void)sg_timer_start(&c->rest, 1000 / SG_CONTROL_LOOKS_S);
+}
+
 /* Whole lines of what was read, as long as no call is under way. */
 static void serve(struct client *c)
 {
@@ -388,6 +410,7 @@ static void serve(struct client *c)
 		c->rx_len -= len + 1;
 		memmove(c->rx, nl + 1, c->rx_len);
 		c->serving = true;
+		spend(c);
 		if (len)
 			on_line(c, (struct sg_view){(const uint8_t *)line, len});
 		sg_free(line);
@@ -397,6 +420,11 @@ static void serve(struct client *c)
 	}
 	if (c)
 		client_events(c);
+}
+
+static void on_rested(void *arg)
+{
+	serve(arg);
 }
 
 static void on_client(void *arg, int fd, unsigned events)
@@ -507,6 +535,9 @@ static void on_accept(void *arg, int listen_fd, unsigned events)
 	c->control = control;
 	c->fd = fd;
 	c->role = (enum sg_role)role;
+	c->credit = SG_CONTROL_LOOKS;
+	c->credit_at = sg_loop_now(control->core->loop);
+	sg_timer_init(&c->rest, control->core->loop, on_rested, c);
 	sg_list_add_tail(&control->clients, &c->node);
 	client_events(c);
 }

@@ -225,6 +225,27 @@ static int ask_all_as_viewer(struct fixture *f)
 	return 0;
 }
 
+/*
+ * A viewer that asked without a pause took most of the loop's time. Its requests are all answered, but beyond the first
+ * SG_CONTROL_LOOKS not sooner than SG_CONTROL_LOOKS_S a second.
+ */
+static int flood_as_viewer(struct fixture *f)
+{
+	struct sg_mono start = sg_clock_system()->now(sg_clock_system());
+	int fd = fixture_connect(f);
+	int64_t took;
+
+	for (int i = 0; i < SG_CONTROL_LOOKS + SG_CONTROL_LOOKS_S; i++)
+		fixture_send(fd, "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"stream.list\"}\n");
+	for (int i = 0; i < SG_CONTROL_LOOKS + SG_CONTROL_LOOKS_S; i++) {
+		if (!fixture_line(f, fd) || !strstr(f->buf, "result"))
+			return 1;
+	}
+	took = sg_mono_ms_since(sg_clock_system()->now(sg_clock_system()), start);
+	print_message("%d requests were answered within %d ms\n", SG_CONTROL_LOOKS + SG_CONTROL_LOOKS_S, (int)took);
+	return took < 1000 - 1000 / SG_CONTROL_LOOKS_S ? 2 : 0;
+}
+
 /* Whatever a stranger asks, it is refused before it is read. */
 static int ask_all_as_stranger(struct fixture *f)
 {
@@ -248,6 +269,7 @@ static void test_roles(void **state)
 		skip();
 	as_user(f, 64007, true, ask_all_as_viewer);
 	as_user(f, getegid(), false, ask_all_as_viewer);
+	as_user(f, 64007, true, flood_as_viewer);
 	as_user(f, 64007, false, ask_all_as_stranger);
 }
 
