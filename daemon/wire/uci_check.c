@@ -242,10 +242,14 @@ static void judge(
 		sg_text_add(&a->text, "an address like 192.0.2.1");
 		return;
 	case SG_OPT_PREFIX4:
-		if (sg_prefix4_parse(v, &ip, &bits) == 0)
-			return;
-		sg_text_add(why, "is not an IPv4 network");
-		sg_text_add(&a->text, "a network like 172.16.0.0/12, with zeros behind the prefix");
+		if (sg_prefix4_parse(v, &ip, &bits) < 0) {
+			sg_text_add(why, "is not an IPv4 network");
+			sg_text_add(&a->text, "a network like 172.16.0.0/12, with zeros behind the prefix");
+		} else if (o->max && (bits < o->min || bits > o->max)) {
+			sg_text_add(why, "is too small or too large a network");
+			sg_text_addf(
+				&a->text, "/%llu to /%llu", (unsigned long long)o->min, (unsigned long long)o->max);
+		}
 		return;
 	case SG_OPT_ADDR:
 		if (sg_addr_parse(v, &addr) == 0)
@@ -379,6 +383,28 @@ static void unknown_option(struct check *c, const struct sg_uci_section *s, cons
 	emit(c, o->line, what, &a, NULL);
 }
 
+/* Of a list whose values max says nothing about: how many. */
+static void check_count(
+	struct check *c, const struct sg_uci_section *s, const struct sg_option *row, const struct sg_uci_option *o)
+{
+	char what[512];
+	struct sg_text t = section_title(s, what, sizeof(what));
+	uint64_t n = 0;
+
+	if (!(row->flags & SG_OPT_LIST) || !row->max || row->type == SG_OPT_UINT || row->type == SG_OPT_STRING ||
+		row->type == SG_OPT_PREFIX4)
+		return;
+	sg_list_for (it, &o->values) {
+		const struct sg_uci_value *v = sg_container_of(it, struct sg_uci_value, node);
+
+		if (++n != row->max + 1)
+			continue;
+		sg_text_addf(&t, "list %s: '%.*s' is one too many\n  accepted: at most %llu", o->name, SHOWN_MAX,
+			v->text, (unsigned long long)row->max);
+		emit(c, v->line, what, NULL, NULL);
+	}
+}
+
 static void check_option(struct check *c, const struct sg_uci_section *s, const struct sg_uci_option *o)
 {
 	const struct sg_option *row = find_row(c, s->type, o->name);
@@ -408,6 +434,7 @@ static void check_option(struct check *c, const struct sg_uci_section *s, const 
 	}
 	sg_list_for (it, &o->values)
 		check_value(c, s, row, sg_container_of(it, struct sg_uci_value, node));
+	check_count(c, s, row, o);
 }
 
 static void check_required(struct check *c, const struct sg_uci_section *s)

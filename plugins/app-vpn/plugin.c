@@ -7,6 +7,7 @@
 #include "base/hex.h"
 #include "crypto/keys.h"
 #include "crypto/crypto.h"
+#include "client.h"
 #include "vpn.h"
 
 static const struct sg_option options[] = {
@@ -27,11 +28,13 @@ static const struct sg_option options[] = {
 		.type = SG_OPT_NAME,
 		.flags = SG_OPT_LIST | SG_OPT_OR_PK,
 		.accepted = "peer",
+		.max = EXITS_MAX,
 		.help = "peers or keys to leave at, tried in this order"},
 	{.section = "vpn_client",
 		.name = "probe",
 		.type = SG_OPT_IP4,
 		.flags = SG_OPT_LIST,
+		.max = PROBE_TARGETS_MAX,
 		.help = "hosts beyond the exit that answer ping: without an answer the path is not proven"},
 	{.section = "vpn_client",
 		.name = "min_hops",
@@ -43,6 +46,7 @@ static const struct sg_option options[] = {
 		.name = "passcode",
 		.type = SG_OPT_STRING,
 		.flags = SG_OPT_SECRET,
+		.max = SG_VPN_PASSCODE_MAX,
 		.help = "for exits of 2024 that ask for one"},
 	{.section = "vpn_server", .help = "this machine is an exit for others"},
 	{.section = "vpn_server",
@@ -54,6 +58,8 @@ static const struct sg_option options[] = {
 		.name = "pool",
 		.type = SG_OPT_PREFIX4,
 		.def = "172.16.0.0/12",
+		.min = 8,
+		.max = 28,
 		.help = "addresses for clients; networks of this machine are left out"},
 	{.section = "vpn_server",
 		.name = "max_clients",
@@ -71,6 +77,7 @@ static const struct sg_option options[] = {
 		.name = "passcode",
 		.type = SG_OPT_STRING,
 		.flags = SG_OPT_SECRET,
+		.max = SG_VPN_PASSCODE_MAX,
 		.help = "clients of 2024 can be asked for one"},
 	{.section = "vpn_server",
 		.name = "announce",

@@ -178,8 +178,12 @@ struct sg_option {
 	unsigned flags;       /* SG_OPT_LIST and its kin */
 	const char *accepted; /* of SG_OPT_ENUM and SG_OPT_NAME */
 	const char *def;      /* text of the default, NULL: none */
-	uint64_t min, max;    /* of SG_OPT_UINT; max also of SG_OPT_STRING: bytes, 0 for any number */
-	const char *help;     /* one line */
+	/*
+	 * Of SG_OPT_UINT: the range. max also, 0 for any: of SG_OPT_STRING bytes; of SG_OPT_PREFIX4, with min, its length in
+	 * bits; of a list of other types how many values.
+	 */
+	uint64_t min, max;
+	const char *help; /* one line */
 };
 
 /* ---- control methods and counters ------------------------------------------------------------------------------ */
