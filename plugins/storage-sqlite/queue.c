@@ -1,4 +1,4 @@
-/* See queue.h. What the worker touches: q->db, the jobs of q->group, and the members that say so. */
+/* See queue.h. What the worker touches: q->db, the jobs of q->group, and q->found. */
 #include "queue.h"
 #include "base/alloc.h"
 #include "base/common.h"
@@ -89,19 +89,18 @@ static void reopen(struct queue *q)
 
 	db_close(q->db);
 	q->db = NULL;
-	q->reopen_err = db_open(q->path, q->max_bytes, &q->db, why, q->note);
-	if (q->reopen_err < 0)
-		snprintf(q->note, sizeof(q->note), "%s", why);
+	if (db_open(q->path, q->max_bytes, &q->db, why, q->found.note) < 0)
+		snprintf(q->found.note, sizeof(q->found.note), "%s", why);
 }
 
 static void commit_group(struct queue *q)
 {
-	q->commit_err = db_commit(q->db);
+	q->found.commit_err = db_commit(q->db);
 	sg_list_for (it, &q->group) {
 		struct job *j = sg_container_of(it, struct job, node);
 
 		if (j->err == 0 && (j->kind == COMMIT || (j->flags & SG_STORE_DURABLE)))
-			j->err = q->commit_err;
+			j->err = q->found.commit_err;
 	}
 }
 
@@ -126,7 +125,7 @@ static void work(void *arg)
 	struct queue *q = arg;
 	bool commit = false, close = false;
 
-	q->note[0] = '\0';
+	q->found.note[0] = '\0';
 	sg_list_for (it, &q->group) {
 		struct job *j = sg_container_of(it, struct job, node);
 
@@ -138,9 +137,9 @@ static void work(void *arg)
 		commit_group(q);
 	if (q->db && db_damaged(q->db))
 		reopen(q);
-	q->stats = (struct db_stats){0};
+	q->found.stats = (struct db_stats){0};
 	if (q->db)
-		db_stats(q->db, &q->stats);
+		db_stats(q->db, &q->found.stats);
 	if (close) {
 		db_close(q->db);
 		q->db = NULL;
@@ -151,8 +150,8 @@ static void work(void *arg)
 
 static void tell_commit(struct queue *q, bool tried)
 {
-	if (q->note[0])
-		log_error("%s", q->note);
+	if (q->found.note[0])
+		log_error("%s", q->found.note);
 	if (q->stats.lost && (!tried || q->commit_err == 0))
 		log_error("%s: what was written in the last seconds is lost", q->path);
 	if (!tried)
@@ -203,6 +202,8 @@ static void on_worked(void *arg, int status)
 		tried = tried || j->kind == COMMIT || (j->flags & SG_STORE_DURABLE);
 		closed = closed || j->kind == CLOSE;
 	}
+	q->stats = q->found.stats;
+	q->commit_err = q->found.commit_err;
 	q->written += q->stats.written;
 	credit_grow(q);
 	q->credit -= (int64_t)q->stats.written;
@@ -361,14 +362,14 @@ int queue_open(struct queue *q, char *why, size_t cap)
 		snprintf(why, cap, "memory is out");
 		return -ENOMEM;
 	}
-	err = db_open(q->path, q->max_bytes, &q->db, text, q->note);
+	err = db_open(q->path, q->max_bytes, &q->db, text, q->found.note);
 	if (err < 0) {
 		snprintf(why, cap, "%s", text);
 		sg_free(q->ending);
 		return err;
 	}
-	if (q->note[0])
-		log_error("%s", q->note);
+	if (q->found.note[0])
+		log_error("%s", q->found.note);
 	db_stats(q->db, &q->stats);
 	sg_list_init(&q->waiting);
 	sg_list_init(&q->group);

@@ -34,10 +34,15 @@ struct queue {
 	int64_t now_s;      /* of the newest question */
 	struct job *ending; /* of CLOSE, made at the beginning */
 
-	/* What the worker found out; the loop's when it is done. */
+	/* What the worker finds out: its own until it is done. */
+	struct {
+		struct db_stats stats;
+		int commit_err;
+		char note[DB_WHY_MAX];
+	} found;
+	/* The same as the loop knows it, also while the next group is with the worker. */
 	struct db_stats stats;
-	int commit_err, reopen_err;
-	char note[DB_WHY_MAX];
+	int commit_err;
 
 	uint64_t written, commits, refused; /* bytes, and how often */
 	char why[DB_WHY_MAX];               /* the last commit failed, a sentence; "": it did not */
