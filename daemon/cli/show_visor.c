@@ -128,15 +128,37 @@ int show_dmsg(const json_t *result)
 	return EXIT_DONE;
 }
 
+/* Whether anything beyond this machine is reached: a neighbour, a dmsg server, a service. */
+static bool anything_up(const json_t *status)
+{
+	const json_t *i;
+	size_t n;
+
+	if (get_int(status, "transports") > 0 || strcmp(get_str(json_object_get(status, "dmsg"), "state"), "up") == 0)
+		return true;
+	json_array_foreach(json_object_get(status, "directory"), n, i)
+	{
+		if (strcmp(get_str(i, "state"), "up") == 0)
+			return true;
+	}
+	return false;
+}
+
+static void missing(size_t already, bool partial)
+{
+	term_word(already ? "" : "network", 9, MOOD_PLAIN);
+	term_word(already ? "" : partial ? "partial" : "down", 12, partial ? MOOD_CARE : MOOD_BAD);
+}
+
 /* One line for each thing of the network that should be there and is not. Nothing, when all is. */
 void show_missing(const json_t *status)
 {
 	const json_t *dmsg = json_object_get(status, "dmsg"), *i;
+	bool partial = anything_up(status);
 	size_t n, shown = 0;
 
 	if (strcmp(get_str(dmsg, "state"), "down") == 0) {
-		term_word(shown++ ? "" : "network", 9, MOOD_PLAIN);
-		term_word("partial", 12, MOOD_CARE);
+		missing(shown++, partial);
 		printf("no dmsg server reachable%s%s\n", *get_str(dmsg, "reason") ? ": " : "", get_str(dmsg, "reason"));
 	}
 	json_array_foreach(json_object_get(status, "directory"), n, i)
@@ -145,8 +167,7 @@ void show_missing(const json_t *status)
 
 		if (strcmp(get_str(i, "state"), "down") != 0)
 			continue;
-		term_word(shown ? "" : "network", 9, MOOD_PLAIN);
-		term_word(shown++ ? "" : "partial", 12, MOOD_CARE);
+		missing(shown++, partial);
 		/* Reasons begin with the address, where it is one's fault. */
 		printf("%s: %s%s%s\n", get_str(i, "name"), strncmp(reason, url, strlen(url)) == 0 ? "" : url,
 			*reason && strncmp(reason, url, strlen(url)) != 0 ? ": " : "", reason);
