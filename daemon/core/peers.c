@@ -98,6 +98,7 @@ int peers_apply(struct core *core, const struct conf *conf)
 		p->name = e->name;
 		p->pk = e->pk;
 		p->addresses = address;
+		/* NOLINTNEXTLINE(clang-analyzer-core.UndefinedBinaryOperatorResult): taken for the head of the list */
 		p->exact = e->address[0] != '\0';
 		for (size_t i = 0; i < SG_ARRAY_LEN(by_key) && !p->exact; i++) {
 			if (plugin_of_carrier(conf->plugins, conf->n_plugins, by_key[i]))

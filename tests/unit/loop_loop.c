@@ -6,6 +6,7 @@
 
 #include <pthread.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -352,6 +353,23 @@ static void on_connected(void *arg, int fd_or_error, const char *why)
 }
 
 /* By name and by number; refused; given up, before and after the look-up came back. */
+/* What the kernel says of a refused connection: under qemu-user it is the host's number, and MIPS has another. */
+static int refusal(struct sockaddr_in *to)
+{
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), err = 0;
+	struct pollfd p = {.fd = fd, .events = POLLOUT};
+	socklen_t len = sizeof(err);
+
+	if (connect(fd, (struct sockaddr *)to, sizeof(*to)) < 0 && errno != EINPROGRESS) {
+		err = errno;
+	} else {
+		assert_int_equal(poll(&p, 1, 10000), 1);
+		assert_int_equal(getsockopt(fd, SOL_SOCKET, SO_ERROR, &err, &len), 0);
+	}
+	close(fd);
+	return err;
+}
+
 static void connects(void **state)
 {
 	struct sg_loop *loop = sg_loop_new(sg_clock_system());
@@ -391,7 +409,7 @@ static void connects(void **state)
 
 		for (int k = 0; k < 1000 && err == 0 && !got.calls; k++)
 			sg_loop_step(loop, 10);
-		assert_int_equal(err < 0 ? err : got.fd, -ECONNREFUSED);
+		assert_int_equal(err < 0 ? err : got.fd, -refusal(&sin));
 	}
 	sg_loop_free(loop);
 }

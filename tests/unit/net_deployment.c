@@ -270,7 +270,7 @@ static void files_that_give_nothing(void **state)
 			unlink(path);
 		}
 		n_found = 0;
-		assert_int_equal(net_check_files(w->c, doc, report, (void *)(uintptr_t)whys[i]), 1);
+		assert_int_equal(net_check_files(w->us.crypto, doc, report, (void *)(uintptr_t)whys[i]), 1);
 		assert_int_equal(n_found, 1);
 	}
 	close(fd);
