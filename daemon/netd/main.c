@@ -169,6 +169,20 @@ static int arm(struct kernel *k, struct rundir *run, const struct netd_conf *con
 	return 0;
 }
 
+/*
+ * The guard is the living one's alone and goes with it. One that hangs is ended, for it must not keep the owner from
+ * opening; init's next one does not close again.
+ */
+static bool let_go(struct kernel *k, struct rundir *run, pid_t living)
+{
+	if (wait_for(k, kernel_guarded, false))
+		return true;
+	if (rundir_disarm_next(run) < 0 || kill(living, SIGKILL) < 0)
+		return false;
+	printf("the running skygate-netd (process %d) did not answer for 2 s and was ended\n", (int)living);
+	return wait_for(k, kernel_guarded, false);
+}
+
 static int disarm(struct kernel *k, struct rundir *run, const struct netd_conf *conf)
 {
 	struct netd_conf nothing;
@@ -188,8 +202,7 @@ static int disarm(struct kernel *k, struct rundir *run, const struct netd_conf *
 		fprintf(stderr, "skygate-netd: not everything could be removed: %s\n", sg_strerror(err));
 		return 1;
 	}
-	/* The guard is the living one's alone. */
-	if (living > 0 && !wait_for(k, kernel_guarded, false)) {
+	if (living > 0 && !let_go(k, run, living)) {
 		fprintf(stderr,
 			"skygate-netd: the running one (process %d) does not let go of table inet " NETD_GUARD
 			". End it:  kill -9 %d\n",
@@ -257,7 +270,7 @@ static int serve(struct kernel *k, struct rundir *run, const struct netd_options
 	if (err == 0)
 		err = watch_signals(loop, &n);
 	if (err == 0)
-		err = rundir_set_disarmed(run, false);
+		err = rundir_started(run);
 	if (err == 0) {
 		/* Closed before core is there; what fails is tried again. */
 		(void)netd_reconcile(&n);

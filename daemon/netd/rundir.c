@@ -155,6 +155,22 @@ int rundir_set_disarmed(struct rundir *r, bool disarmed)
 	return 0;
 }
 
+#define NEXT_TOO "the next too\n"
+
+int rundir_disarm_next(const struct rundir *r)
+{
+	return rundir_write(r, "disarmed", NEXT_TOO);
+}
+
+int rundir_started(struct rundir *r)
+{
+	char text[sizeof(NEXT_TOO) + 1];
+
+	if (rundir_read(r, "disarmed", text, sizeof(text)) == 0 && strcmp(text, NEXT_TOO) == 0)
+		return rundir_write(r, "disarmed", "");
+	return rundir_set_disarmed(r, false);
+}
+
 int rundir_apply_lock(const struct rundir *r)
 {
 	const struct timespec wait = {.tv_nsec = LOCK_WAIT_NS};

@@ -34,6 +34,10 @@ pid_t rundir_holder(struct rundir *r);
 
 bool rundir_disarmed(const struct rundir *r);
 int rundir_set_disarmed(struct rundir *r, bool disarmed);
+/** rundir_disarm_next - the living netd has to be ended: the next one shall start disarmed, once. 0 or a negative errno. */
+int rundir_disarm_next(const struct rundir *r);
+/** rundir_started - a netd starts: armed again, unless rundir_disarm_next says otherwise. 0 or a negative errno. */
+int rundir_started(struct rundir *r);
 
 /** rundir_apply_lock - waits at most 2 s, then goes on without: a stopped process must not keep --disarm from its work. */
 int rundir_apply_lock(const struct rundir *r);

@@ -254,6 +254,22 @@ static void test_run_directory_refused(void **state)
 	assert_int_equal(chown(w->dir, 0, 0), 0);
 }
 
+/* What --disarm says to a netd that hangs holds for the one that init starts in its place, and for that one only. */
+static void test_disarmed_over_a_start(void **state)
+{
+	struct world *w = *state;
+
+	assert_int_equal(rundir_set_disarmed(&w->run, true), 0);
+	assert_int_equal(rundir_started(&w->run), 0);
+	assert_false(rundir_disarmed(&w->run));
+	assert_int_equal(rundir_disarm_next(&w->run), 0);
+	assert_true(rundir_disarmed(&w->run));
+	assert_int_equal(rundir_started(&w->run), 0);
+	assert_true(rundir_disarmed(&w->run));
+	assert_int_equal(rundir_started(&w->run), 0);
+	assert_false(rundir_disarmed(&w->run));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -267,6 +283,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_one_at_a_time, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_disarmed, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_run_directory_refused, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_disarmed_over_a_start, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
