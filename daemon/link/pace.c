@@ -52,7 +52,8 @@ static void pace_queue(struct link_pace *p, const struct pace_sample *s, uint64_
 		 */
 		if (queue > QUEUE_US / 2)
 			p->clear = 0;
-		p->cap += p->cap / 100 * SG_MIN(5 * ++p->clear, CLEAR_MAX);
+		p->clear++;
+		p->cap += p->cap / 100 * SG_MIN(10 * p->clear, CLEAR_MAX);
 		if (p->cap > 4 * p->rate)
 			p->cap = 0;
 		return;
