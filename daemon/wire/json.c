@@ -87,11 +87,12 @@ static size_t number_len(const uint8_t *s)
 /* A number that Jansson may find too large: no member of ours may be one, so any value that is no number says enough. */
 static size_t soften_number(uint8_t *p, bool *changed)
 {
+	static const uint8_t word[] = {'t', 'r', 'u', 'e'};
 	size_t len = number_len(p);
 
-	if (len >= 4 && (len > 18 || memchr(p, 'e', len) || memchr(p, 'E', len))) {
-		memcpy(p, "true", 4);
-		memset(p + 4, ' ', len - 4);
+	if (len >= sizeof(word) && (len > 18 || memchr(p, 'e', len) || memchr(p, 'E', len))) {
+		memcpy(p, word, sizeof(word));
+		memset(p + sizeof(word), ' ', len - sizeof(word));
 		*changed = true;
 	}
 	return len ? len : 1;
@@ -109,6 +110,7 @@ static unsigned escaped_unit(const uint8_t *p)
 /* A character in a string: NUL, half a surrogate pair and what is no UTF-8 become the replacement character, or '?'. */
 static size_t soften_character(uint8_t *p, bool *changed)
 {
+	static const uint8_t replacement[] = {'f', 'f', 'f', 'd'};
 	unsigned u = escaped_unit(p);
 	size_t len = utf8_len(p);
 
@@ -118,7 +120,7 @@ static size_t soften_character(uint8_t *p, bool *changed)
 		if (low >= 0xdc00 && low < 0xe000)
 			return 12;
 		if (u == 0 || (u >= 0xd800 && u < 0xe000)) {
-			memcpy(p + 2, "fffd", 4);
+			memcpy(p + 2, replacement, sizeof(replacement));
 			*changed = true;
 		}
 		return 6;

@@ -75,12 +75,16 @@ static struct {
 	bool seen[SEEN_COUNT], asked;
 } g;
 
-static void need(bool ok, const char *what)
+static _Noreturn void fail(const char *what)
 {
-	if (ok)
-		return;
 	fprintf(stderr, "sg-scripted-server: %s\n", what);
 	exit(1);
+}
+
+static void need(bool ok, const char *what)
+{
+	if (!ok)
+		fail(what);
 }
 
 static void saw(enum seen what)
@@ -224,11 +228,11 @@ static void send_object(struct end *e, const struct key *signer, struct sg_view 
 static void say(struct end *e, const char *text)
 {
 	uint8_t slot[SG_FRAME_HEAD + SG_FRAME_PLAIN_MAX + SG_FRAME_TAG];
-	size_t len = strlen(text);
+	const struct sg_view in = {(const uint8_t *)text, strlen(text)};
 
-	need(len <= SG_FRAME_PLAIN_MAX, "an HTTP message is too long for one frame");
-	memcpy(slot + SG_FRAME_HEAD, text, len);
-	sg_yamux_send(e->y, (struct sg_view){slot, sg_frame_seal(&e->tx, slot, len)});
+	need(in.len <= SG_FRAME_PLAIN_MAX, "an HTTP message is too long for one frame");
+	memcpy(slot + SG_FRAME_HEAD, in.p, in.len);
+	sg_yamux_send(e->y, (struct sg_view){slot, sg_frame_seal(&e->tx, slot, in.len)});
 }
 
 static void answer(struct end *e, int status, const char *body)
@@ -262,7 +266,8 @@ static void post_entry(struct end *e, const char *body)
 	if (at)
 		before = strtoull(at + 11, NULL, 10);
 	at = strstr(body, "\"sequence\":");
-	need(at != NULL && strlen(body) < sizeof(g.entry), "what was posted is no entry");
+	if (!at || strlen(body) >= sizeof(g.entry))
+		fail("what was posted is no entry");
 	after = strtoull(at + 11, NULL, 10);
 	if (g.entry[0]) {
 		need(after == before + 1, "the sequence of our entry does not grow by one");

@@ -100,7 +100,7 @@ static struct sg_rpc_route route; /* large */
 static bool request(struct run *r, struct sg_rpc_in *in, struct sg_rpc_out *o, struct sg_writer *w)
 {
 	struct sg_gob_value v;
-	struct sg_rpc_head h;
+	struct sg_rpc_head h = {0};
 	struct sg_rpc_edge edge;
 	struct sg_reader rd;
 	char why[SG_RPC_ERROR_MAX] = "";
@@ -142,7 +142,7 @@ static bool request(struct run *r, struct sg_rpc_in *in, struct sg_rpc_out *o, s
 static void answer(struct run *r, struct sg_rpc_in *in, struct sg_rpc_out *o, struct sg_writer *w)
 {
 	struct sg_gob_value v;
-	struct sg_rpc_head h;
+	struct sg_rpc_head h = {0};
 	struct sg_rpc_edge edge;
 	struct sg_reader rd;
 	char why[SG_RPC_ERROR_MAX] = "";
@@ -214,7 +214,7 @@ static void call_result(struct run *r, struct sg_rpc_in *in, const struct value 
 {
 	const struct value *want = value_object(call, "edge_rules");
 	struct sg_gob_value v;
-	struct sg_rpc_head h;
+	struct sg_rpc_head h = {0};
 	struct sg_rpc_edge edge;
 	struct sg_reader rd;
 	char why[SG_RPC_ERROR_MAX] = "";

@@ -14,9 +14,10 @@
 
 #define TEXT_MAX 8192
 
-static void need(struct run *r, const char *what, bool ok)
+static bool need(struct run *r, const char *what, bool ok)
 {
 	expect_true(r, what, ok, "readable", "something else");
+	return ok;
 }
 
 /* ---- signed requests ---- */
@@ -48,8 +49,7 @@ static void httpauth_case(struct run *r, const struct value *item)
 	const char *body = value_text(item, "body"), *bytes = value_text(item, "signed_bytes");
 	uint64_t nonce;
 
-	need(r, "body, signed_bytes, nonce", body && bytes && value_u64(item, "nonce", &nonce));
-	if (!r->failed)
+	if (need(r, "body, signed_bytes, nonce", body && bytes && value_u64(item, "nonce", &nonce)))
 		auth(r, value_text(item, "SW-Public"), value_text(item, "SW-Nonce"), value_text(item, "SW-Sig"),
 			text_view(body), nonce, text_view(bytes), value_text(item, "sha256"));
 }
@@ -72,8 +72,8 @@ void services_http_auth(struct run *r, const struct value *v)
 
 	list_begin(r, NULL);
 	case_begin(r, 0, NULL);
-	need(r, "body, nonce", body && value_u64(v, "nonce", &nonce));
-	if (!r->failed && hex_fixed(r, v, "secret_key", sk.b, sizeof(sk.b)) &&
+	if (need(r, "body, nonce", body && value_u64(v, "nonce", &nonce)) &&
+		hex_fixed(r, v, "secret_key", sk.b, sizeof(sk.b)) &&
 		(bytes = hex_bytes(r, v, "signed_bytes_hex", &len))) {
 		expect_outcome(r, "secret_key", true, sg_pk_of(r->c, &sk, &pk));
 		expect_hex_of(r, v, "public_key", pk.b, sizeof(pk.b));
@@ -149,9 +149,8 @@ static void example_case(struct run *r, const struct value *item)
 	struct sg_text t = sg_text(again, sizeof(again));
 	uint64_t status = 0;
 
-	need(r, "service, path, body", service && path && body && value_u64(item, "status", &status));
 	expect_text(r, "method", "GET", method);
-	if (r->failed)
+	if (!need(r, "service, path, body", service && path && body && value_u64(item, "status", &status)))
 		return;
 	if (strcmp(service, "any") == 0 && status != 200)
 		refusal_again(r, text_view(body), status, &t);
@@ -297,10 +296,9 @@ static void paths_again(struct run *r, const char *asked, const char *body)
 	const char *max = strstr(asked, "\"MaxHops\":"), *first = strstr(asked, "[\"");
 	bool back_first;
 
-	need(r, "request",
-		max && first && strlen(first) > 137 && sg_pk_parse(r->c, first + 2, 66, &src) == 0 &&
-			sg_pk_parse(r->c, first + 69, 66, &dst) == 0);
-	if (r->failed)
+	if (!need(r, "request",
+		    max && first && strlen(first) > 137 && sg_pk_parse(r->c, first + 2, 66, &src) == 0 &&
+			    sg_pk_parse(r->c, first + 69, 66, &dst) == 0))
 		return;
 	expect_outcome(r, "request", true,
 		sg_routes_ask(&src, &dst, 0, (uint16_t)strtoul(max + 10, NULL, 10), again, sizeof(again)));
@@ -362,8 +360,7 @@ void services_dmsghttp(struct run *r, const struct value *v)
 
 	list_begin(r, NULL);
 	case_begin(r, 0, NULL);
-	need(r, "text, url", text && url && h);
-	if (!r->failed) {
+	if (need(r, "text, url", text && url && h)) {
 		expect_number(r, "read", 1, (uint64_t)sg_http_feed(h, text_view(text), &used, &why));
 		expect_number(r, "bytes used", strlen(text), used);
 		expect_text(r, "method", "GET", sg_http_method(h));

@@ -152,9 +152,9 @@ static int send_packets(struct sender *t, const struct word *w, unsigned n)
 static uint64_t offer(struct sender *t, double rate, uint64_t *got)
 {
 	const struct word w = {.trial = ++t->trial};
-	uint64_t start = now_ns(), sent = 0;
+	uint64_t start = now_ns(), all = (uint64_t)(t->seconds * 1e9), sent = 0;
 
-	for (uint64_t at = start; (double)(at - start) < t->seconds * 1e9; at = now_ns()) {
+	for (uint64_t at = start; at - start < all; at = now_ns()) {
 		double due = (double)(at - start) * rate / 1e9 - (double)sent;
 		int n;
 
