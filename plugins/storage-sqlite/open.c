@@ -237,6 +237,8 @@ static int open_file(struct db *db, const char *path, uint64_t max_bytes, char *
 			 "PRAGMA wal_autocheckpoint = 0; PRAGMA journal_size_limit = 0; PRAGMA trusted_schema = 0");
 	if (err == 0)
 		err = db_ask(db, "PRAGMA page_size", &page_size, NULL, 0);
+	if (err == 0 && page_size <= 0) /* nothing was answered */
+		err = -EIO;
 	if (err == 0)
 		err = check_pages(db);
 	if (err == 0)

@@ -52,8 +52,8 @@ static int status(void *ctx, json_t *params, json_t **result, char *why, size_t 
 
 	(void)params;
 	*result = json_pack("{s:s,s:I,s:I,s:I,s:I,s:I,s:I,s:s}", "file", q->path, "size", (json_int_t)q->stats.size,
-		"size_max", (json_int_t)q->max_bytes, "waiting", (json_int_t)(q->stats.waiting + q->queued), "written",
-		(json_int_t)q->written, "daily", (json_int_t)q->day_bytes, "uptime_ms",
+		"size_max", (json_int_t)q->max_bytes, "waiting", (json_int_t)q->stats.waiting + (json_int_t)q->queued,
+		"written", (json_int_t)q->written, "daily", (json_int_t)q->day_bytes, "uptime_ms",
 		(json_int_t)sg_mono_ms_since(sg_loop_now(q->loop), q->opened), "why", q->why);
 	if (*result)
 		return 0;
