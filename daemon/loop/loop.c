@@ -22,10 +22,10 @@ struct sg_watch {
 	void *arg;
 };
 
-struct sg_work {
+struct work {
 	uv_work_t req;
 	void (*run)(void *arg);
-	void (*done)(void *arg, int status);
+	void (*done)(void *arg);
 	void *arg;
 };
 
@@ -314,24 +314,24 @@ int sg_signal_watch(struct sg_loop *loop, int signum, void (*fn)(void *arg, int 
 
 static void work_run(uv_work_t *req)
 {
-	struct sg_work *w = req->data;
+	struct work *w = req->data;
 
 	w->run(w->arg);
 }
 
 static void work_done(uv_work_t *req, int status)
 {
-	struct sg_work *w = req->data;
+	struct work *w = req->data;
 
+	(void)status; /* nobody cancels it */
 	loop_turn_begin(req->loop->data);
-	w->done(w->arg, status);
+	w->done(w->arg);
 	sg_free(w);
 }
 
-int sg_work_start(struct sg_loop *loop, void (*run)(void *arg), void (*done)(void *arg, int status), void *arg,
-	struct sg_work **out)
+int sg_work_start(struct sg_loop *loop, void (*run)(void *arg), void (*done)(void *arg), void *arg)
 {
-	struct sg_work *w = sg_calloc(1, sizeof(*w));
+	struct work *w = sg_calloc(1, sizeof(*w));
 	int err;
 
 	if (!w)
@@ -345,14 +345,7 @@ int sg_work_start(struct sg_loop *loop, void (*run)(void *arg), void (*done)(voi
 		sg_free(w);
 		return err;
 	}
-	if (out)
-		*out = w;
 	return 0;
-}
-
-void sg_work_cancel(struct sg_work *w)
-{
-	uv_cancel((uv_req_t *)&w->req);
 }
 
 /* ---- names

@@ -12,7 +12,6 @@
 
 struct sg_loop;
 struct sg_watch;
-struct sg_work;
 
 enum sg_event { SG_READABLE = 1, SG_WRITABLE = 2 };
 
@@ -98,13 +97,10 @@ void sg_defer_stop(struct sg_defer *d);
 int sg_signal_watch(struct sg_loop *loop, int signum, void (*fn)(void *arg, int signum), void *arg);
 
 /**
- * sg_work_start - @run on a worker thread, then @done on the loop. @done gets -ECANCELED when the work was
- * cancelled before it ran. Returns 0 or a negative errno; on an error neither is called.
+ * sg_work_start - @run on a worker thread, then @done on the loop, always. Returns 0 or a negative errno; on an error neither
+ * is called.
  */
-int sg_work_start(struct sg_loop *loop, void (*run)(void *arg), void (*done)(void *arg, int status), void *arg,
-	struct sg_work **out);
-/** sg_work_cancel - tries; @done follows in any case. */
-void sg_work_cancel(struct sg_work *w);
+int sg_work_start(struct sg_loop *loop, void (*run)(void *arg), void (*done)(void *arg), void *arg);
 
 /**
  * sg_resolve - addresses of a host name, on a worker; @done once, on the loop: up to 8 addresses with the port

@@ -189,7 +189,7 @@ static void deliver(struct queue *q)
 	}
 }
 
-static void on_worked(void *arg, int status)
+static void on_worked(void *arg)
 {
 	struct queue *q = arg;
 	bool tried = false, closed = false;
@@ -197,8 +197,6 @@ static void on_worked(void *arg, int status)
 	sg_list_for (it, &q->group) {
 		struct job *j = sg_container_of(it, struct job, node);
 
-		if (status < 0)
-			j->err = status;
 		tried = tried || j->kind == COMMIT || (j->flags & SG_STORE_DURABLE);
 		closed = closed || j->kind == CLOSE;
 	}
@@ -224,7 +222,7 @@ static void on_worked(void *arg, int status)
 static void work_here(void *arg)
 {
 	work(arg);
-	on_worked(arg, 0);
+	on_worked(arg);
 }
 
 static void kick(struct queue *q)
@@ -239,7 +237,7 @@ static void kick(struct queue *q)
 	}
 	q->queued = 0;
 	q->working = true;
-	if (sg_work_start(q->loop, work, on_worked, q, NULL) < 0)
+	if (sg_work_start(q->loop, work, on_worked, q) < 0)
 		sg_defer_start(q->loop, &q->failed);
 }
 

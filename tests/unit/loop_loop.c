@@ -231,11 +231,10 @@ static void work(void *arg)
 	((struct work_probe *)arg)->value = 42;
 }
 
-static void work_done(void *arg, int status)
+static void work_done(void *arg)
 {
 	struct work_probe *p = arg;
 
-	assert_int_equal(status, 0);
 	sg_loop_stop(p->loop);
 }
 
@@ -257,7 +256,7 @@ static void workers_and_names(void **state)
 	char text[SG_ADDR_TEXT];
 
 	(void)state;
-	assert_int_equal(sg_work_start(loop, work, work_done, &p, NULL), 0);
+	assert_int_equal(sg_work_start(loop, work, work_done, &p), 0);
 	sg_loop_run(loop);
 	assert_int_equal(p.value, 42);
 	assert_int_equal(sg_resolve(loop, "127.0.0.1", 77, resolved, &p), 0);
