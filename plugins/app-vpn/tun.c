@@ -39,9 +39,8 @@ struct tun {
 	bool paused;
 	bool udp;             /* the kernel knows super-packets of UDP */
 	bool in_read, closed; /* closed inside a call-back: freed when the read loop is left */
-	uint64_t odd;
-	uint64_t *dropped; /* borrowed */
-	struct gro *gro;   /* NULL: the kernel takes no super-packets */
+	uint64_t *dropped;    /* borrowed */
+	struct gro *gro;      /* NULL: the kernel takes no super-packets */
 	struct sg_defer flush;
 	uint8_t scratch[2 * SG_VPN_PACKET_MAX];
 };
@@ -69,7 +68,7 @@ static size_t read_one(struct tun *t)
 		return 0;
 	}
 	if ((size_t)n < sizeof(v)) {
-		t->odd++;
+		(*t->dropped)++;
 		return (size_t)n;
 	}
 	r.flags = v.flags & SG_VPN_F_NEEDS_CSUM;
@@ -85,7 +84,7 @@ static size_t read_one(struct tun *t)
 	}
 	/* All that is looked at are headers, and they lie in the first block. */
 	if (sg_vpn_record_check(&r, (struct sg_view){packet, r.len}) < 0) {
-		t->odd++;
+		(*t->dropped)++;
 		return (size_t)n;
 	}
 	class = t->user->on_packet(t->arg, &r, packet);
@@ -245,9 +244,4 @@ void tun_write(struct tun *t, const struct sg_vpn_record *r, struct sg_view pack
 uint8_t *tun_scratch(struct tun *t)
 {
 	return t->scratch;
-}
-
-uint64_t tun_odd(const struct tun *t)
-{
-	return t->odd;
 }

@@ -20,7 +20,7 @@ struct tun_user {
 
 /**
  * tun_open - takes the descriptor of @info, on an error too; reads into @queue, which is kept, from tun_resume on. 0,
- * -ENOMEM or a negative errno. @dropped, kept, counts packets that the kernel refused. Free with tun_close.
+ * -ENOMEM or a negative errno. @dropped, kept, counts packets that the kernel refused and those of the kernel that no record describes. Free with tun_close.
  */
 int tun_open(struct sg_loop *loop, const struct sg_tun *info, struct fairq *queue, uint64_t *dropped,
 	const struct tun_user *user, void *arg, struct tun **out);
@@ -35,7 +35,5 @@ void tun_resume(struct tun *t);
 void tun_write(struct tun *t, const struct sg_vpn_record *r, struct sg_view packet);
 /** tun_scratch - twice SG_VPN_PACKET_MAX bytes for whoever cuts packets on this loop. */
 uint8_t *tun_scratch(struct tun *t);
-/** tun_odd - packets of the kernel that no record describes; they were dropped. */
-uint64_t tun_odd(const struct tun *t);
 
 #endif

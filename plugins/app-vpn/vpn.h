@@ -27,7 +27,8 @@
 	X(drop_no_client, "vpn.drop.no_client", "packets dropped: no client has that address")                         \
 	X(drop_out, "vpn.drop.out", "records dropped: too long for the stream, or too many probes wait")               \
 	X(drop_unproven, "vpn.drop.unproven", "packets dropped: the path is not proven")                               \
-	X(drop_kernel, "vpn.drop.kernel", "packets dropped: the kernel refused them")
+	X(drop_kernel, "vpn.drop.kernel",                                                                              \
+		"packets dropped: the kernel refused them, or brought what no record describes")
 
 /* Of struct fairq_count. */
 #define VPN_QUEUE_COUNTERS(X)                                                                                          \
