@@ -65,8 +65,8 @@ static char *health(const struct sg_serve *s)
 
 	strftime(started, sizeof(started), "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&s->started, &tm));
 	snprintf(address, sizeof(address), "%s:%d", sg_pk_str(s->own, pk), PORT);
-	o = json_pack("{s:{s:s,s:s,s:s},s:s,s:s}", "build_info", "version", "skygate-" SG_VERSION, "commit", "", "date", "",
-		"started_at", started, "dmsg_address", address);
+	o = json_pack("{s:{s:s,s:s,s:s},s:s,s:s}", "build_info", "version", "skygate-" SG_VERSION, "commit", "", "date",
+		"", "started_at", started, "dmsg_address", address);
 	text = o ? json_dumps(o, JSON_COMPACT) : NULL;
 	json_decref(o);
 	return text;

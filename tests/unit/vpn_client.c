@@ -23,10 +23,11 @@ extern const struct sg_plugin sg_plugin_app_vpn;
 #define BEYOND  0xc633640a
 #define OK      "{\"status\":0,\"tun_ip\":\"172.16.0.12\",\"tun_gateway\":\"172.16.0.11\",\"skygate\":{\"v\":1,\"rec\":1}}"
 #define OK_2024 "{\"status\":0,\"tun_ip\":\"172.16.0.12\",\"tun_gateway\":\"172.16.0.11\"}"
-#define HELLO   "{\"unavailable_private_ips\":null,\"passcode\":\"\",\"skygate\":{\"v\":1,\"rec\":1,\"parts\":1,\"uso\":1}}"
-#define ONE     "config vpn_client 'v'\n\toption mode 'vpn'\n\tlist exit 'a'\n"
-#define PROBED  ONE "\tlist probe '198.51.100.10'\n"
-#define TWO     PROBED "\tlist exit 'b'\n"
+#define HELLO                                                                                                          \
+	"{\"unavailable_private_ips\":null,\"passcode\":\"\",\"skygate\":{\"v\":1,\"rec\":1,\"parts\":1,\"uso\":1}}"
+#define ONE    "config vpn_client 'v'\n\toption mode 'vpn'\n\tlist exit 'a'\n"
+#define PROBED ONE "\tlist probe '198.51.100.10'\n"
+#define TWO    PROBED "\tlist exit 'b'\n"
 
 static struct fake_host *begin(const char *conf)
 {
