@@ -11,6 +11,8 @@
  * not notice.
  */
 #define NICE 5
+/* Strangers' JSON may be 2,048 deep, which takes 200 KiB and more; musl's threads have 128. */
+#define STACK ((size_t)1024 * 1024)
 
 struct sg_worker {
 	uv_async_t async;
@@ -92,6 +94,20 @@ static void free_worker(uv_handle_t *h)
 	sg_free(h->data);
 }
 
+static int start_thread(struct sg_worker *w)
+{
+	pthread_attr_t attr;
+	int err = pthread_attr_init(&attr);
+
+	if (err)
+		return -err;
+	err = pthread_attr_setstacksize(&attr, STACK);
+	if (err == 0)
+		err = pthread_create(&w->thread, &attr, work, w);
+	pthread_attr_destroy(&attr);
+	return -err;
+}
+
 struct sg_worker *sg_worker_new(struct sg_loop *loop)
 {
 	struct sg_worker *w = sg_calloc(1, sizeof(*w));
@@ -108,7 +124,7 @@ struct sg_worker *sg_worker_new(struct sg_loop *loop)
 	uv_unref((uv_handle_t *)&w->async);
 	pthread_mutex_init(&w->lock, NULL);
 	pthread_cond_init(&w->wake, NULL);
-	if (pthread_create(&w->thread, NULL, work, w) == 0)
+	if (start_thread(w) == 0)
 		return w;
 	pthread_cond_destroy(&w->wake);
 	pthread_mutex_destroy(&w->lock);

@@ -4,6 +4,7 @@
 #include "fake/alloc.h"
 #include "loop/worker.h"
 
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -172,6 +173,43 @@ static void without_one_the_loop_does_it_at_once(void **state)
 	assert_true(sg_task_cancel(NULL, &a.task));
 }
 
+static size_t deep(size_t levels)
+{
+	volatile char frame[1024];
+
+	frame[0] = (char)levels;
+	return (levels ? deep(levels - 1) : 0) + (frame[0] == (char)levels);
+}
+
+static void run_deep(void *arg)
+{
+	struct job *j = arg;
+
+	j->name = deep(400) == 401 ? 'd' : '!';
+}
+
+/* As musl has it, 128 KiB: a stranger's JSON, deep as Jansson allows, would end the program. */
+static void its_stack_is_not_what_the_machine_gives(void **state)
+{
+	pthread_attr_t before, small;
+	struct bench b;
+	struct job d = {.b = &b};
+
+	(void)state;
+	assert_int_equal(pthread_getattr_default_np(&before), 0);
+	assert_int_equal(pthread_attr_init(&small), 0);
+	assert_int_equal(pthread_attr_setstacksize(&small, (size_t)128 * 1024), 0);
+	assert_int_equal(pthread_setattr_default_np(&small), 0);
+	setup(&b);
+	assert_int_equal(pthread_setattr_default_np(&before), 0);
+	pthread_attr_destroy(&small);
+	pthread_attr_destroy(&before);
+	sg_task_init(&d.task, run_deep, done, &d);
+	sg_task_start(b.worker, &d.task, false);
+	until(&b, "d");
+	teardown(&b);
+}
+
 static bool make(void *arg)
 {
 	struct sg_worker *w = sg_worker_new(arg);
@@ -199,6 +237,7 @@ int main(void)
 		cmocka_unit_test(called_off_in_each_state),
 		cmocka_unit_test(at_its_end_what_ran_comes_back_and_what_waits_does_not),
 		cmocka_unit_test(without_one_the_loop_does_it_at_once),
+		cmocka_unit_test(its_stack_is_not_what_the_machine_gives),
 		cmocka_unit_test(memory_may_be_out),
 	};
 
