@@ -63,6 +63,32 @@ static void providers_agree(void **state)
 	ops[1]->free_key(b);
 }
 
+/* Of every length in full and broken blocks, with a head of every length, from addresses that are no multiple of anything. */
+static void providers_agree_on_every_length(void **state)
+{
+	static const uint64_t counters[] = {
+		0, UINT32_MAX - 1, UINT32_MAX, (uint64_t)UINT32_MAX + 1, UINT64_MAX - 1, UINT64_MAX};
+	static uint8_t out[2][17 + LARGEST + SG_AEAD_TAG_LEN];
+	const struct sg_aead_ops *const *ops = sg_aead_providers();
+	struct sg_aead *a = key_of(0), *b = key_of(1);
+
+	(void)state;
+	for (size_t len = 0; len <= LARGEST; len++) {
+		uint8_t *one = out[0] + len % 17, *two = out[1] + len % 13;
+		struct sg_view ad = {plain, len % 81};
+		uint64_t counter = counters[len % SG_ARRAY_LEN(counters)];
+
+		memcpy(one, plain, len);
+		ops[0]->seal(a, counter, ad, one, len, one);
+		ops[1]->seal(b, counter, ad, plain, len, two);
+		assert_memory_equal(one, two, len + SG_AEAD_TAG_LEN);
+		assert_int_equal(ops[0]->open(a, counter, ad, two, len, one), 0);
+		assert_memory_equal(one, plain, len);
+	}
+	ops[0]->free_key(a);
+	ops[1]->free_key(b);
+}
+
 /* A key serves both directions, in any order, and after a failure. */
 static void one_key_both_directions(void **state)
 {
@@ -115,6 +141,24 @@ static void every_changed_bit_is_refused(void **state)
 	}
 }
 
+/* The tag is looked at before anything is decrypted: what is refused where it lies is still what came. */
+static void refused_in_place_nothing_is_written(void **state)
+{
+	const struct sg_aead_ops *ops = sg_aead_providers()[0];
+	uint8_t buf[LARGEST + SG_AEAD_TAG_LEN], came[sizeof(buf)];
+	struct sg_aead *a = key_of(0);
+
+	(void)state;
+	for (size_t i = 0; i < SG_ARRAY_LEN(lengths); i++) {
+		ops->seal(a, i, (struct sg_view){0}, plain, lengths[i], came);
+		came[lengths[i] + SG_AEAD_TAG_LEN - 1] ^= 0x80;
+		memcpy(buf, came, lengths[i] + SG_AEAD_TAG_LEN);
+		assert_int_equal(ops->open(a, i, (struct sg_view){0}, buf, lengths[i], buf), SG_EAUTH);
+		assert_memory_equal(buf, came, lengths[i] + SG_AEAD_TAG_LEN);
+	}
+	ops->free_key(a);
+}
+
 static void measurement_names_a_provider(void **state)
 {
 	const struct sg_aead_ops *best = sg_aead_measure();
@@ -127,8 +171,10 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(providers_agree),
+		cmocka_unit_test(providers_agree_on_every_length),
 		cmocka_unit_test(one_key_both_directions),
 		cmocka_unit_test(every_changed_bit_is_refused),
+		cmocka_unit_test(refused_in_place_nothing_is_written),
 		cmocka_unit_test(measurement_names_a_provider),
 	};
 
