@@ -30,16 +30,16 @@ struct sg_timer {
  */
 #define SG_LOOP_COUNTERS(X)                                                                                            \
 	X(turn[0], "loop.turn.100us", "turns of the loop that took less than 0.1 ms")                                  \
-	X(turn[1], "loop.turn.200us", "less than 0.2 ms")                                                              \
-	X(turn[2], "loop.turn.500us", "less than 0.5 ms")                                                              \
-	X(turn[3], "loop.turn.1ms", "less than 1 ms")                                                                  \
-	X(turn[4], "loop.turn.2ms", "less than 2 ms")                                                                  \
-	X(turn[5], "loop.turn.5ms", "less than 5 ms")                                                                  \
-	X(turn[6], "loop.turn.10ms", "less than 10 ms")                                                                \
-	X(turn[7], "loop.turn.20ms", "less than 20 ms")                                                                \
-	X(turn[8], "loop.turn.50ms", "less than 50 ms")                                                                \
-	X(turn[9], "loop.turn.100ms", "less than 100 ms")                                                              \
-	X(turn[10], "loop.turn.more", "100 ms or longer")                                                              \
+	X(turn[1], "loop.turn.200us", "turns of 0.1 ms or more, less than 0.2 ms")                                     \
+	X(turn[2], "loop.turn.500us", "turns of 0.2 ms or more, less than 0.5 ms")                                     \
+	X(turn[3], "loop.turn.1ms", "turns of 0.5 ms or more, less than 1 ms")                                         \
+	X(turn[4], "loop.turn.2ms", "turns of 1 ms or more, less than 2 ms")                                           \
+	X(turn[5], "loop.turn.5ms", "turns of 2 ms or more, less than 5 ms")                                           \
+	X(turn[6], "loop.turn.10ms", "turns of 5 ms or more, less than 10 ms")                                         \
+	X(turn[7], "loop.turn.20ms", "turns of 10 ms or more, less than 20 ms")                                        \
+	X(turn[8], "loop.turn.50ms", "turns of 20 ms or more, less than 50 ms")                                        \
+	X(turn[9], "loop.turn.100ms", "turns of 50 ms or more, less than 100 ms")                                      \
+	X(turn[10], "loop.turn.more", "turns of 100 ms or more")                                                       \
 	X(longest_us, "loop.turn.longest", "the longest turn since the start, in microseconds")
 
 #define SG_LOOP_TURNS 11

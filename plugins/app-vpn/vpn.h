@@ -36,11 +36,11 @@
 	X(late, "vpn.drop.late", "packets dropped: their flow waits too long, its sender should slow down")            \
 	X(stale, "vpn.drop.stale", "packets dropped: they waited for seconds")                                         \
 	X(marked, "vpn.marked", "packets that told their receiver so without a loss (ECN)")                            \
-	X(wait[0], "vpn.wait.1ms", "packets that waited for less than 1 ms for their stream")                          \
-	X(wait[1], "vpn.wait.5ms", "less than 5 ms")                                                                   \
-	X(wait[2], "vpn.wait.20ms", "less than 20 ms")                                                                 \
-	X(wait[3], "vpn.wait.100ms", "less than 100 ms")                                                               \
-	X(wait[4], "vpn.wait.more", "100 ms or longer")
+	X(wait[0], "vpn.wait.1ms", "packets that waited for less than 1 ms before their stream")                       \
+	X(wait[1], "vpn.wait.5ms", "packets that waited for 1 ms or more, less than 5 ms")                             \
+	X(wait[2], "vpn.wait.20ms", "packets that waited for 5 ms or more, less than 20 ms")                           \
+	X(wait[3], "vpn.wait.100ms", "packets that waited for 20 ms or more, less than 100 ms")                        \
+	X(wait[4], "vpn.wait.more", "packets that waited for 100 ms or more")
 
 struct vpn_counters {
 #define VPN_COUNTER_MEMBER(member, name, help) uint64_t member;
