@@ -392,7 +392,10 @@ static int run(const struct args *a)
 
 	if (strcmp(a->words[0], "keygen") == 0) {
 		if (a->help) {
-			print_commands("keygen");
+			puts("skygate keygen --out FILE\n"
+			     "  make a key for this visor; prints its public half\n"
+			     "  --out FILE where the key goes, readable by its owner only; nothing is overwritten\n"
+			     "  --json     the answer as JSON, for programs");
 			return EXIT_DONE;
 		}
 		if (a->n_words > 1 || a->n_flags || !a->out || a->key || a->force)

@@ -88,7 +88,7 @@ static const struct sg_method_row table[] = {
 	{"counter.list", SG_ROLE_VIEWER, "counter", "ls", NULL, NULL,
 		"what was counted since the start, drops by reason"},
 	{"plugin.list", SG_ROLE_VIEWER, "plugin", "ls", NULL, NULL, "plugins and what they provide"},
-	{"log.follow", SG_ROLE_ADMIN, "log", NULL, NULL, log_follow, "the last log lines"},
+	{"log.follow", SG_ROLE_ADMIN, "log", NULL, NULL, log_follow, "the last log lines; with -f the next ones, too"},
 	{"log.level", SG_ROLE_ADMIN, "log", "level", NULL, log_level, "log more or less, until the next start"},
 	{"config.check", SG_ROLE_ADMIN, "config", "check", NULL, NULL,
 		"look at the configuration file; change nothing"},
