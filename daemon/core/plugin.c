@@ -58,8 +58,8 @@ static int refuse_missing(const struct load *l)
 
 	if (!dir)
 		return refuse(l, -ENOENT,
-			"the directory of plugins %s cannot be read: %s\n  another one:  --plugins DIR", l->dir,
-			strerror(errno));
+			"'%s': the directory of plugins %s cannot be read: %s\n  another one:  --plugins DIR", l->name,
+			l->dir, strerror(errno));
 	while ((e = readdir(dir))) {
 		size_t len = strlen(e->d_name);
 		char stem[NAME_MAX_LEN + 1];

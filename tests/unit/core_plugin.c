@@ -104,8 +104,8 @@ static void test_missing(void **state)
 		"'../good' cannot be the name of a plugin\n  accepted: small letters, digits and '-'");
 	p->core.opt.plugin_dir = "/nonexistent";
 	refused(p, "good", -ENOENT,
-		"the directory of plugins /nonexistent cannot be read: No such file or directory\n  another one:  "
-		"--plugins DIR");
+		"'good': the directory of plugins /nonexistent cannot be read: No such file or directory\n"
+		"  another one:  --plugins DIR");
 }
 
 static void test_good(void **state)
