@@ -33,7 +33,7 @@ void line_close(struct line *line);
 
 #define FRAME_SLOT (SG_FRAME_HEAD + SG_FRAME_PLAIN_MAX + SG_FRAME_TAG) /* 4,096 bytes */
 #define TX_CHUNK   (4 * FRAME_SLOT) /* small: each link with something waiting holds one at least (P40) */
-#define TX_SPARE   32 /* chunks kept with the manager: 512 KiB */
+#define TX_SPARE   32               /* chunks kept with the manager: 512 KiB */
 
 /* Frames one behind the other: sent up to head, sealed up to tail; the frame being filled begins at tail. */
 struct tx_chunk {
