@@ -105,6 +105,16 @@ static int put_back(struct kernel *k, const struct want *w, struct saved *s)
 	return first;
 }
 
+static bool is_met(const struct want_sysctl *want, const char *now)
+{
+	uint64_t has, least;
+
+	if (strcmp(now, want->value) == 0)
+		return true;
+	return want->at_least && sg_parse_u64(now, INT32_MAX, &has) == 0 &&
+	       sg_parse_u64(want->value, INT32_MAX, &least) == 0 && has > least;
+}
+
 /* Adds those that will change to @s; *changes: something was added. */
 static int remember(struct kernel *k, const struct want *w, struct saved *s, bool *changes)
 {
@@ -113,7 +123,7 @@ static int remember(struct kernel *k, const struct want *w, struct saved *s, boo
 		char now[SAVED_VALUE];
 
 		if (want->ours || find(s, want->key) || kernel_sysctl_get(k, want->key, now, sizeof(now)) < 0 ||
-			strcmp(now, want->value) == 0)
+			is_met(want, now))
 			continue;
 		if (s->n == SAVED_MAX)
 			return -E2BIG;
@@ -130,7 +140,7 @@ static int set(struct kernel *k, const struct want_sysctl *want)
 	char now[SAVED_VALUE];
 	int err = kernel_sysctl_get(k, want->key, now, sizeof(now));
 
-	if (err == 0 && strcmp(now, want->value) != 0)
+	if (err == 0 && !is_met(want, now))
 		err = kernel_sysctl_set(k, want->key, want->value);
 	if (err == -ENOENT) /* the device went, or this kernel has no IPv6 */
 		return 0;

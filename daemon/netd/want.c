@@ -261,7 +261,7 @@ static int want_tun(struct want *w, const struct k_view *view, const char *dev)
 /* Where larger packets vanish and nobody is told, the carrier's TCP finds out what passes (P11) and does not wait for ever. */
 static int want_mtu_probing(struct want *w)
 {
-	const struct want_sysctl s = {.key = WANT_MTU_PROBING, .value = "1"};
+	const struct want_sysctl s = {.key = WANT_MTU_PROBING, .value = "1", .at_least = true};
 
 	return k_push(&w->sysctls, &w->n_sysctls, sizeof(s), &s);
 }

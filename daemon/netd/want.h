@@ -18,7 +18,8 @@ struct nets {
 
 struct want_sysctl {
 	char key[72], value[4];
-	bool ours; /* of a device of ours: nothing to put back */
+	bool ours;     /* of a device of ours: nothing to put back */
+	bool at_least; /* a higher number is as good: what the owner set stays */
 };
 
 struct want {

@@ -230,6 +230,19 @@ static void test_lease(void **state)
 		assert_string_not_equal(w->k->view.routes[i].dev, "sky0");
 }
 
+/* Who has TCP look for what passes from its first packet on, 2, keeps that. */
+static void test_an_owners_mtu_probing_stays(void **state)
+{
+	struct world *w = *state;
+
+	fake_sysctl(w->k, "net/ipv4/tcp_mtu_probing", "2");
+	assert_int_equal(apply(w, NETD_IS_BLOCKING, 0), 0);
+	has(w->k, "net/ipv4/tcp_mtu_probing 2\n");
+	fake_sysctl(w->k, "net/ipv4/tcp_mtu_probing", "0");
+	assert_int_equal(apply(w, NETD_IS_BLOCKING, 0), 0);
+	has(w->k, "net/ipv4/tcp_mtu_probing 1\n");
+}
+
 static void test_mended(void **state)
 {
 	struct world *w = *state;
@@ -544,6 +557,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_arm_twice_and_disarm, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_lease, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_an_owners_mtu_probing_stays, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_mended, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_lan_gets_another_prefix, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_other_numbers, setup, teardown),
