@@ -146,7 +146,7 @@
 #define SG_CONF_FINDINGS    50    /* syntax errors told before giving up on a file (own) */
 #define SG_CONTROL_LINE_MAX 65536 /* bytes of one JSON-RPC object (contracts) */
 #define SG_CONTROL_CLIENTS  32    /* connections at once of each role (own) */
-#define SG_CONTROL_LOOKS    40    /* requests of a connection that may only look: at once (own) */
-#define SG_CONTROL_LOOKS_S  10    /* and then each second (own) */
+#define SG_CONTROL_LOOKS    40    /* requests of all who may only look: at once (own) */
+#define SG_CONTROL_LOOKS_S  10    /* and then of each connection each second (own) */
 
 #endif

@@ -32,6 +32,8 @@ struct control {
 	struct sg_list clients;
 	struct sg_list calls; /* under way */
 	struct sg_log_limit rl_refused;
+	unsigned credit; /* requests at once, of all viewers: each new connection would bring its own */
+	struct sg_mono credit_at;
 	bool made; /* the socket's file is ours to remove */
 	struct sockaddr_un sun;
 };
@@ -46,9 +48,7 @@ struct client {
 	bool ended;        /* closed once its queue is empty */
 	bool serving;      /* its lines are being worked on, further up the stack */
 	bool follows;
-	unsigned credit; /* requests at once, of a viewer */
-	struct sg_mono credit_at;
-	struct sg_timer rest; /* it used up its credit: nothing is read meanwhile */
+	struct sg_timer rest; /* of a viewer, the credit being used up: nothing is read meanwhile */
 	uint64_t log_seq;
 	size_t rx_len;
 	char *tx;
@@ -365,21 +365,25 @@ static void on_line(struct client *c, struct sg_view line)
 
 /* ---- input ------------------------------------------------------------------------------------------------------- */
 
-/* Looking costs the loop time that the LAN's packets wait for; the owner is not made to wait. */
-static void spend(struct client *c)
+/*
+ * Looking costs the loop time that the LAN's packets wait for; the owner is not made to wait. Without credit each viewer is
+ * read once in a while: one that asks without a pause keeps no other from asking.
+ */
+static void spend(struct client *c, unsigned requests)
 {
-	struct sg_mono now = sg_loop_now(c->control->core->loop);
-	int64_t grown = sg_mono_ms_since(now, c->credit_at) * SG_CONTROL_LOOKS_S / 1000;
+	struct control *control = c->control;
+	struct sg_mono now = sg_loop_now(control->core->loop);
+	int64_t grown = sg_mono_ms_since(now, control->credit_at) * SG_CONTROL_LOOKS_S / 1000;
 
 	if (c->role != SG_ROLE_VIEWER)
 		return;
 	if (grown > 0) {
-		c->credit = (unsigned)SG_MIN(c->credit + grown, (int64_t)SG_CONTROL_LOOKS);
-		c->credit_at = now;
+		control->credit = (unsigned)SG_MIN(control->credit + grown, (int64_t)SG_CONTROL_LOOKS);
+		control->credit_at = now;
 	}
-	c->credit -= c->credit > 0;
+	control->credit -= SG_MIN(control->credit, requests);
 	/* Without memory for the timer it goes on unbounded. */
-	if (c->credit == 0)
+	if (control->credit == 0)
 		(void)sg_timer_start(&c->rest, 1000 / SG_CONTROL_LOOKS_S);
 }
 
@@ -410,7 +414,7 @@ static void serve(struct client *c)
 		c->rx_len -= len + 1;
 		memmove(c->rx, nl + 1, c->rx_len);
 		c->serving = true;
-		spend(c);
+		spend(c, 1);
 		if (len)
 			on_line(c, (struct sg_view){(const uint8_t *)line, len});
 		sg_free(line);
@@ -535,10 +539,9 @@ static void on_accept(void *arg, int listen_fd, unsigned events)
 	c->control = control;
 	c->fd = fd;
 	c->role = (enum sg_role)role;
-	c->credit = SG_CONTROL_LOOKS;
-	c->credit_at = sg_loop_now(control->core->loop);
 	sg_timer_init(&c->rest, control->core->loop, on_rested, c);
 	sg_list_add_tail(&control->clients, &c->node);
+	spend(c, 0);
 	client_events(c);
 }
 
@@ -579,6 +582,8 @@ int control_new(struct core *core, struct control **out, char *why, size_t cap)
 		return -ENOMEM;
 	}
 	control->core = core;
+	control->credit = SG_CONTROL_LOOKS;
+	control->credit_at = sg_loop_now(core->loop);
 	control->fd = -1;
 	sg_list_init(&control->clients);
 	sg_list_init(&control->calls);

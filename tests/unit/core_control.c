@@ -246,6 +246,24 @@ static int flood_as_viewer(struct fixture *f)
 	return took < 1000 - 1000 / SG_CONTROL_LOOKS_S ? 2 : 0;
 }
 
+/* The same with a connection for each request: what a new one may ask at once is not its own. */
+static int flood_as_viewers(struct fixture *f)
+{
+	struct sg_mono start = sg_clock_system()->now(sg_clock_system());
+
+	for (int i = 0; i < SG_CONTROL_LOOKS + SG_CONTROL_LOOKS_S; i++) {
+		int fd = fixture_connect(f);
+
+		fixture_send(fd, "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"stream.list\"}\n");
+		if (!fixture_line(f, fd) || !strstr(f->buf, "result"))
+			return 1;
+		close(fd);
+	}
+	return sg_mono_ms_since(sg_clock_system()->now(sg_clock_system()), start) < 1000 - 1000 / SG_CONTROL_LOOKS_S
+		       ? 2
+		       : 0;
+}
+
 /* Whatever a stranger asks, it is refused before it is read. */
 static int ask_all_as_stranger(struct fixture *f)
 {
@@ -270,6 +288,7 @@ static void test_roles(void **state)
 	as_user(f, 64007, true, ask_all_as_viewer);
 	as_user(f, getegid(), false, ask_all_as_viewer);
 	as_user(f, 64007, true, flood_as_viewer);
+	as_user(f, 64007, true, flood_as_viewers);
 	as_user(f, 64007, false, ask_all_as_stranger);
 }
 
