@@ -163,7 +163,8 @@ static void take(struct net_offers_query *q, struct sg_view body, const char *la
 		return;
 	}
 	*r = (struct reading){.crypto = q->n->conf.crypto, .q = q, .list = list, .len = body.len};
-	memcpy(r->body, body.p, body.len);
+	if (body.len) /* an empty answer has no address */
+		memcpy(r->body, body.p, body.len);
 	snprintf(r->late, sizeof(r->late), "%s", late);
 	q->reading = r;
 	sg_task_init(&r->task, read_list, on_list, r);
