@@ -75,6 +75,7 @@ struct link_pace {
 	uint64_t cap;          /* the socket is paced at that; 0: not by us */
 	uint64_t held, unsent; /* bytes that may wait in user space while the socket is full; in the socket */
 	struct sg_mono standing_since, off_until;
+	uint64_t off_rate; /* what arrived when off_until was set */
 };
 
 /* The decisions of a sample. */

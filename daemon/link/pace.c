@@ -34,7 +34,8 @@ static uint64_t time_bound(uint64_t rate, uint64_t ms, uint64_t most)
 
 static void pace_reset(struct link_pace *p, const struct pace_sample *s)
 {
-	*p = (struct link_pace){.at = s->now, .delivered = s->delivered, .off_until = p->off_until};
+	*p = (struct link_pace){
+		.at = s->now, .delivered = s->delivered, .off_until = p->off_until, .off_rate = p->off_rate};
 	p->held = SG_LINK_TX_HIGH;
 	p->unsent = SG_LINK_NOTSENT_LOWAT;
 }
@@ -42,9 +43,12 @@ static void pace_reset(struct link_pace *p, const struct pace_sample *s)
 static void pace_queue(struct link_pace *p, const struct pace_sample *s, uint64_t rate)
 {
 	int64_t queue = (int64_t)s->rtt_us - s->min_rtt_us;
-	bool standing = queue > QUEUE_US + 2 * (int64_t)s->rttvar_us && !sg_mono_before(s->now, p->off_until);
+	bool standing = queue > QUEUE_US + 2 * (int64_t)s->rttvar_us;
 
-	if (!standing) {
+	/* It was another's while we sent little, answers to a download say, whose queue stands before the other end. */
+	if (p->rate > p->off_rate + p->off_rate / 2)
+		p->off_until.ns = 0;
+	if (!standing || sg_mono_before(s->now, p->off_until)) {
 		p->standing = 0;
 		/*
 		 * Ever faster while nothing queues: the round trips of a machine that is busy look like a queue too, and
@@ -66,6 +70,7 @@ static void pace_queue(struct link_pace *p, const struct pace_sample *s, uint64_
 	if (s->now.ns - p->standing_since.ns > PATIENCE_NS) {
 		p->standing = 0;
 		p->off_until.ns = s->now.ns + GIVE_UP_NS;
+		p->off_rate = p->rate;
 		p->cap = 0;
 		return;
 	}

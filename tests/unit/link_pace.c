@@ -145,6 +145,26 @@ static void a_queue_of_others_does_not_starve_us(void **state)
 	assert_true(paced < 1000 * 0.25);
 }
 
+/* Story: during a download we send little more than answers, and its queue is in their round trips; then an upload begins. */
+static void a_download_before_does_not_spare_the_queue_of_an_upload(void **state)
+{
+	struct line_model m = line_of(20);
+	double sum = 0;
+
+	(void)state;
+	m.others = m.rate * 0.6;
+	for (int n = 0; n < 200; n++)
+		step(&m, m.rate * 0.4, 0);
+	assert_true(sg_mono_before(m.now, m.p.off_until));
+	m.others = 0;
+	for (int n = 0; n < 200; n++) { /* eight seconds, fewer than it gave up for */
+		step(&m, m.rate * 1.35, 0);
+		if (n >= 100)
+			sum += m.queue / m.rate;
+	}
+	assert_true(sum / 100 < 0.03);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -153,6 +173,7 @@ int main(void)
 		cmocka_unit_test(jitter_is_no_queue),
 		cmocka_unit_test(a_busy_machine_does_not_hold_back_what_follows),
 		cmocka_unit_test(a_queue_of_others_does_not_starve_us),
+		cmocka_unit_test(a_download_before_does_not_spare_the_queue_of_an_upload),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
