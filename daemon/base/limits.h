@@ -133,6 +133,7 @@
 #define SG_NETD_MSG_MAX          4096 /* bytes of one message between netd and core */
 
 /* What strangers and services answer. A value in memory takes fifty times what it took on the line. */
+#define SG_JSON_DEPTH_MAX   64            /* of values within values (own: each level is stack) */
 #define SG_JSON_VALUES_MAX  32768         /* values of one JSON text (own; 2,700 exits of the service discovery) */
 #define SG_SERVICE_BODY_MAX (64 * 1024)   /* bytes of one answer of a service (own) */
 #define SG_SERVICE_LIST_MAX (1024 * 1024) /* the same of those that answer with lists (own) */

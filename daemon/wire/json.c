@@ -183,23 +183,29 @@ int sg_json_object(struct sg_view in, size_t max, json_t **out)
 	return len;
 }
 
-/* Every value but the first has a bracket or a comma before it. */
-static bool too_many_values(struct sg_view in)
+/*
+ * More values, or values more deeply within others, than a text may have: each is memory, and each level is stack. Every value
+ * but the first has a bracket or a comma before it.
+ */
+static bool too_much(struct sg_view in)
 {
 	bool quoted = false;
-	size_t n = 0;
+	size_t n = 0, depth = 0;
 
-	for (size_t i = 0; i < in.len && n <= SG_JSON_VALUES_MAX; i++) {
+	for (size_t i = 0; i < in.len && n <= SG_JSON_VALUES_MAX && depth <= SG_JSON_DEPTH_MAX; i++) {
 		uint8_t c = in.p[i];
 
 		if (quoted && c == '\\')
 			i++;
 		else if (c == '"')
 			quoted = !quoted;
-		else if (!quoted)
+		else if (!quoted) {
 			n += c == ',' || c == '[' || c == '{';
+			depth += c == '[' || c == '{';
+			depth -= depth && (c == ']' || c == '}');
+		}
 	}
-	return n > SG_JSON_VALUES_MAX;
+	return n > SG_JSON_VALUES_MAX || depth > SG_JSON_DEPTH_MAX;
 }
 
 json_t *sg_json_parse(struct sg_view in, size_t *used)
@@ -207,7 +213,7 @@ json_t *sg_json_parse(struct sg_view in, size_t *used)
 	json_error_t err;
 	json_t *root;
 
-	if (too_many_values(in))
+	if (too_much(in))
 		return NULL;
 	root = json_loadb((const char *)in.p, in.len, JSON_DECODE_ANY | (used ? JSON_DISABLE_EOF_CHECK : 0), &err);
 

@@ -76,6 +76,28 @@ static void too_many_values(void **state)
 	assert_false(list_is_read(SG_JSON_VALUES_MAX));
 }
 
+static bool nesting_is_read(size_t depth)
+{
+	uint8_t text[2 * SG_JSON_DEPTH_MAX + 2];
+	json_t *root;
+	bool read;
+
+	memset(text, '[', depth);
+	memset(text + depth, ']', depth);
+	root = sg_json_parse_peer((struct sg_view){text, 2 * depth});
+	read = root != NULL;
+	json_decref(root);
+	return read;
+}
+
+/* Jansson goes down 2,048 levels, by recursion. */
+static void too_deep(void **state)
+{
+	(void)state;
+	assert_true(nesting_is_read(SG_JSON_DEPTH_MAX));
+	assert_false(nesting_is_read(SG_JSON_DEPTH_MAX + 1));
+}
+
 static void no_room_for_text(void **state)
 {
 	char out[8];
@@ -276,6 +298,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(escapes),
 		cmocka_unit_test(too_many_values),
+		cmocka_unit_test(too_deep),
 		cmocka_unit_test(no_room_for_text),
 		cmocka_unit_test(values_in_pieces),
 		cmocka_unit_test(what_follows_a_value),
