@@ -233,7 +233,7 @@ void link_put(struct sg_link *l, uint8_t type, uint32_t route_id, const struct i
 		len += iov[i].iov_len;
 	if (sg_packet_head(type, route_id, len, head) < 0)
 		sg_bug("link: a packet of %zu bytes was put", len);
-	if (n == 1 && iov[0].iov_base == link_place(l, len)) {
+	if (n == 1 && len && iov[0].iov_base == link_place(l, len)) {
 		add(l, head, sizeof(head));
 		add(l, iov[0].iov_base, len);
 		if (l->tx.plain >= frame_fill(l, l->tx.filling))
