@@ -7,6 +7,7 @@
 #include "base/alloc.h"
 #include "base/common.h"
 #include "base/err.h"
+#include "wire/netd.h"
 
 #include <fcntl.h>
 #include <signal.h>
@@ -17,8 +18,7 @@
 
 SG_LOG_TOPIC("core");
 
-#define SG_CORE_NOT_VALID 2 /* exit status: nothing but a change of the configuration helps, so netd takes its time */
-#define TRAFFIC_MS        60000 /* between two looks at what the links carried */
+#define TRAFFIC_MS 60000 /* between two looks at what the links carried */
 
 static int SG_PRINTF(1, 2) say(const char *fmt, ...)
 {
