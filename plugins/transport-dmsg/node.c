@@ -112,7 +112,8 @@ static void fill(struct dmsg *d)
 		(void)dmsg_session_new(d, e);
 		tries++;
 	}
-	if (sessions(d, false) < SG_MIN(d->wanted, d->n_servers) || d->n_servers == 0)
+	/* A list that is too short, too: a discovery that has just begun may not know the other servers yet. */
+	if (sessions(d, false) < d->wanted)
 		look_again(d);
 	else if (!d->retrying)
 		sg_timer_start(&d->look, LOOK_AGAIN_MS);

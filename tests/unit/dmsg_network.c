@@ -549,6 +549,22 @@ static void no_route_to_a_server(void **state)
 	}
 }
 
+/* A discovery that has just begun names one server of two. Who has a session with that one asks for the other soon. */
+static void a_list_too_short(void **state)
+{
+	static const char text[] = "config dmsg\n\toption sessions '2'\n";
+	struct world *w = world_new(true);
+
+	*state = w;
+	sg_uci_free(w->conf);
+	assert_int_equal(sg_uci_parse(text, sizeof(text) - 1, "conf", NULL, NULL, &w->conf), 0);
+	start(w);
+	until(w, w->visor[0].n_own == 1 && w->visor[1].n_own == 1);
+	until(w, w->lists > VISORS * 2);
+	assert_int_equal(relay_streams(w->relay), 0);
+	teardown(state);
+}
+
 /* Asked on each session, without a stream to anybody. */
 static void the_server_says_where_it_sees_us(void **state)
 {
@@ -574,6 +590,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(one_end_does_not_read, setup, teardown),
 		cmocka_unit_test(attempts_back_off),
 		cmocka_unit_test(no_route_to_a_server),
+		cmocka_unit_test(a_list_too_short),
 	};
 
 	json_set_alloc_funcs(sg_malloc, sg_free);
