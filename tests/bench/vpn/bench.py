@@ -184,18 +184,17 @@ def again_ahead():
     return status
 
 
-def main():
+def options(doc):
+    """What the benchmarks beside this file take, too."""
     here = os.path.dirname(os.path.abspath(__file__))
-    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("--rounds", type=int, default=3)
-    p.add_argument("--seconds", type=float, default=3, help="per stream")
-    p.add_argument("--rivals", default=",".join(RIVALS))
-    p.add_argument("--pairs", default=",".join(pairs.PAIRS), help="with visors of the existing implementation; '' for none")
+    p = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--build", default=os.path.join(here, "../../../build/release"))
-    p.add_argument("--disturbed", type=float, default=12, help="percent of the machine that others may take in a round")
     p.add_argument("--ahead", action="store_true", help="run ahead of other work on a shared machine")
-    p.add_argument("--judge", action="store_true", help="exit status 1 unless ours is ahead of fastd and OpenVPN")
-    args = p.parse_args()
+    return p
+
+
+def begin(run, args):
+    """run(args) in namespaces of its own; ends with its status."""
     os.environ["SG_BUILD"] = os.path.abspath(args.build)
     need_root()
     need_programs(PROGRAMS)
@@ -203,6 +202,18 @@ def main():
         sys.exit(again_ahead())
     enter()
     sys.exit(run(args))
+
+
+def main():
+    p = options(__doc__)
+    p.add_argument("--rounds", type=int, default=3)
+    p.add_argument("--seconds", type=float, default=3, help="per stream")
+    p.add_argument("--rivals", default=",".join(RIVALS))
+    p.add_argument("--pairs", default=",".join(pairs.PAIRS), help="with visors of the existing implementation; '' for none")
+    p.add_argument("--disturbed", type=float, default=12, help="percent of the machine that others may take in a round")
+    p.add_argument("--judge", action="store_true", help="exit status 1 unless ours is ahead of fastd and OpenVPN")
+    args = p.parse_args()
+    begin(run, args)
 
 
 def note(rounds, n, name, figures):

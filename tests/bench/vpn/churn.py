@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The router at full rate for a long time in a small memory group, while its transports come and go (P18, P25).
 
-    tests/bench/vpn/churn.py [--minutes M] [--cycle S] [--crowd N] [--limit MIB] [--build DIR]
+    tests/bench/vpn/churn.py [--minutes M] [--cycle S] [--crowd N] [--limit MIB] [--build DIR] [--ahead]
 
 The topology of bench.py; all processes of the router are in a memory control group. TCP runs both ways through the VPN; N
 visors hold a transport each, and every second the oldest of them leaves and a new one comes (crowd.c). In each cycle the
@@ -20,7 +20,6 @@ Exit status 1 when one of these is not so; a slope counts when it is above its b
 With SKYWIRE_REFERENCE the router is in a Skywire network. Lines of name, number, unit for scripts.
 """
 
-import argparse
 import json
 import os
 import re
@@ -33,7 +32,7 @@ import time
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../pylib"))
 
 import bench
-from boxes import Failed, enter, need_programs, need_root, skip, wait_for
+from boxes import Failed, skip, wait_for
 from measure import Machine, median, pss_kib, tree
 from rest import Alone, InNetwork, crowd
 
@@ -269,19 +268,13 @@ def measure(args):
 
 
 def main():
-    here = os.path.dirname(os.path.abspath(__file__))
-    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p = bench.options(__doc__)
     p.add_argument("--minutes", type=float, default=3)
     p.add_argument("--cycle", type=int, default=60, help="seconds of traffic between two readings at rest")
     p.add_argument("--crowd", type=int, default=100)
     p.add_argument("--limit", type=int, default=32, help="MiB")
-    p.add_argument("--build", default=os.path.join(here, "../../../build/release"))
     args = p.parse_args()
-    os.environ["SG_BUILD"] = os.path.abspath(args.build)
-    need_root()
-    need_programs(bench.PROGRAMS)
-    enter()
-    sys.exit(measure(args))
+    bench.begin(measure, args)
 
 
 if __name__ == "__main__":

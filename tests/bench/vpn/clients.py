@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """An exit with a hundred clients (P40): routers of ours, each a machine of its own with its own processes.
 
-    tests/bench/vpn/clients.py [--clients N] [--seconds S] [--rate MBIT] [--judge] [--build DIR]
+    tests/bench/vpn/clients.py [--clients N] [--seconds S] [--rate MBIT] [--judge] [--build DIR] [--ahead]
 
     client 1 … N (mode host) ── provider ── wire: 100 Mbit/s, 20 ms each way, queue 512 KiB ── exit ── server
 
@@ -19,7 +19,6 @@ Exit status 1 when a client is lost or takes too much memory; with --judge also 
 with no address but its own and reaches no private network is netns.exit-rules. Lines of name, number, unit for scripts.
 """
 
-import argparse
 import json
 import os
 import selectors
@@ -33,7 +32,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../
 
 import bench
 import product
-from boxes import Box, Failed, call, enter, link, need_programs, need_root, wait_for
+from boxes import Box, Failed, call, link, wait_for
 from measure import Machine, pss_kib
 from ours import Ours
 
@@ -262,19 +261,13 @@ def measure(args):
 
 
 def main():
-    here = os.path.dirname(os.path.abspath(__file__))
-    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p = bench.options(__doc__)
     p.add_argument("--clients", type=int, default=100)
     p.add_argument("--seconds", type=float, default=20, help="each way")
     p.add_argument("--rate", type=int, default=100, help="Mbit/s of the exit's line")
     p.add_argument("--judge", action="store_true", help="exit status 1 too when shares are not fair")
-    p.add_argument("--build", default=os.path.join(here, "../../../build/release"))
     args = p.parse_args()
-    os.environ["SG_BUILD"] = os.path.abspath(args.build)
-    need_root()
-    need_programs(bench.PROGRAMS)
-    enter()
-    sys.exit(measure(args))
+    bench.begin(measure, args)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What ours costs at rest, and how much memory it takes at work (P25, P26), on the topology of bench.py.
 
-    tests/bench/vpn/rest.py [--starts N] [--seconds S] [--crowd N] [--build DIR]
+    tests/bench/vpn/rest.py [--starts N] [--seconds S] [--crowd N] [--build DIR] [--ahead]
 
     start.ready      from exec of netd until the control socket answers, at the router, median
     idle.cpu         percent of one core, all processes of the router, the VPN up and nothing sent; idle.wakeups: per second
@@ -12,7 +12,6 @@ With SKYWIRE_REFERENCE the router is in a Skywire network (dmsg, a discovery); w
 SQLite on a disk. Lines of name, number, unit for scripts.
 """
 
-import argparse
 import json
 import os
 import shutil
@@ -26,7 +25,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../
 
 import bench
 import product
-from boxes import Failed, enter, need_programs, need_root, wait_for
+from boxes import Failed, wait_for
 from measure import Machine, Meter, cpu, median, pss_kib, tree
 from ours import Ours, OursByGroup
 
@@ -179,20 +178,14 @@ def measure(args):
 
 
 def main():
-    here = os.path.dirname(os.path.abspath(__file__))
-    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p = bench.options(__doc__)
     p.add_argument("--starts", type=int, default=9)
     p.add_argument("--seconds", type=float, default=60, help="at rest")
     p.add_argument("--settle", type=float, default=30, help="seconds after the start that count as start")
     p.add_argument("--load", type=float, default=3, help="seconds of full rate each way")
     p.add_argument("--crowd", type=int, default=100)
-    p.add_argument("--build", default=os.path.join(here, "../../../build/release"))
     args = p.parse_args()
-    os.environ["SG_BUILD"] = os.path.abspath(args.build)
-    need_root()
-    need_programs(bench.PROGRAMS)
-    enter()
-    sys.exit(measure(args))
+    bench.begin(measure, args)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,6 @@ many turns of the loop took 1, 5 and 20 ms or longer (`skygate counter ls`, loop
 name, number, unit for scripts follow the table.
 """
 
-import argparse
 import http.server
 import json
 import os
@@ -30,7 +29,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../
 
 import bench
 import product
-from boxes import Failed, enter, need_programs, need_root, wait_for
+from boxes import Failed, wait_for
 from measure import Machine, percentile
 from ours import Ours
 
@@ -297,24 +296,15 @@ def run(args):
 
 
 def main():
-    here = os.path.dirname(os.path.abspath(__file__))
-    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p = bench.options(__doc__)
     p.add_argument("--seconds", type=int, default=5, help="per load")
     p.add_argument("--loads", default="idle,strangers,crowd,offers,viewers,reload,churn,keep,idle")
     p.add_argument("--offers", type=int, default=3000, help="entries of the service discovery; an answer above 1 MiB is refused")
-    p.add_argument("--build", default=os.path.join(here, "../../../build/release"))
-    p.add_argument("--ahead", action="store_true", help="run ahead of other work on a shared machine")
     args = p.parse_args()
     unknown = set(args.loads.split(",")) - {"idle", "strangers", "crowd", "offers", "viewers", "reload", "churn", "keep"}
     if unknown:
         p.error(f"no such load: {', '.join(sorted(unknown))}")
-    os.environ["SG_BUILD"] = os.path.abspath(args.build)
-    need_root()
-    need_programs(bench.PROGRAMS)
-    if args.ahead and os.environ.get("SG_BOXES") != "inside":
-        sys.exit(bench.again_ahead())
-    enter()
-    sys.exit(run(args))
+    bench.begin(run, args)
 
 
 if __name__ == "__main__":
