@@ -11,7 +11,7 @@
  * not notice.
  */
 #define NICE 5
-/* Strangers' JSON may be 2,048 deep, which takes 200 KiB and more; musl's threads have 128. */
+/* Libraries count on what the main thread has, and musl's other threads have 128 KiB. */
 #define STACK ((size_t)1024 * 1024)
 
 struct sg_worker {

@@ -131,8 +131,7 @@ static bool share_is_full(const struct rules *t, const struct sg_rule *r)
 		sg_list_for (it, &t->buckets[i]) {
 			const struct rule *rule = sg_container_of(it, struct rule, node);
 
-			same += rule->r.type == SG_RULE_INTERMEDIARY &&
-				memcmp(&rule->r.next_tp, &r->next_tp, sizeof(r->next_tp)) == 0;
+			same += rule->r.type == SG_RULE_INTERMEDIARY && sg_tpid_equal(&rule->r.next_tp, &r->next_tp);
 		}
 	}
 	return same >= SG_RULES_PER_LINK;

@@ -20,7 +20,8 @@ struct tun_user {
 
 /**
  * tun_open - takes the descriptor of @info, on an error too; reads into @queue, which is kept, from tun_resume on. 0,
- * -ENOMEM or a negative errno. @dropped, kept, counts packets that the kernel refused and those of the kernel that no record describes. Free with tun_close.
+ * -ENOMEM or a negative errno. @dropped, kept, counts packets that the kernel refused, and those that it brought and no
+ * record describes. Free with tun_close.
  */
 int tun_open(struct sg_loop *loop, const struct sg_tun *info, struct fairq *queue, uint64_t *dropped,
 	const struct tun_user *user, void *arg, struct tun **out);

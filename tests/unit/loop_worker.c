@@ -188,7 +188,7 @@ static void run_deep(void *arg)
 	j->name = deep(400) == 401 ? 'd' : '!';
 }
 
-/* As musl has it, 128 KiB: a stranger's JSON, deep as Jansson allows, would end the program. */
+/* With 128 KiB, as musl's threads have, whoever goes down by recursion would end the program. */
 static void its_stack_is_not_what_the_machine_gives(void **state)
 {
 	pthread_attr_t before, small;
