@@ -27,11 +27,11 @@ function(sg_unit_test name)
 	set_tests_properties(${A_LABEL}.${name} PROPERTIES LABELS ${A_LABEL} SKIP_RETURN_CODE 77 TIMEOUT ${SG_TEST_TIMEOUT})
 endfunction()
 
-# sg_script_test(NAME LABELS labels… COMMAND program arguments… [TIMEOUT seconds] [SERIAL]): a test that is a script. It
-# finds what was built in $SG_BUILD and the sources in $SG_SOURCE. SERIAL: nothing else runs beside it, as all tests
-# with network namespaces need (their names are fixed).
+# sg_script_test(NAME LABELS labels… COMMAND program arguments… [TIMEOUT seconds] [SERIAL | LOCK name]): a test that is a
+# script. It finds what was built in $SG_BUILD and the sources in $SG_SOURCE. SERIAL: nothing else runs beside it. LOCK: no
+# other test of that name does.
 function(sg_script_test name)
-	cmake_parse_arguments(A "SERIAL" "TIMEOUT" "LABELS;COMMAND" ${ARGN})
+	cmake_parse_arguments(A "SERIAL" "TIMEOUT;LOCK" "LABELS;COMMAND" ${ARGN})
 	list(GET A_LABELS 0 first)
 	if(NOT A_TIMEOUT)
 		set(A_TIMEOUT 120)
@@ -41,5 +41,8 @@ function(sg_script_test name)
 		ENVIRONMENT "SG_BUILD=${CMAKE_BINARY_DIR};SG_SOURCE=${CMAKE_SOURCE_DIR};SG_SANITIZE=${SG_SANITIZE}")
 	if(A_SERIAL)
 		set_tests_properties(${first}.${name} PROPERTIES RUN_SERIAL TRUE)
+	endif()
+	if(A_LOCK)
+		set_tests_properties(${first}.${name} PROPERTIES RESOURCE_LOCK ${A_LOCK})
 	endif()
 endfunction()
