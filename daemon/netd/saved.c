@@ -16,7 +16,7 @@ static const struct saved_entry *find(const struct saved *s, const char *key)
 	return NULL;
 }
 
-/* net/ipv4/conf/DEVICE/NAME with the few names that we change, and the one key of all connections. */
+/* net/ipv4/conf/DEVICE/NAME with the few names that we change, and the two keys of all connections. */
 static bool key_ok(const char *key)
 {
 	static const char *const names[] = {"accept_redirects", "secure_redirects", "send_redirects",
@@ -25,7 +25,7 @@ static bool key_ok(const char *key)
 	const char *dev, *slash;
 	char name[IFNAMSIZ];
 
-	if (strcmp(key, WANT_MTU_PROBING) == 0)
+	if (strcmp(key, WANT_MTU_PROBING) == 0 || strcmp(key, WANT_TCP_RETRIES) == 0)
 		return true;
 	if (strncmp(key, head, sizeof(head) - 1) != 0)
 		return false;

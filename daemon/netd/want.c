@@ -258,12 +258,20 @@ static int want_tun(struct want *w, const struct k_view *view, const char *dev)
 	return err;
 }
 
-/* Where larger packets vanish and nobody is told, the carrier's TCP finds out what passes (P11) and does not wait for ever. */
+/*
+ * Where larger packets vanish and nobody is told, the carrier's TCP finds out what passes (P11) and does not wait for ever.
+ * It begins when retransmissions have gone unanswered for as long as tcp_retries1 says: with 1 the third is a small one,
+ * with the usual 3 the fourth, twice as late, and each of the carrier's directions waits for its own.
+ */
 static int want_mtu_probing(struct want *w)
 {
-	const struct want_sysctl s = {.key = WANT_MTU_PROBING, .value = "1", .at_least = true};
+	static const struct want_sysctl both[] = {
+		{.key = WANT_MTU_PROBING, .value = "1", .at_least = true}, {.key = WANT_TCP_RETRIES, .value = "1"}};
+	int err = 0;
 
-	return k_push(&w->sysctls, &w->n_sysctls, sizeof(s), &s);
+	for (size_t i = 0; i < SG_ARRAY_LEN(both) && err == 0; i++)
+		err = k_push(&w->sysctls, &w->n_sysctls, sizeof(both[i]), &both[i]);
+	return err;
 }
 
 static int want_sysctls(

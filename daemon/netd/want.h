@@ -15,6 +15,7 @@ struct nets {
 };
 
 #define WANT_MTU_PROBING "net/ipv4/tcp_mtu_probing"
+#define WANT_TCP_RETRIES "net/ipv4/tcp_retries1"
 
 struct want_sysctl {
 	char key[72], value[4];

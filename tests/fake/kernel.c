@@ -54,6 +54,7 @@ struct kernel *fake_kernel_new(void)
 	}
 	fake_sysctl(k, "net/ipv4/conf/all/rp_filter", "0");
 	fake_sysctl(k, "net/ipv4/tcp_mtu_probing", "0");
+	fake_sysctl(k, "net/ipv4/tcp_retries1", "3");
 	return k;
 }
 

@@ -219,6 +219,7 @@ static void test_lease(void **state)
 	has(w->k, "net/ipv4/conf/sky0/rp_filter 2\n");
 	has(w->k, "net/ipv6/conf/sky0/disable_ipv6 1\n");
 	has(w->k, "net/ipv4/tcp_mtu_probing 1\n"); /* P11 */
+	has(w->k, "net/ipv4/tcp_retries1 1\n");
 	/* Another lease replaces it; without one nothing leads into the TUN. */
 	assert_int_equal(apply(w, NETD_IS_BLOCKING, 0xac100014), 0);
 	has(w->k, "addr sky0 172.16.0.20/32\n");

@@ -139,6 +139,7 @@ static const char *const hostile[] = {
 	"net/ipv4/conf/all/forwarding 123456789\n",
 	"net/ipv4/conf/all/arp_ignore 1\n",
 	"net/ipv4/tcp_mtu_probing/ 1\n",
+	"net/ipv4/tcp_retries2 1\n",
 	"net/ipv4/tcp_congestion_control 1\n",
 	"\n\n \n",
 	"net/ipv4/conf/all/forwarding 1",
@@ -154,10 +155,11 @@ static void test_hostile_lines(void **state)
 		/* The last one is good, and only lacks its newline. */
 		assert_int_equal(s.n, i == SG_ARRAY_LEN(hostile) - 1);
 	}
-	saved_parse(ALL " 1\n" ALL " 0\n" WANT_MTU_PROBING " 2\n", &s);
-	assert_int_equal(s.n, 2);
+	saved_parse(ALL " 1\n" ALL " 0\n" WANT_MTU_PROBING " 2\n" WANT_TCP_RETRIES " 3\n", &s);
+	assert_int_equal(s.n, 3);
 	assert_string_equal(s.e[0].value, "1");
 	assert_string_equal(s.e[1].value, "2");
+	assert_string_equal(s.e[2].value, "3");
 	free(s.e);
 }
 
