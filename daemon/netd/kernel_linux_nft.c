@@ -7,6 +7,7 @@
 #include "base/err.h"
 
 #include <arpa/inet.h>
+#include <fcntl.h>
 #include <libnftnl/object.h>
 #include <linux/netfilter.h>
 #include <linux/netfilter/nf_tables.h>
@@ -14,6 +15,10 @@
 #include <linux/netfilter/nfnetlink_conntrack.h>
 #include <linux/rtnetlink.h>
 #include <nftables/libnftables.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #define TABLE "skygate"
 
@@ -29,36 +34,135 @@ static struct nft_ctx *context(void)
 	return ctx;
 }
 
-static int run_in(struct nft_ctx *ctx, const char *text, char *why, size_t cap)
+static void write_all(int fd, const char *text)
 {
-	if (nft_run_cmd_from_buffer(ctx, text) == 0)
-		return 0;
-	snprintf(why, cap, "%s", nft_ctx_get_error_buffer(ctx));
-	why[strcspn(why, "\n")] = '\0';
-	return -EINVAL;
+	size_t len = strlen(text);
+
+	while (len) {
+		ssize_t n = write(fd, text, len);
+
+		if (n < 0 && errno != EINTR)
+			return;
+		text += n < 0 ? 0 : n;
+		len -= n < 0 ? 0 : (size_t)n;
+	}
 }
 
-/* Runs one text; what it printed is returned new in *out unless NULL. */
+/* Until the other end is closed, new (sg_free); NULL when memory is out. */
+static char *read_all(int fd)
+{
+	size_t len = 0, cap = 0;
+	char *text = NULL;
+	ssize_t n = 1;
+
+	while (n > 0) {
+		if (cap - len < 2) {
+			char *more = sg_realloc(text, cap += 4096);
+
+			if (!more) {
+				sg_free(text);
+				return NULL;
+			}
+			text = more;
+		}
+		do {
+			n = read(fd, text + len, cap - len - 1);
+		} while (n < 0 && errno == EINTR);
+		len += n > 0 ? (size_t)n : 0;
+	}
+	text[len] = '\0';
+	return text;
+}
+
+static _Noreturn void run_as_child(struct nft_ctx *ctx, const char *text, int to)
+{
+	bool ok;
+
+	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+	ok = nft_run_cmd_from_buffer(ctx, text) == 0;
+	write_all(to, ok ? nft_ctx_get_output_buffer(ctx) : nft_ctx_get_error_buffer(ctx));
+	_exit(ok ? 0 : 1);
+}
+
+/* No signal reaches the child: its handlers would tell us, for they write where ours do. */
+static pid_t fork_silent(void)
+{
+	sigset_t all, before;
+	pid_t child;
+
+	sigfillset(&all);
+	sigprocmask(SIG_SETMASK, &all, &before);
+	child = fork();
+	if (child != 0)
+		sigprocmask(SIG_SETMASK, &before, NULL);
+	return child;
+}
+
+/*
+ * A child runs the text, on the socket of @ctx: for each text libnftables takes some MiB, of which libc keeps two for as long
+ * as we live. What it said is returned new in *out (sg_free), also where it refused: -EINVAL.
+ */
+static int run_in(struct nft_ctx *ctx, const char *text, char **out)
+{
+	int ends[2], status;
+	pid_t child, ended;
+
+	if (pipe2(ends, O_CLOEXEC) < 0)
+		return -errno;
+	child = fork_silent();
+	if (child == 0)
+		run_as_child(ctx, text, ends[1]);
+	close(ends[1]);
+	*out = child > 0 ? read_all(ends[0]) : NULL;
+	close(ends[0]);
+	if (child < 0)
+		return -EAGAIN;
+	do {
+		ended = waitpid(child, &status, 0);
+	} while (ended < 0 && errno == EINTR);
+	if (*out && ended == child && WIFEXITED(status))
+		return WEXITSTATUS(status) == 0 ? 0 : -EINVAL;
+	sg_free(*out);
+	*out = NULL;
+	return ended == child && WIFEXITED(status) ? -ENOMEM : -EIO;
+}
+
+/* The same, the first line of what was refused in @why. */
+static int run_for(struct nft_ctx *ctx, const char *text, char **out, char *why, size_t cap)
+{
+	int err = run_in(ctx, text, out);
+
+	if (err < 0) {
+		snprintf(why, cap, "%s", *out ? *out : sg_strerror(err));
+		why[strcspn(why, "\n")] = '\0';
+		sg_free(*out);
+		*out = NULL;
+	}
+	return err;
+}
+
+/* Runs one text; what it printed is returned new in *out. */
 static int run(const char *text, char **out, char *why, size_t cap)
 {
 	struct nft_ctx *ctx = context();
-	int ret;
+	int err;
 
+	*out = NULL;
 	if (!ctx)
 		return -ENOMEM;
-	ret = run_in(ctx, text, why, cap);
-	if (ret == 0 && out) {
-		*out = sg_strdup(nft_ctx_get_output_buffer(ctx));
-		ret = *out ? 0 : -ENOMEM;
-	}
+	err = run_for(ctx, text, out, why, cap);
 	nft_ctx_free(ctx);
-	return ret;
+	return err;
 }
 
 int kernel_nft_run(struct kernel *k, const char *text, char *why, size_t cap)
 {
+	char *said;
+	int err = run(text, &said, why, cap);
+
 	(void)k;
-	return run(text, NULL, why, cap);
+	sg_free(said);
+	return err;
 }
 
 /*
@@ -68,9 +172,14 @@ int kernel_nft_run(struct kernel *k, const char *text, char *why, size_t cap)
 int kernel_guard(struct kernel *k, const char *text, char *why, size_t cap)
 {
 	if (text) {
+		char *said = NULL;
+		int err;
+
 		if (!k->guard && !(k->guard = context()))
 			return -ENOMEM;
-		return run_in(k->guard, text, why, cap);
+		err = run_for(k->guard, text, &said, why, cap);
+		sg_free(said);
+		return err;
 	}
 	if (k->guard)
 		nft_ctx_free(k->guard);
