@@ -25,18 +25,18 @@ static int64_t now_ns(void)
 static int64_t trial(const struct sg_aead_ops *ops, size_t len)
 {
 	static const uint8_t zero[SG_AEAD_KEY_LEN];
-	uint8_t buf[LARGE_LEN + SG_AEAD_TAG_LEN] = {0};
+	uint8_t buf[SG_AEAD_FRONT + LARGE_LEN + SG_AEAD_TAG_LEN] = {0};
 	struct sg_aead *key = ops->new_key(zero);
 	int64_t start, spent = 0;
 	uint64_t n = 0;
 
 	if (!key)
 		return INT64_MAX;
-	ops->seal(key, n, (struct sg_view){0}, buf, len, buf);
+	ops->seal_behind(key, n, (struct sg_view){0}, buf + SG_AEAD_FRONT, len);
 	start = now_ns();
 	do {
 		for (int i = 0; i < BATCH; i++)
-			ops->seal(key, ++n, (struct sg_view){0}, buf, len, buf);
+			ops->seal_behind(key, ++n, (struct sg_view){0}, buf + SG_AEAD_FRONT, len);
 		spent = now_ns() - start;
 	} while (spent < TRIAL_NS);
 	ops->free_key(key);

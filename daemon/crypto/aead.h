@@ -9,6 +9,7 @@
 
 #define SG_AEAD_KEY_LEN 32
 #define SG_AEAD_TAG_LEN 16
+#define SG_AEAD_FRONT   64
 
 struct sg_aead; /* a key ready for use, with whatever context the provider keeps */
 
@@ -19,6 +20,8 @@ struct sg_aead_ops {
 	/* @out: len + 16 bytes, may equal @in. */
 	void (*seal)(
 		struct sg_aead *, uint64_t counter, struct sg_view ad, const uint8_t *in, size_t len, uint8_t *out);
+	/* In place, faster: the SG_AEAD_FRONT bytes before @p are written meanwhile; afterwards they are as they were. */
+	void (*seal_behind)(struct sg_aead *, uint64_t counter, struct sg_view ad, uint8_t *p, size_t len);
 	/* @in: len + 16 bytes; @out: len bytes, may equal @in. 0 or SG_EAUTH (then @out is wiped or untouched). */
 	int (*open)(struct sg_aead *, uint64_t counter, struct sg_view ad, const uint8_t *in, size_t len, uint8_t *out);
 };

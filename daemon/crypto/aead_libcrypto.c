@@ -25,6 +25,8 @@
 #define MAC_KEY  32
 #define PAD      16
 
+_Static_assert(SG_AEAD_FRONT == BLOCK, "seal_behind borrows a block");
+
 struct sg_aead {
 	EVP_CIPHER_CTX *stream;
 	EVP_MAC_CTX *mac;
@@ -111,14 +113,13 @@ static bool run_end(struct sg_aead *a, const uint8_t *in, size_t len, uint8_t *o
 	return true;
 }
 
-/* The first blocks of the record of that number, added to @in: the key of the tag, and @len bytes. */
-static bool begin(struct sg_aead *a, uint64_t counter, const uint8_t *in, size_t len, uint8_t first[WIDE])
+/* The record of that number from its first block on, which is the key of the tag. */
+static bool begin(struct sg_aead *a, uint64_t counter)
 {
 	uint8_t iv[IV_LEN] = {0};
 
 	sg_put_u64_le(iv + 8, counter);
-	return EVP_EncryptInit_ex2(a->stream, NULL, NULL, iv, NULL) == 1 &&
-	       run(a, in, round_up(BLOCK + len, BLOCK), first);
+	return EVP_EncryptInit_ex2(a->stream, NULL, NULL, iv, NULL) == 1;
 }
 
 static bool mac_add(struct sg_aead *a, const uint8_t *p, size_t len)
@@ -152,6 +153,12 @@ static bool tag(struct sg_aead *a, const uint8_t key[MAC_KEY], struct sg_view ad
 	return ok;
 }
 
+static void sealed_or_bug(bool ok, size_t len)
+{
+	if (!ok)
+		sg_bug("libcrypto cannot seal %zu bytes", len);
+}
+
 static void seal(struct sg_aead *a, uint64_t counter, struct sg_view ad, const uint8_t *in, size_t len, uint8_t *out)
 {
 	uint8_t first[WIDE];
@@ -162,12 +169,30 @@ static void seal(struct sg_aead *a, uint64_t counter, struct sg_view ad, const u
 	memset(first + BLOCK + n, 0, round_up(n, BLOCK) - n);
 	if (n)
 		memcpy(first + BLOCK, in, n);
-	ok = begin(a, counter, first, n, first);
+	ok = begin(a, counter) && run(a, first, round_up(BLOCK + n, BLOCK), first);
 	if (n)
 		memcpy(out, first + BLOCK, n);
 	ok = ok && (len == n || run_end(a, in + n, len - n, out + n));
-	if (!ok || !tag(a, first, ad, out, len, out + len))
-		sg_bug("libcrypto cannot seal %zu bytes", len);
+	sealed_or_bug(ok && tag(a, first, ad, out, len, out + len), len);
+	sg_wipe(first, MAC_KEY);
+}
+
+/* The bytes in front become the first block, in the same call as the others: 64 and 4,032 bytes are four times WIDE. */
+static void seal_behind(struct sg_aead *a, uint64_t counter, struct sg_view ad, uint8_t *p, size_t len)
+{
+	uint8_t before[BLOCK], first[BLOCK], *front = p - BLOCK;
+	bool ok;
+
+	if (len <= WIDE - BLOCK) {
+		seal(a, counter, ad, p, len, p);
+		return;
+	}
+	memcpy(before, front, BLOCK);
+	memset(front, 0, BLOCK);
+	ok = begin(a, counter) && run_end(a, front, BLOCK + len, front);
+	memcpy(first, front, BLOCK);
+	memcpy(front, before, BLOCK);
+	sealed_or_bug(ok && tag(a, first, ad, p, len, p + len), len);
 	sg_wipe(first, MAC_KEY);
 }
 
@@ -192,8 +217,8 @@ static int unseal(struct sg_aead *a, uint64_t counter, struct sg_view ad, const 
 	static const uint8_t zeros[WIDE];
 	uint8_t first[WIDE], expected[SG_AEAD_TAG_LEN];
 	size_t n = SG_MIN(len, (size_t)WIDE - BLOCK);
-	bool ok = begin(a, counter, zeros, n, first) && tag(a, first, ad, in, len, expected) &&
-		  CRYPTO_memcmp(expected, in + len, sizeof(expected)) == 0;
+	bool ok = begin(a, counter) && run(a, zeros, round_up(BLOCK + n, BLOCK), first) &&
+		  tag(a, first, ad, in, len, expected) && CRYPTO_memcmp(expected, in + len, sizeof(expected)) == 0;
 
 	if (ok && n) {
 		add_stream(first + BLOCK, in, n, out);
@@ -209,5 +234,6 @@ const struct sg_aead_ops sg_aead_libcrypto = {
 	.new_key = new_key,
 	.free_key = free_key,
 	.seal = seal,
+	.seal_behind = seal_behind,
 	.open = unseal,
 };

@@ -39,6 +39,11 @@ static void seal(struct sg_aead *a, uint64_t counter, struct sg_view ad, const u
 		out, out + len, NULL, in, len, ad.p, ad.len, NULL, nonce, a->key);
 }
 
+static void seal_behind(struct sg_aead *a, uint64_t counter, struct sg_view ad, uint8_t *p, size_t len)
+{
+	seal(a, counter, ad, p, len, p);
+}
+
 static int unseal(struct sg_aead *a, uint64_t counter, struct sg_view ad, const uint8_t *in, size_t len, uint8_t *out)
 {
 	uint8_t nonce[NONCE_LEN] = {0};
@@ -55,5 +60,6 @@ const struct sg_aead_ops sg_aead_libsodium = {
 	.new_key = new_key,
 	.free_key = free_key,
 	.seal = seal,
+	.seal_behind = seal_behind,
 	.open = unseal,
 };

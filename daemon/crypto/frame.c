@@ -24,14 +24,28 @@ void sg_frame_key_fini(struct sg_frame_key *k)
 	*k = (struct sg_frame_key){0};
 }
 
-size_t sg_frame_seal(struct sg_frame_key *tx, uint8_t *slot, size_t len)
+/* Returns where the plaintext lies. */
+static uint8_t *put_head(struct sg_frame_key *tx, uint8_t *slot, size_t len)
 {
-	uint8_t *body = slot + SG_FRAME_HEAD;
-
 	tx->counter++;
 	sg_put_u16(slot, (uint16_t)(len + OVERHEAD));
 	sg_put_u64(slot + PREFIX_LEN, tx->counter);
+	return slot + SG_FRAME_HEAD;
+}
+
+size_t sg_frame_seal(struct sg_frame_key *tx, uint8_t *slot, size_t len)
+{
+	uint8_t *body = put_head(tx, slot, len);
+
 	tx->ops->seal(tx->key, tx->counter, (struct sg_view){0}, body, len, body);
+	return SG_FRAME_HEAD + len + SG_FRAME_TAG;
+}
+
+size_t sg_frame_seal_behind(struct sg_frame_key *tx, uint8_t *slot, size_t len)
+{
+	uint8_t *body = put_head(tx, slot, len);
+
+	tx->ops->seal_behind(tx->key, tx->counter, (struct sg_view){0}, body, len);
 	return SG_FRAME_HEAD + len + SG_FRAME_TAG;
 }
 

@@ -8,6 +8,8 @@
 #include "base/limits.h"
 #include "crypto/aead.h"
 
+#define SG_FRAME_FRONT (SG_AEAD_FRONT - SG_FRAME_HEAD)
+
 struct sg_frame_key {
 	const struct sg_aead_ops *ops; /* borrowed, static */
 	struct sg_aead *key;
@@ -25,6 +27,12 @@ void sg_frame_key_fini(struct sg_frame_key *k);
  * SG_FRAME_TAG free bytes. Returns the length of the frame at @slot. Allocates nothing.
  */
 size_t sg_frame_seal(struct sg_frame_key *tx, uint8_t *slot, size_t len);
+
+/**
+ * sg_frame_seal_behind - the same, faster, where SG_FRAME_FRONT bytes in front of @slot may be written meanwhile; they are put
+ * back.
+ */
+size_t sg_frame_seal_behind(struct sg_frame_key *tx, uint8_t *slot, size_t len);
 
 /**
  * sg_frame_open - opens the frame at the front of @in into @out (room for SG_FRAME_PLAIN_MAX bytes; may be where its

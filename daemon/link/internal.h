@@ -35,11 +35,11 @@ void line_close(struct line *line);
 #define TX_CHUNK   (4 * FRAME_SLOT) /* small: each link with something waiting holds one at least (P40) */
 #define TX_SPARE   32               /* chunks kept with the manager: 512 KiB */
 
-/* Frames one behind the other: sent up to head, sealed up to tail; the frame being filled begins at tail. */
+/* Frames one behind the other: sent up to head, sealed up to tail; the frame being filled begins at tail. See tx_at. */
 struct tx_chunk {
 	struct sg_list node;
 	size_t head, tail;
-	uint8_t b[TX_CHUNK];
+	uint8_t b[SG_FRAME_FRONT + TX_CHUNK];
 };
 
 struct link_tx {

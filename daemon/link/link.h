@@ -255,7 +255,8 @@ int link_reserve(struct sg_link *l, size_t bytes);
 int link_reserve_far(struct sg_link *l, size_t bytes);
 /**
  * link_place - after link_reserve: where the next packet's @len bytes of payload will lie, so that they can be written there
- * and need no copy, or NULL where they will be cut. For link_put alone, at once.
+ * and need no copy, or NULL where they will be cut. For link_put alone, at once. In front of it is room for
+ * sg_frame_seal_behind.
  */
 uint8_t *link_place(struct sg_link *l, size_t len);
 /**

@@ -24,6 +24,12 @@
 /* Control packets are taken so far above the mark; a peer that reads none of them is not worth its link. */
 #define CONTROL_EXTRA (1024 * 1024)
 
+/* In front of the first frame, too, is what sealing borrows. */
+static uint8_t *tx_at(struct tx_chunk *c, size_t offset)
+{
+	return c->b + SG_FRAME_FRONT + offset;
+}
+
 /* Bytes in front of the plaintext of a frame. */
 static size_t frame_head(const struct sg_link *l)
 {
@@ -118,7 +124,7 @@ static void seal(struct sg_link *l)
 	struct link_tx *tx = &l->tx;
 	struct tx_chunk *c = tx->filling;
 	size_t before = plain_room(l, TX_CHUNK - c->tail) - tx->plain;
-	size_t len = l->line.stream ? tx->plain : sg_frame_seal(&l->tx_key, c->b + c->tail, tx->plain);
+	size_t len = l->line.stream ? tx->plain : sg_frame_seal_behind(&l->tx_key, tx_at(c, c->tail), tx->plain);
 
 	c->tail += len;
 	tx->sealed += len;
@@ -132,7 +138,7 @@ static void seal(struct sg_link *l)
 static void add(struct sg_link *l, const uint8_t *p, size_t len)
 {
 	struct link_tx *tx = &l->tx;
-	uint8_t *to = tx->filling->b + tx->filling->tail + frame_head(l) + tx->plain;
+	uint8_t *to = tx_at(tx->filling, tx->filling->tail) + frame_head(l) + tx->plain;
 
 	if (p != to)
 		memcpy(to, p, len);
@@ -215,7 +221,7 @@ uint8_t *link_place(struct sg_link *l, size_t len)
 
 	if (frame_room(l, c) - tx->plain < SG_PACKET_HEAD + len)
 		return NULL;
-	return c->b + c->tail + frame_head(l) + tx->plain + SG_PACKET_HEAD;
+	return tx_at(c, c->tail) + frame_head(l) + tx->plain + SG_PACKET_HEAD;
 }
 
 /* So much is sent in one go. A slow line is asked earlier whether it takes more, or all of it would wait in front of it. */
@@ -278,7 +284,7 @@ static int gather(struct sg_link *l, struct iovec *iov, size_t room)
 		size_t len = SG_MIN(c->tail - c->head, room);
 
 		if (len && n < IOV_MAX_OURS)
-			iov[n++] = (struct iovec){c->b + c->head, len};
+			iov[n++] = (struct iovec){tx_at(c, c->head), len};
 		room -= len;
 	}
 	return n;

@@ -1,7 +1,7 @@
 /*
  * The way of a record from the user of a group to the first link of its route:
  *
- *	stream_send → link_reserve → link_place → sg_frame_seal → link_put        one record, one frame, one Data packet
+ *	stream_send → link_reserve → link_place → sg_frame_seal_behind → link_put one record, one frame, one Data packet
  *	group_say: what is no data, and waits for nobody
  */
 #include "base/err.h"
@@ -63,9 +63,9 @@ static int stream_send(struct sg_stream *st, const struct iovec *iov, int n)
 	} else {
 		frame.iov_base = link_place(line->link, SG_FRAME_HEAD + total + SG_FRAME_TAG);
 		if (!frame.iov_base)
-			frame.iov_base = g->r->slot;
+			frame.iov_base = g->r->slot + SG_FRAME_FRONT;
 		gather((uint8_t *)frame.iov_base + SG_FRAME_HEAD, iov, n);
-		frame.iov_len = sg_frame_seal(&g->tx, frame.iov_base, total);
+		frame.iov_len = sg_frame_seal_behind(&g->tx, frame.iov_base, total);
 		link_put(line->link, SG_PACKET_DATA, g->forward->r.next_id, &frame, 1);
 	}
 	g->tx_bytes += total;

@@ -10,6 +10,7 @@
 #include "base/hex.h"
 #include "base/limits.h"
 #include "base/log.h"
+#include "crypto/frame.h"
 #include "route/route.h"
 #include "route/rules.h"
 #include "wire/linkhello.h"
@@ -152,12 +153,13 @@ struct sg_route {
 	const struct sg_route_setup *setup;
 	void *setup_arg;
 	size_t n_groups;
-	uint16_t next_port;                    /* of our next group dial */
-	uint8_t slot[SG_FRAME_PREFIX_MAX + 2]; /* a group's frame, while it is being sealed */
-	uint8_t plain[SG_FRAME_PLAIN_MAX];     /* the record that came, while its user looks at it */
-	size_t rx_queued;                      /* bytes, all streams */
-	size_t rx_most, window_most;           /* bytes: all streams, one stream */
-	size_t window_more;                    /* bytes by which windows grew beyond the first, all streams */
+	uint16_t next_port; /* of our next group dial */
+	/* A group's frame, while it is being sealed. */
+	uint8_t slot[SG_FRAME_FRONT + SG_FRAME_PREFIX_MAX + 2];
+	uint8_t plain[SG_FRAME_PLAIN_MAX]; /* the record that came, while its user looks at it */
+	size_t rx_queued;                  /* bytes, all streams */
+	size_t rx_most, window_most;       /* bytes: all streams, one stream */
+	size_t window_more;                /* bytes by which windows grew beyond the first, all streams */
 	struct sg_route_counters count;
 	struct sg_log_limit rl_drop[ROUTE_DROPS];
 };

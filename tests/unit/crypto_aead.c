@@ -89,6 +89,32 @@ static void providers_agree_on_every_length(void **state)
 	ops[1]->free_key(b);
 }
 
+/* It seals the same, and what lies around it is as it was. */
+static void sealed_behind_of_every_length(void **state)
+{
+	static uint8_t out[2][5 + SG_AEAD_FRONT + LARGEST + SG_AEAD_TAG_LEN + 1];
+
+	(void)state;
+	for (size_t p = 0; p < 2; p++) {
+		const struct sg_aead_ops *ops = sg_aead_providers()[p];
+		struct sg_aead *a = key_of(p);
+
+		for (size_t len = 0; len <= LARGEST; len++) {
+			size_t at = len % 5 + SG_AEAD_FRONT;
+			struct sg_view ad = {plain, len % 3};
+
+			for (int i = 0; i < 2; i++) {
+				memset(out[i], (int)len % 251 + 1, sizeof(out[i]));
+				memcpy(out[i] + at, plain, len);
+			}
+			ops->seal(a, len, ad, plain, len, out[0] + at);
+			ops->seal_behind(a, len, ad, out[1] + at, len);
+			assert_memory_equal(out[0], out[1], sizeof(out[0]));
+		}
+		ops->free_key(a);
+	}
+}
+
 /* A key serves both directions, in any order, and after a failure. */
 static void one_key_both_directions(void **state)
 {
@@ -172,6 +198,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(providers_agree),
 		cmocka_unit_test(providers_agree_on_every_length),
+		cmocka_unit_test(sealed_behind_of_every_length),
 		cmocka_unit_test(one_key_both_directions),
 		cmocka_unit_test(every_changed_bit_is_refused),
 		cmocka_unit_test(refused_in_place_nothing_is_written),

@@ -73,6 +73,27 @@ static void lengths(void **state)
 	assert_int_equal(SG_FRAME_PLAIN_MAX + 8 + SG_FRAME_TAG, SG_FRAME_PREFIX_MAX);
 }
 
+/* One behind the other, as in a link's chunk: the second borrows the end of the first. */
+static void sealed_behind_another(void **state)
+{
+	static uint8_t buf[SG_FRAME_FRONT + 2 * SLOT];
+	uint8_t *first = buf + SG_FRAME_FRONT;
+	size_t out_len, len, both;
+
+	(void)state;
+	memset(buf, 0xee, sizeof(buf));
+	len = sg_frame_seal_behind(&tx, first, 4032);
+	both = len + sg_frame_seal_behind(&tx, first + len, 1400);
+	for (size_t i = 0; i < SG_FRAME_FRONT; i++)
+		assert_int_equal(buf[i], 0xee);
+	assert_int_equal(open_into(first, both, plain, &out_len), len);
+	assert_int_equal(out_len, 4032);
+	assert_int_equal(open_into(first + len, both - len, plain, &out_len), both - len);
+	assert_int_equal(out_len, 1400);
+	for (size_t i = 0; i < out_len; i++)
+		assert_int_equal(plain[i], 0xee);
+}
+
 static void an_empty_frame_is_valid(void **state)
 {
 	size_t out_len, len = seal(0);
@@ -211,6 +232,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		BOTH(lengths),
+		BOTH(sealed_behind_another),
 		BOTH(an_empty_frame_is_valid),
 		BOTH(byte_by_byte),
 		BOTH(prefixes_out_of_range),

@@ -10,21 +10,22 @@ struct work {
 	struct sg_aead *key;
 	size_t len;
 	uint64_t counter;
-	uint8_t plain[4096], sealed[4096 + SG_AEAD_TAG_LEN];
+	uint8_t plain[4096], sealed[SG_AEAD_FRONT + 4096 + SG_AEAD_TAG_LEN];
 };
 
+/* As links do it. */
 static void seal(void *arg)
 {
 	struct work *w = arg;
 
-	w->ops->seal(w->key, ++w->counter, (struct sg_view){0}, w->plain, w->len, w->sealed);
+	w->ops->seal_behind(w->key, ++w->counter, (struct sg_view){0}, w->sealed + SG_AEAD_FRONT, w->len);
 }
 
 static void open_sealed(void *arg)
 {
 	struct work *w = arg;
 
-	if (w->ops->open(w->key, 1, (struct sg_view){0}, w->sealed, w->len, w->plain) != 0)
+	if (w->ops->open(w->key, 1, (struct sg_view){0}, w->sealed + SG_AEAD_FRONT, w->len, w->plain) != 0)
 		abort();
 }
 
