@@ -95,7 +95,7 @@ static bool chunk_add(struct sg_link *l)
 	struct tx_chunk *c;
 
 	if (ls->n_spare_chunks) {
-		c = sg_container_of(ls->spare_chunks.next, struct tx_chunk, node);
+		c = sg_container_of(ls->spare_chunks.prev, struct tx_chunk, node); /* still in the cache */
 		sg_list_remove(&c->node);
 		ls->n_spare_chunks--;
 	} else {
