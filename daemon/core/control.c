@@ -539,6 +539,7 @@ static void on_accept(void *arg, int listen_fd, unsigned events)
 	c->control = control;
 	c->fd = fd;
 	c->role = (enum sg_role)role;
+	sg_watch_control(c->watch);
 	sg_timer_init(&c->rest, control->core->loop, on_rested, c);
 	sg_list_add_tail(&control->clients, &c->node);
 	spend(c, 0);
@@ -605,6 +606,7 @@ int control_new(struct core *core, struct control **out, char *why, size_t cap)
 		control_free(control);
 		return err;
 	}
+	sg_watch_control(control->watch);
 	sg_watch_set(control->watch, SG_READABLE);
 	*out = control;
 	return 0;

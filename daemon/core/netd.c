@@ -162,6 +162,7 @@ int netd_new(struct core *core, int fd, struct netd **out)
 		netd_free(n);
 		return err;
 	}
+	sg_watch_control(n->watch);
 	sg_watch_set(n->watch, SG_READABLE);
 	*out = n;
 	on_heartbeat(n);

@@ -292,11 +292,17 @@ static const struct sg_stream_user stream_user = {.size = sizeof(stream_user),
 
 static int listen_to(struct pending *p)
 {
-	if (!p->line.stream)
-		return sg_watch_new(p->ls->conf.loop, p->line.fd, on_events, p, &p->line.watch);
-	p->line.stream->user = &stream_user;
-	p->line.stream->user_arg = p;
-	return 0;
+	int err;
+
+	if (p->line.stream) {
+		p->line.stream->user = &stream_user;
+		p->line.stream->user_arg = p;
+		return 0;
+	}
+	err = sg_watch_new(p->ls->conf.loop, p->line.fd, on_events, p, &p->line.watch);
+	if (err == 0)
+		sg_watch_control(p->line.watch);
+	return err;
 }
 
 /* Skywire ports of our own count up as the reference's do; they mean nothing to the other end. */

@@ -24,6 +24,8 @@ struct sg_loop {
 
 	struct sg_list defers;
 	struct sg_list watches; /* for sg_loop_free */
+	struct sg_list control; /* struct loop_control that wait for their turn */
+	uv_idle_t again;        /* running while some wait: no sleep */
 	uv_prepare_t prepare;
 	uv_check_t check;
 
@@ -32,6 +34,18 @@ struct sg_loop {
 	struct sg_list posts;
 	uv_async_t post_async;
 };
+
+/* What may wait for the data path: in its owner's storage, with a list node of its own while it does. */
+struct loop_control {
+	struct sg_list node;
+	void (*fn)(struct loop_control *c);
+};
+
+/* control.c: queues @c unless it is queued; runs some of what waits, the first always. */
+void loop_control_init(struct loop_control *c, void (*fn)(struct loop_control *c));
+void loop_control_start(struct sg_loop *loop, struct loop_control *c);
+void loop_control_stop(struct loop_control *c);
+void loop_control_run(struct sg_loop *loop);
 
 /* turn.c: the first event after a sleep; about to sleep. */
 void loop_turn_begin(struct sg_loop *loop);

@@ -1,7 +1,7 @@
 /*
  * The loop itself: watches, deferred calls, signals, workers and name resolution over libuv.
  *
- * One round: timers that are due → events on descriptors → messages → deferred calls → sleep.
+ * One round: timers that are due → events on descriptors → messages → deferred calls → some of control → sleep.
  * Deferred calls run in libuv's prepare phase, right before it sleeps, so that everything the round
  * queued is flushed once.
  */
@@ -20,6 +20,10 @@ struct sg_watch {
 	int fd;
 	sg_watch_fn *fn;
 	void *arg;
+	unsigned wanted; /* what sg_watch_set was told */
+	bool is_control;
+	struct loop_control control; /* while it waits */
+	unsigned seen;               /* what it waits with */
 };
 
 struct work {
@@ -39,13 +43,21 @@ static void run_defers(struct sg_loop *loop)
 	}
 }
 
+/* Data has left before control begins, and what control queued leaves with it. */
+static void end_round(struct sg_loop *loop)
+{
+	loop_turn_begin(loop);
+	loop_timers_run(loop);
+	run_defers(loop);
+	loop_control_run(loop);
+	run_defers(loop);
+}
+
 static void on_prepare(uv_prepare_t *p)
 {
 	struct sg_loop *loop = p->data;
 
-	loop_turn_begin(loop);
-	loop_timers_run(loop);
-	run_defers(loop);
+	end_round(loop);
 	loop_timers_arm(loop);
 	loop_turn_end(loop);
 	loop->now_known = false; /* the events that end the sleep come before on_check */
@@ -80,12 +92,15 @@ struct sg_loop *sg_loop_new(struct sg_clock *clock)
 	loop->uv.data = loop;
 	sg_list_init(&loop->defers);
 	sg_list_init(&loop->watches);
+	sg_list_init(&loop->control);
 	uv_timer_init(&loop->uv, &loop->wake);
 	loop->wake.data = loop;
 	uv_prepare_init(&loop->uv, &loop->prepare);
 	loop->prepare.data = loop;
 	uv_prepare_start(&loop->prepare, on_prepare);
 	uv_unref((uv_handle_t *)&loop->prepare);
+	uv_idle_init(&loop->uv, &loop->again);
+	loop->again.data = loop;
 	uv_check_init(&loop->uv, &loop->check);
 	loop->check.data = loop;
 	uv_check_start(&loop->check, on_check);
@@ -154,9 +169,7 @@ void sg_loop_step(struct sg_loop *loop, int wait_ms)
 	}
 	uv_run(&loop->uv, UV_RUN_NOWAIT);
 	loop->now_known = false;
-	loop_turn_begin(loop);
-	loop_timers_run(loop);
-	run_defers(loop);
+	end_round(loop);
 	loop_turn_end(loop);
 }
 
@@ -200,7 +213,23 @@ static void on_poll(uv_poll_t *p, int status, int events)
 		if (events & UV_WRITABLE)
 			ev |= SG_WRITABLE;
 	}
-	w->fn(w->arg, w->fd, ev);
+	if (w->is_control) {
+		w->seen |= ev;
+		loop_control_start(p->loop->data, &w->control);
+	} else {
+		w->fn(w->arg, w->fd, ev);
+	}
+}
+
+static void run_control(struct loop_control *c)
+{
+	struct sg_watch *w = sg_container_of(c, struct sg_watch, control);
+	/* A turn or two have passed: its owner may wait for less now. */
+	unsigned ev = w->seen & w->wanted;
+
+	w->seen = 0;
+	if (ev)
+		w->fn(w->arg, w->fd, ev);
 }
 
 int sg_watch_new(struct sg_loop *loop, int fd, sg_watch_fn *fn, void *arg, struct sg_watch **out)
@@ -219,6 +248,7 @@ int sg_watch_new(struct sg_loop *loop, int fd, sg_watch_fn *fn, void *arg, struc
 	w->fd = fd;
 	w->fn = fn;
 	w->arg = arg;
+	loop_control_init(&w->control, run_control);
 	sg_list_add_tail(&loop->watches, &w->node);
 	*out = w;
 	return 0;
@@ -228,6 +258,7 @@ void sg_watch_set(struct sg_watch *w, unsigned events)
 {
 	int ev = 0;
 
+	w->wanted = events;
 	if (events & SG_READABLE)
 		ev |= UV_READABLE;
 	if (events & SG_WRITABLE)
@@ -238,11 +269,17 @@ void sg_watch_set(struct sg_watch *w, unsigned events)
 		uv_poll_stop(&w->poll);
 }
 
+void sg_watch_control(struct sg_watch *w)
+{
+	w->is_control = true;
+}
+
 void sg_watch_free(struct sg_watch *w)
 {
 	if (!w)
 		return;
 	sg_list_remove(&w->node);
+	loop_control_stop(&w->control);
 	/* Stops at once; the memory goes when libuv has let go of it. */
 	uv_close((uv_handle_t *)&w->poll, free_handle);
 }

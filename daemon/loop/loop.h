@@ -77,8 +77,10 @@ struct sg_mono sg_loop_now(struct sg_loop *loop);
 /* Watches. @fd is borrowed and must stay open until sg_watch_free. 0 or a negative errno. */
 typedef void sg_watch_fn(void *arg, int fd, unsigned events);
 int sg_watch_new(struct sg_loop *loop, int fd, sg_watch_fn *fn, void *arg, struct sg_watch **out);
-/** sg_watch_set - a set of enum sg_event; 0 pauses. An error on the descriptor arrives as both. */
+/** sg_watch_set - a set of enum sg_event; 0 pauses. An error on the descriptor arrives as both, of control as what is waited for. */
 void sg_watch_set(struct sg_watch *w, unsigned events);
+/** sg_watch_control - what @w brings is no data: it waits until the round's other events were served, or some rounds longer. */
+void sg_watch_control(struct sg_watch *w);
 /** sg_watch_free - no call-back follows; the descriptor may be closed right after. Accepts NULL. */
 void sg_watch_free(struct sg_watch *w);
 

@@ -16,6 +16,8 @@
 
 struct sg_worker {
 	uv_async_t async;
+	struct sg_loop *loop;        /* borrowed */
+	struct loop_control results; /* waits while there may be tasks that ran */
 	pthread_t thread;
 	pthread_mutex_t lock;
 	pthread_cond_t wake;
@@ -64,29 +66,38 @@ static void *work(void *arg)
 	return NULL;
 }
 
-/* done() may start, cancel and free tasks: one at a time. */
-static void hand_back(struct sg_worker *w)
+/* done() may start, cancel and free tasks: one at a time. False: there was none. */
+static bool hand_back(struct sg_worker *w)
 {
 	struct sg_task *t;
 
-	for (;;) {
-		pthread_mutex_lock(&w->lock);
-		t = first_of(&w->ran);
-		if (t) {
-			sg_list_remove(&t->node);
-			t->state = SG_TASK_IDLE;
-		}
-		pthread_mutex_unlock(&w->lock);
-		if (!t)
-			return;
-		t->done(t->arg);
+	pthread_mutex_lock(&w->lock);
+	t = first_of(&w->ran);
+	if (t) {
+		sg_list_remove(&t->node);
+		t->state = SG_TASK_IDLE;
 	}
+	pthread_mutex_unlock(&w->lock);
+	if (t)
+		t->done(t->arg);
+	return t != NULL;
+}
+
+/* One, and behind what else waits for its turn, the next. */
+static void on_result(struct loop_control *c)
+{
+	struct sg_worker *w = sg_container_of(c, struct sg_worker, results);
+
+	if (hand_back(w))
+		loop_control_start(w->loop, &w->results);
 }
 
 static void on_ran(uv_async_t *a)
 {
-	loop_turn_begin(a->loop->data);
-	hand_back(a->data);
+	struct sg_worker *w = a->data;
+
+	loop_turn_begin(w->loop);
+	loop_control_start(w->loop, &w->results);
 }
 
 static void free_worker(uv_handle_t *h)
@@ -114,6 +125,8 @@ struct sg_worker *sg_worker_new(struct sg_loop *loop)
 
 	if (!w)
 		return NULL;
+	w->loop = loop;
+	loop_control_init(&w->results, on_result);
 	sg_list_init(&w->waiting);
 	sg_list_init(&w->ran);
 	if (uv_async_init(&loop->uv, &w->async, on_ran) < 0) {
@@ -141,7 +154,9 @@ void sg_worker_free(struct sg_worker *w)
 	pthread_cond_signal(&w->wake);
 	pthread_mutex_unlock(&w->lock);
 	pthread_join(w->thread, NULL);
-	hand_back(w);
+	while (hand_back(w))
+		;
+	loop_control_stop(&w->results);
 	pthread_cond_destroy(&w->wake);
 	pthread_mutex_destroy(&w->lock);
 	uv_close((uv_handle_t *)&w->async, free_worker);

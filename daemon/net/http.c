@@ -159,10 +159,12 @@ static void on_connected(void *arg, int fd_or_error, const char *why)
 	}
 	c->fd = fd_or_error;
 	err = sg_watch_new(c->hc->loop, c->fd, on_socket, c, &c->watch);
-	if (err < 0)
+	if (err < 0) {
 		fail(c, err, sg_strerror(err));
-	else
-		sg_watch_set(c->watch, SG_READABLE | SG_WRITABLE);
+		return;
+	}
+	sg_watch_control(c->watch);
+	sg_watch_set(c->watch, SG_READABLE | SG_WRITABLE);
 }
 
 /* ---- over dmsg ---------------------------------------------------------------------------------------------------- */

@@ -445,6 +445,115 @@ static void a_long_turn_is_counted(void **state)
 	sg_loop_free(loop);
 }
 
+/* Rounds of a loop with one descriptor of data that always has some, and askers of control. */
+struct rounds {
+	struct hand_clock clock;
+	struct sg_loop *loop;
+	struct sg_defer sent;
+	int64_t takes_ms; /* each of control's calls */
+	unsigned left;
+};
+
+struct asker {
+	struct rounds *r;
+	struct sg_watch *w;
+	int sv[2];
+	const char *name;
+	struct asker *calls_off;
+};
+
+static void on_data(void *arg, int fd, unsigned events)
+{
+	struct rounds *r = arg;
+
+	(void)fd;
+	assert_int_equal(events, SG_READABLE);
+	note((void *)(uintptr_t) "data");
+	sg_defer_start(r->loop, &r->sent);
+}
+
+static void on_sent(void *arg)
+{
+	(void)arg;
+	note((void *)(uintptr_t) "sent");
+}
+
+static void on_asker(void *arg, int fd, unsigned events)
+{
+	struct asker *a = arg;
+	char byte;
+
+	assert_int_equal(events, SG_READABLE);
+	assert_int_equal(read(fd, &byte, 1), 1);
+	note((void *)(uintptr_t)a->name);
+	a->r->clock.ms += a->r->takes_ms;
+	if (a->calls_off) {
+		sg_watch_set(a->calls_off->w, 0);
+		a->r->left--;
+	}
+	if (--a->r->left == 0)
+		sg_loop_stop(a->r->loop);
+}
+
+static void run_rounds(int64_t takes_ms, bool calls_off)
+{
+	struct rounds r = {.clock = {{hand_now}, 1000}, .takes_ms = takes_ms, .left = 3};
+	struct asker a[3] = {{.name = "a"}, {.name = "b"}, {.name = "c"}};
+	struct sg_watch *w;
+	int sv[2];
+
+	trail[0] = '\0';
+	r.loop = sg_loop_new(&r.clock.clock);
+	sg_defer_init(&r.sent, on_sent, &r);
+	for (size_t i = 0; i < 3; i++) {
+		a[i].r = &r;
+		assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, a[i].sv), 0);
+		assert_int_equal(write(a[i].sv[1], "x", 1), 1);
+		assert_int_equal(sg_watch_new(r.loop, a[i].sv[0], on_asker, &a[i], &a[i].w), 0);
+		sg_watch_control(a[i].w);
+		sg_watch_set(a[i].w, SG_READABLE);
+	}
+	a[0].calls_off = calls_off ? &a[1] : NULL;
+	/* The last that the kernel names, and the first that is served. */
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, sv), 0);
+	assert_int_equal(write(sv[1], "x", 1), 1);
+	assert_int_equal(sg_watch_new(r.loop, sv[0], on_data, &r, &w), 0);
+	sg_watch_set(w, SG_READABLE);
+	sg_loop_run(r.loop);
+	sg_watch_free(w);
+	for (size_t i = 0; i < 3; i++) {
+		sg_watch_free(a[i].w);
+		close(a[i].sv[0]);
+		close(a[i].sv[1]);
+	}
+	sg_loop_free(r.loop);
+	close(sv[0]);
+	close(sv[1]);
+}
+
+static void control_waits_until_data_has_left_and_takes_turns_with_it(void **state)
+{
+	(void)state;
+	run_rounds(1, false);
+	assert_string_equal(trail, "data sent a data sent b data sent c data ");
+}
+
+static void of_cheap_control_one_round_serves_many(void **state)
+{
+	(void)state;
+	run_rounds(0, false);
+	assert_string_equal(trail, "data sent a b c data ");
+}
+
+static void control_that_waits_can_be_called_off(void **state)
+{
+	(void)state;
+	run_rounds(0, true);
+	assert_string_equal(trail, "data sent a c data ");
+	run_rounds(1, true);
+	assert_string_equal(trail, "data sent a data sent c data ");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -456,6 +565,9 @@ int main(void)
 		cmocka_unit_test(workers_and_names),
 		cmocka_unit_test(an_event_after_a_long_sleep_knows_what_time_it_is),
 		cmocka_unit_test(a_long_turn_is_counted),
+		cmocka_unit_test(control_waits_until_data_has_left_and_takes_turns_with_it),
+		cmocka_unit_test(of_cheap_control_one_round_serves_many),
+		cmocka_unit_test(control_that_waits_can_be_called_off),
 		cmocka_unit_test(nothing_is_left_behind),
 	};
 

@@ -9,6 +9,7 @@
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <sys/socket.h>
 #include <unistd.h>
 #include <cmocka.h>
 
@@ -173,6 +174,79 @@ static void without_one_the_loop_does_it_at_once(void **state)
 	assert_true(sg_task_cancel(NULL, &a.task));
 }
 
+struct hand_clock {
+	struct sg_clock clock;
+	int64_t ms;
+};
+
+static struct sg_mono hand_now(struct sg_clock *c)
+{
+	return (struct sg_mono){((struct hand_clock *)c)->ms * SG_NS_PER_MS};
+}
+
+struct long_done {
+	struct job job;
+	struct hand_clock *clock;
+	bool last;
+};
+
+static void take_1_ms(void *arg)
+{
+	struct long_done *l = arg;
+
+	done(&l->job);
+	l->clock->ms++;
+	if (l->last)
+		sg_loop_stop(l->job.b->loop);
+}
+
+/* However many rounds pass between two results. */
+static void on_data(void *arg, int fd, unsigned events)
+{
+	struct bench *b = arg;
+	size_t len = strlen(b->trail);
+
+	(void)fd;
+	(void)events;
+	if (len == 0 || b->trail[len - 1] != '.')
+		b->trail[len] = '.';
+}
+
+static void results_take_turns_with_data(void **state)
+{
+	struct hand_clock clock = {{hand_now}, 1000};
+	struct long_done jobs[3];
+	struct job last;
+	struct sg_watch *w;
+	struct bench b = {.loop = sg_loop_new(&clock.clock)};
+	int sv[2];
+
+	(void)state;
+	assert_int_equal(pipe(b.gate), 0);
+	b.worker = sg_worker_new(b.loop);
+	assert_non_null(b.worker);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, sv), 0);
+	assert_int_equal(write(sv[1], "x", 1), 1);
+	assert_int_equal(sg_watch_new(b.loop, sv[0], on_data, &b, &w), 0);
+	sg_watch_set(w, SG_READABLE);
+	for (size_t i = 0; i < SG_ARRAY_LEN(jobs); i++) {
+		jobs[i] =
+			(struct long_done){.job = {.b = &b, .name = (char)('a' + i)}, .clock = &clock, .last = i == 2};
+		sg_task_init(&jobs[i].job.task, run, take_1_ms, &jobs[i]);
+		sg_task_start(b.worker, &jobs[i].job.task, false);
+	}
+	/* A last one that runs: the others ran before the loop looks. */
+	hold(&b, &last, '!');
+	sg_loop_run(b.loop);
+	assert_string_equal(b.trail, ".a.b.c.");
+	sg_watch_free(w);
+	let_go(&b);
+	close(last.begun[1]);
+	teardown(&b);
+	close(sv[0]);
+	close(sv[1]);
+}
+
 static size_t deep(size_t levels)
 {
 	volatile char frame[1024];
@@ -236,6 +310,7 @@ int main(void)
 		cmocka_unit_test(one_after_the_other_and_some_before),
 		cmocka_unit_test(called_off_in_each_state),
 		cmocka_unit_test(at_its_end_what_ran_comes_back_and_what_waits_does_not),
+		cmocka_unit_test(results_take_turns_with_data),
 		cmocka_unit_test(without_one_the_loop_does_it_at_once),
 		cmocka_unit_test(its_stack_is_not_what_the_machine_gives),
 		cmocka_unit_test(memory_may_be_out),
