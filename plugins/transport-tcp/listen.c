@@ -16,7 +16,7 @@
 SG_LOG_TOPIC("tcp");
 
 #define BACKLOG        128
-#define ACCEPT_ROUND   32   /* connections of one event before others get their turn */
+#define ACCEPT_ROUND   4    /* connections of one event before others get their turn */
 #define ACCEPT_REST_MS 1000 /* after an error that passes, such as being out of descriptors */
 
 struct listener {
