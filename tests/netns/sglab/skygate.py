@@ -220,8 +220,9 @@ def kernel_state(space):
         "rules": ["ip", "rule"], "rules6": ["ip", "-6", "rule"],
         "multicast rules": ["ip", "mrule"], "multicast rules6": ["ip", "-6", "mrule"],
         "routes": ["ip", "route", "show", "table", "all"], "routes6": ["ip", "-6", "route", "show", "table", "all"],
-        "sysctls": ["sh", "-c", "sysctl -a 2>/dev/null | grep -E '^net\\.(ipv4|ipv6)\\.(ip_forward|conf)' "
-                                "| grep -vE 'mtu|stable_secret'"],
+        "sysctls": ["sh", "-c", "sysctl -a 2>/dev/null | "
+                                "grep -E '^net\\.(ipv4|ipv6)\\.(ip_forward|conf|tcp_mtu_probing|tcp_retries1)' | "
+                                "grep -vE '\\.mtu |stable_secret'"],
         "links": ["ip", "-br", "link"],
     }
     return {name: space.run(argv, check=False).stdout for name, argv in words.items()}
