@@ -6,6 +6,7 @@
 #include "gso.h"
 
 #define FIRST_WAITING 4096 /* bytes: a hello and some probes */
+#define ALONE         64   /* bytes around a packet, however small */
 #define PART_IOV      (2 + SG_VPN_PART_MAX / FAIRQ_BLOCK + 1)
 
 void out_init(struct out *o, struct sg_stream *stream, struct fairq *queue, uint64_t *dropped)
@@ -202,6 +203,12 @@ static int send_parts(struct out *o, const struct fairq_packet *p)
 	}
 }
 
+/* Heads of records, frames, and of the segments of an ordinary line. */
+static size_t cost(size_t len)
+{
+	return len + len / 16 + ALONE;
+}
+
 bool out_pump(struct out *o, struct sg_mono now, size_t budget)
 {
 	struct fairq_packet p;
@@ -219,15 +226,21 @@ bool out_pump(struct out *o, struct sg_mono now, size_t budget)
 			err = o->parts && known ? send_parts(o, &p) : send_cut(o, &p);
 		if (err < 0)
 			return false;
+		o->cost += cost(p.r->len);
 		fairq_pop(o->queue, &o->waiting);
 	}
 	return true;
 }
 
-void out_writable(struct out *o, struct sg_mono now)
+void out_resume(struct out *o)
 {
 	o->blocked = false;
 	send_first(o);
+}
+
+void out_writable(struct out *o, struct sg_mono now)
+{
+	out_resume(o);
 	out_pump(o, now, SIZE_MAX);
 }
 

@@ -21,6 +21,7 @@ struct out {
 	struct fairq_class waiting;
 	uint8_t *first; /* hello and probes that wait, each: length u32 in host order | bytes */
 	size_t head, tail;
+	uint64_t cost;     /* bytes that packets took of the line so far, with what goes around them */
 	uint64_t *dropped; /* borrowed counter: what found no place, or was too long for the stream */
 };
 
@@ -34,6 +35,8 @@ int out_bytes(struct out *o, const void *bytes, size_t len);
 int out_control(struct out *o, enum sg_vpn_record_kind kind, struct sg_view body);
 /** out_pump - sends what waits until the stream is full, at most @budget bytes. True: more could be sent. */
 bool out_pump(struct out *o, struct sg_mono now, size_t budget);
+/** out_resume - the stream takes again: hello and probes go; packets wait for out_pump. */
+void out_resume(struct out *o);
 /** out_writable - the stream takes again: sends what waits. */
 void out_writable(struct out *o, struct sg_mono now);
 /** out_fini - forgets what waits. Also of one that is all zero bytes. */

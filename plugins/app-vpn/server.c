@@ -14,7 +14,14 @@ SG_LOG_TOPIC("vpn");
 
 #define PENDING_MAX  32 /* streams without a lease at once */
 #define TUN_RETRY_MS 5000
-#define TURN         (64 * 1024) /* bytes that one client is sent before the next has its turn */
+#define TURN         (64 * 1024) /* bytes that one client is sent before the next has its turn, */
+#define TURN_SHAPED  3028        /* where turns are what makes clients' shares */
+
+static void unready(struct peer *p)
+{
+	p->s->n_ready -= !sg_list_empty(&p->ready);
+	sg_list_remove(&p->ready);
+}
 
 /* Ends a session; @close: its stream still lives. */
 static void peer_free(struct peer *p, bool close)
@@ -23,7 +30,7 @@ static void peer_free(struct peer *p, bool close)
 
 	sg_timer_stop(&p->deadline);
 	sg_list_remove(&p->node);
-	sg_list_remove(&p->ready);
+	unready(p);
 	if (p->lease) {
 		s->n_clients--;
 		lease_leave(&s->leases, p->lease, server_now_ms(s));
@@ -90,6 +97,60 @@ static int on_record(void *arg, const struct sg_vpn_record *r, struct sg_view bo
 	}
 }
 
+static void next_turn(struct peer *p)
+{
+	int64_t turn = p->s->shaper.rate ? TURN_SHAPED : TURN;
+
+	p->deficit = SG_MIN(p->deficit + turn, turn);
+	p->turn = ++p->s->turns;
+}
+
+/* It takes turns with the others. What it used too much is remembered, but no longer than it would have taken to wait for it. */
+static void ready(struct peer *p)
+{
+	struct server *s = p->s;
+
+	if (!sg_list_empty(&p->ready))
+		return;
+	if ((s->turns - p->turn) / SG_MAX(s->n_ready, 1U) * (uint64_t)TURN_SHAPED >
+		(uint64_t)SG_MAX(-p->deficit, (int64_t)0))
+		p->deficit = 0;
+	sg_list_add_tail(&s->ready, &p->ready);
+	s->n_ready++;
+}
+
+/* Clients take turns by bytes of the line until their streams are full, nothing waits, or all of them sent enough for now. */
+static void serve(struct server *s)
+{
+	while (!sg_list_empty(&s->ready)) {
+		struct peer *p = sg_container_of(s->ready.next, struct peer, ready);
+		struct sg_mono now = sg_loop_now(s->v->loop);
+		int64_t wait_ms = shaper_wait_ms(&s->shaper, now);
+		uint64_t before = p->out.cost;
+		bool more = true;
+
+		/* Without memory for a timer the next packet is one. */
+		if (wait_ms) {
+			(void)sg_timer_start(&s->turn, wait_ms);
+			return;
+		}
+		unready(p);
+		if (p->deficit <= 0)
+			next_turn(p);
+		if (p->deficit > 0)
+			more = out_pump(&p->out, now, (size_t)p->deficit);
+		p->deficit -= (int64_t)(p->out.cost - before);
+		shaper_take(&s->shaper, now, p->out.cost - before);
+		if (more)
+			ready(p);
+	}
+}
+
+static void on_turn(void *arg)
+{
+	serve(arg);
+}
+
 /* From the TUN to the client that has the address. */
 static struct fairq_class *on_tun_packet(void *arg, const struct sg_vpn_record *r, const uint8_t *packet)
 {
@@ -105,23 +166,13 @@ static struct fairq_class *on_tun_packet(void *arg, const struct sg_vpn_record *
 	p->down_bytes += r->len;
 	count->up_packets++;
 	count->up_bytes += r->len;
-	if (sg_list_empty(&p->ready))
-		sg_list_add_tail(&s->ready, &p->ready);
+	ready(p);
 	return &p->out.waiting;
 }
 
-/* Clients take turns until their streams are full or nothing waits. */
 static void on_tun_batch_end(void *arg)
 {
-	struct server *s = arg;
-
-	while (!sg_list_empty(&s->ready)) {
-		struct peer *p = sg_container_of(s->ready.next, struct peer, ready);
-
-		sg_list_remove(&p->ready);
-		if (out_pump(&p->out, sg_loop_now(s->v->loop), TURN))
-			sg_list_add_tail(&s->ready, &p->ready);
-	}
+	serve(arg);
 }
 
 /* ---- the TUN ------------------------------------------------------------------------------------------------------ */
@@ -342,7 +393,9 @@ static void on_writable(void *arg)
 {
 	struct peer *p = arg;
 
-	out_writable(&p->out, sg_loop_now(p->s->v->loop));
+	out_resume(&p->out);
+	ready(p);
+	serve(p->s);
 }
 
 static void on_close(void *arg, int err, const char *why)
@@ -431,6 +484,8 @@ int server_start(struct vpn *v, const struct sg_uci_section *section, char *why,
 	sg_list_init(&s->peers);
 	sg_list_init(&s->ready);
 	sg_timer_init(&s->tun_retry, v->loop, on_tun_retry, s);
+	sg_timer_init(&s->turn, v->loop, on_turn, s);
+	shaper_init(&s->shaper, s->conf.upload_kbit);
 	err = v->host->listen(v->inst, SG_VPN_PORT, &listener, s);
 	if (err < 0) {
 		snprintf(why, why_cap, "port %d: %s", SG_VPN_PORT,
@@ -457,6 +512,8 @@ int server_reload(struct server *s, const struct sg_uci_section *section)
 		return -ENOTSUP;
 	}
 	server_conf_fini(&s->conf);
+	if (conf.upload_kbit != s->conf.upload_kbit)
+		shaper_init(&s->shaper, conf.upload_kbit);
 	s->conf = conf;
 	announce(s);
 	sg_list_for_safe (it, &s->peers) {
@@ -472,6 +529,7 @@ bool server_stop(struct server *s)
 {
 	close_all(s);
 	kept_stop(s);
+	sg_timer_stop(&s->turn);
 	sg_timer_stop(&s->tun_retry);
 	return !s->tun_asked;
 }

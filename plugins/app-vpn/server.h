@@ -7,6 +7,7 @@
 #include "loop/loop.h"
 #include "out.h"
 #include "records.h"
+#include "shaper.h"
 #include "tun.h"
 #include "vpn.h"
 
@@ -20,7 +21,9 @@ struct peer {
 	struct lease *lease;           /* NULL before that */
 	struct records_in in;
 	struct out out;
-	struct sg_list ready; /* of those whose packets came in this batch */
+	struct sg_list ready; /* of those who have packets and a stream that takes them */
+	int64_t deficit;      /* bytes of the line that are left of its turn; below 0: it has used more */
+	uint32_t turn;        /* the number of its last one */
 	int64_t since_ms;
 	uint64_t up_bytes, down_bytes; /* from it, to it */
 };
@@ -29,6 +32,7 @@ struct server_conf {
 	struct net4 pool;
 	bool announce;
 	size_t max_clients, n_allow;
+	uint64_t upload_kbit; /* that the line toward the clients takes; 0: unknown */
 	struct sg_pk *allow;
 	char passcode[SG_VPN_PASSCODE_MAX + 1];
 };
@@ -45,6 +49,9 @@ struct server {
 	char tun_name[16];
 	struct leases leases; /* from when the TUN is there: it tells which networks are taken */
 	struct sg_list peers, ready;
+	struct shaper shaper;
+	struct sg_timer turn; /* until the shaper lets something through */
+	uint32_t n_ready, turns;
 	size_t n_pending, n_clients;
 	struct sg_log_limit rl_refused, rl_clients;
 };

@@ -1,12 +1,14 @@
 #!/usr/bin/env python3
 """An exit with a hundred clients (P40): routers of ours, each a machine of its own with its own processes.
 
-    tests/bench/vpn/clients.py [--clients N] [--seconds S] [--rate MBIT] [--judge] [--build DIR] [--ahead]
+    tests/bench/vpn/clients.py [--clients N] [--seconds S] [--rate MBIT] [--told] [--judge] [--build DIR]
+                             [--ahead]
 
     client 1 … N (mode host) ── provider ── wire: 100 Mbit/s, 20 ms each way, queue 512 KiB ── exit ── server
 
 Every client has one TCP connection with the server, every tenth has eight; all run at once, as fast as they can, first down,
-then up. --rate 0: no wire, and the machine's processors are what they share.
+then up. --rate 0: no wire, and the machine's processors are what they share. --told: the exit knows what its line takes
+(option upload_kbit), which is for the way down.
 
     ready            seconds from the first start until all have a lease
     memory.idle      KiB of PSS per client at the exit, all its processes, beside the same exit without any
@@ -71,8 +73,9 @@ class Net(bench.Net):
 class Exit(Ours):
     """The exit of Ours, open to everybody, and clients in boxes of their own."""
 
-    def __init__(self, net):
+    def __init__(self, net, upload_kbit):
         super().__init__(net)
+        self.upload_kbit = upload_kbit
         self.boxes, self.programs = [], []
 
     def up(self):
@@ -84,6 +87,7 @@ config carrier 'stcp'
 config vpn_server 'exit'
 	option uplink 'inet0'
 	option max_clients '250'
+	option upload_kbit '{self.upload_kbit}'
 """)
         self.at_exit(*self.command("e"))
         wait_for("the exit listens", 30, lambda: ":7777" in self.net.exit.run("ss", "-Htln"))
@@ -220,7 +224,7 @@ def load(rival, net, boxes, down, seconds):
 
 def measure(args):
     net = Net()
-    rival = Exit(net)
+    rival = Exit(net, args.rate * 1000 if args.told else 0)
     try:
         if args.rate:
             net.slow(args.rate)
@@ -265,6 +269,7 @@ def main():
     p.add_argument("--clients", type=int, default=100)
     p.add_argument("--seconds", type=float, default=20, help="each way")
     p.add_argument("--rate", type=int, default=100, help="Mbit/s of the exit's line")
+    p.add_argument("--told", action="store_true", help="the exit knows that rate")
     p.add_argument("--judge", action="store_true", help="exit status 1 too when shares are not fair")
     args = p.parse_args()
     bench.begin(measure, args)
