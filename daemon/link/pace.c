@@ -18,6 +18,7 @@
 #define SAMPLE_MAX_NS (250 * SG_NS_PER_MS)
 #define IDLE_NS       (1000 * SG_NS_PER_MS) /* what was known before is forgotten */
 #define QUEUE_US      10000                 /* of the line: so much is left alone, and twice the variation */
+#define OWN_MAX_US    15000                 /* a packet at 0.8 Mbit/s; who sends less has not filled the line */
 #define DRAIN_US      200000                /* a standing queue is drained in about that time */
 #define STANDING      3                     /* samples, so many round trips, of which none was shorter */
 #define PATIENCE_NS   (1500 * SG_NS_PER_MS) /* a queue that lasts longer is somebody else's */
@@ -42,7 +43,9 @@ static void pace_reset(struct link_pace *p, const struct pace_sample *s)
 
 static void pace_queue(struct link_pace *p, const struct pace_sample *s, uint64_t rate)
 {
-	int64_t queue = (int64_t)s->rtt_us - s->min_rtt_us;
+	/* Into a slow line a packet takes long by itself, and the shortest round trip was that of a small one. */
+	uint64_t own_us = (uint64_t)s->mss * 1000000 / SG_MAX(p->peak, (uint64_t)1);
+	int64_t queue = (int64_t)s->rtt_us - s->min_rtt_us - (int64_t)SG_MIN(own_us, (uint64_t)OWN_MAX_US);
 	bool standing = queue > QUEUE_US + 2 * (int64_t)s->rttvar_us;
 
 	/* It was another's while we sent little, answers to a download say, whose queue stands before the other end. */

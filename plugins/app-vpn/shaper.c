@@ -19,6 +19,6 @@ int64_t shaper_wait_ms(const struct shaper *s, struct sg_mono now)
 void shaper_take(struct shaper *s, struct sg_mono now, uint64_t bytes)
 {
 	if (s->rate)
-		s->free.ns = SG_MAX(s->free.ns, now.ns - BURST_NS) +
-			     ((int64_t)bytes * SG_NS_PER_S + s->rate - 1) / s->rate;
+		s->free.ns =
+			SG_MAX(s->free.ns, now.ns - BURST_NS) + ((int64_t)bytes * SG_NS_PER_S + s->rate - 1) / s->rate;
 }
