@@ -182,6 +182,14 @@ static void on_link_down(void *arg, const struct sg_link_info *info, const char 
 		net_transport_down(core->net, &t);
 }
 
+static int on_link_tune(void *arg, int fd)
+{
+	struct core *core = arg;
+	struct sg_netd_msg m = {.type = SG_NETD_TUNE};
+
+	return core->netd ? netd_ask(core->netd, &m, fd, NULL, NULL, NULL) : -ENOTSUP;
+}
+
 const struct sg_links_host core_links_host = {
 	.dial = on_link_dial,
 	.is_secured = on_link_is_secured,
@@ -190,6 +198,7 @@ const struct sg_links_host core_links_host = {
 	.set_foreign = on_link_set_foreign,
 	.up = on_link_up,
 	.down = on_link_down,
+	.tune = on_link_tune,
 };
 
 /* ---- streams ----------------------------------------------------------------------------------------------------- */

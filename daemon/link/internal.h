@@ -61,6 +61,8 @@ struct pace_sample {
 	uint32_t rtt_us, rttvar_us, min_rtt_us, mss;
 	uint32_t delivered; /* packets, wraps around */
 	uint64_t pacing;    /* the rate at which the kernel would send */
+	uint32_t unacked;   /* packets under way */
+	uint64_t received;  /* bytes since the last sample */
 	bool starting; /* it looks for the rate, and does not believe one while it could have sent more than it had */
 };
 
@@ -68,10 +70,14 @@ struct link_pace {
 	struct sg_mono next;   /* look at the connection then */
 	struct sg_mono at;     /* of the last sample; 0: none */
 	uint32_t delivered;    /* then */
+	uint64_t received;     /* bytes, then */
 	uint64_t rate;         /* what arrives, the most of the last second */
 	uint64_t peak;         /* of the last ten */
 	unsigned standing;     /* samples in a row that show a queue of the line */
 	unsigned clear;        /* samples in a row that show none */
+	unsigned drained;      /* samples in a row that were paced to drain it */
+	uint32_t drain_rtt_us; /* before the first of these */
+	bool stuck;            /* what stood could not be drained, and no round trip was short since */
 	uint64_t cap;          /* the socket is paced at that; 0: not by us */
 	uint64_t held, unsent; /* bytes that may wait in user space while the socket is full; in the socket */
 	struct sg_mono standing_since, off_until;
@@ -118,6 +124,49 @@ void dip_tick(struct sg_link *l);
 /* With every sample of the pace: looks. True: BBR looks for the rate for the first time. */
 bool dip_sample(struct sg_link *l, uint32_t rtt_us);
 
+/* ---- Reno where BBR fails: link/trial.c ---- */
+
+enum trial_state { TRIAL_WATCH, TRIAL_FRESH, TRIAL_TRY, TRIAL_KEPT, TRIAL_BACK };
+
+/* What a look asks for. FRESH: a BBR that begins anew. */
+enum trial_do { TRIAL_DO_NOTHING, TRIAL_DO_FRESH, TRIAL_DO_RENO, TRIAL_DO_BBR };
+
+/* What is known of a connection about once in a round trip. */
+struct trial_look {
+	struct sg_mono now;
+	uint32_t rtt_us, min_us, cwnd, ssthresh;
+	uint64_t acked;      /* bytes so far */
+	uint32_t sent, lost; /* packets so far, those sent again; they wrap around */
+	uint64_t rate;       /* bytes per second that arrive, the most of the last second */
+	bool backlog;        /* there was more to send */
+	bool stuck;          /* of struct link_pace */
+	bool bbr;            /* the connection is its */
+};
+
+struct link_trial {
+	enum trial_state state;
+	struct sg_mono since, at; /* of the state; the last look */
+	uint64_t acked;           /* at that look */
+	unsigned looks, busy;     /* of the state or window; those with a backlog */
+	uint64_t before;          /* the rate that BBR had */
+	uint32_t rtt_us;          /* when the trial began */
+	uint32_t floor_us;        /* the shortest since */
+	struct trial_look window; /* where it began: what was kept is judged window by window */
+	unsigned n_windows;       /* before this one */
+	struct sg_mono not_before;
+	int64_t again_ns; /* between the last trial that failed and the next */
+	const char *why;  /* it is back: a sentence's end */
+};
+
+/* The decision of a look. */
+enum trial_do trial_look(struct link_trial *t, const struct trial_look *k);
+/* What is longer than this is a queue. @min_us: the shortest round trip of all. 0: nobody can say. */
+uint32_t trial_floor_us(const struct link_trial *t, uint32_t min_us);
+/* Half is to be sent now, to see whether that floor is a queue. */
+bool trial_drains(const struct link_trial *t);
+/* With every sample of the pace: looks, and tells the socket. True: netd may have set its options anew. */
+bool trial_tick(struct sg_link *l, const struct trial_look *k);
+
 /* ---- receiving: link/rx.c ---- */
 
 #define RX_PLAIN_ROOM (SG_LINK_RX_READ + SG_PACKET_HEAD + SG_PACKET_PAYLOAD_MAX)
@@ -161,6 +210,7 @@ struct sg_link {
 	struct link_rx rx;
 	struct link_pace pace;
 	struct link_dip dip;
+	struct link_trial trial;
 	/* Liveness: link/alive.c */
 	struct sg_timer alive;
 	struct sg_mono last_rx, ping_at, tick_due;

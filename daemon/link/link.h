@@ -68,6 +68,8 @@ struct sg_links_host {
 	 */
 	bool (*is_foreign)(void *arg, const struct sg_pk *pk);
 	void (*set_foreign)(void *arg, const struct sg_pk *pk, bool foreign);
+	/* Gives a connection the congestion control of all links again, soon. 0 or a negative code. May be NULL. */
+	int (*tune)(void *arg, int fd);
 };
 
 struct sg_links_conf {
@@ -168,7 +170,9 @@ void links_each(const struct sg_links *ls, bool (*fn)(void *arg, const struct sg
 	X(handshake_failed, "link.handshake_failed", "callers whose handshake failed")                                 \
 	X(replaced, "link.replaced", "links that a newer one of the same peer replaced")                               \
 	X(dead, "link.dead", "links closed because the other end went silent")                                         \
-	X(frame_bad, "link.frame_bad", "links closed by a frame that is not authentic")
+	X(frame_bad, "link.frame_bad", "links closed by a frame that is not authentic")                                \
+	X(trials, "link.trials", "trials of Reno on a line that seems too uneven for BBR")                             \
+	X(trials_kept, "link.trials_kept", "those that brought more, so that Reno was kept")
 
 /* Why something was dropped or refused: a counter and a rate-limited line each. X(reason, name, help) */
 #define SG_LINK_DROPS(X)                                                                                               \

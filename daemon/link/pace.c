@@ -24,6 +24,8 @@
 #define PATIENCE_NS   (1500 * SG_NS_PER_MS) /* a queue that lasts longer is somebody else's */
 #define GIVE_UP_NS    (10000 * SG_NS_PER_MS)
 #define CLEAR_MAX     100 /* percent of a sample */
+#define DRAINED       3   /* samples; a queue of ours is shorter after so many */
+#define FEW           4   /* packets under way: these are no queue */
 #define UNSENT_MS     3
 #define HELD_MS       2
 #define BOUND_MIN     4096
@@ -35,10 +37,45 @@ static uint64_t time_bound(uint64_t rate, uint64_t ms, uint64_t most)
 
 static void pace_reset(struct link_pace *p, const struct pace_sample *s)
 {
-	*p = (struct link_pace){
-		.at = s->now, .delivered = s->delivered, .off_until = p->off_until, .off_rate = p->off_rate};
+	*p = (struct link_pace){.at = s->now,
+		.delivered = s->delivered,
+		.received = p->received,
+		.off_until = p->off_until,
+		.off_rate = p->off_rate};
 	p->held = SG_LINK_TX_HIGH;
 	p->unsent = SG_LINK_NOTSENT_LOWAT;
+}
+
+/* A queue that stands: less is sent, unless that cannot help. */
+static void pace_drain(struct link_pace *p, const struct pace_sample *s, uint64_t rate, int64_t queue)
+{
+	bool little = !p->cap && s->unacked < FEW;
+
+	p->clear = 0;
+	if (p->standing++ == 0 || little)
+		p->standing_since = s->now;
+	if (p->standing < STANDING)
+		return; /* a moment, of the line's or of this machine's */
+	if (little) {
+		/* While the other end sends much its queue may be what our answers see. */
+		p->stuck = s->received < FEW * (uint64_t)s->mss;
+		return;
+	}
+	if (p->drained++ == 0)
+		p->drain_rtt_us = s->rtt_us;
+	if (p->drained > DRAINED)
+		p->stuck = queue > s->min_rtt_us && s->rtt_us > p->drain_rtt_us - p->drain_rtt_us / 8;
+	if (s->now.ns - p->standing_since.ns > PATIENCE_NS) {
+		p->standing = p->drained = 0;
+		p->off_until.ns = s->now.ns + GIVE_UP_NS;
+		p->off_rate = p->rate;
+		p->cap = 0;
+		return;
+	}
+	/* Never below half of what the line took in the last seconds: what it delivered just now may be less than it takes. */
+	queue = SG_MIN(queue - QUEUE_US / 2, DRAIN_US / 2);
+	p->cap = SG_MAX(rate - rate / 100 * (uint64_t)(queue * 100 / DRAIN_US), p->peak / 2);
+	p->cap = SG_MAX(p->cap, (uint64_t)BOUND_MIN);
 }
 
 static void pace_queue(struct link_pace *p, const struct pace_sample *s, uint64_t rate)
@@ -48,11 +85,13 @@ static void pace_queue(struct link_pace *p, const struct pace_sample *s, uint64_
 	int64_t queue = (int64_t)s->rtt_us - s->min_rtt_us - (int64_t)SG_MIN(own_us, (uint64_t)OWN_MAX_US);
 	bool standing = queue > QUEUE_US + 2 * (int64_t)s->rttvar_us;
 
+	if (queue < s->min_rtt_us / 2)
+		p->stuck = false;
 	/* It was another's while we sent little, answers to a download say, whose queue stands before the other end. */
 	if (p->rate > p->off_rate + p->off_rate / 2)
 		p->off_until.ns = 0;
 	if (!standing || sg_mono_before(s->now, p->off_until)) {
-		p->standing = 0;
+		p->standing = p->drained = 0;
 		/*
 		 * Ever faster while nothing queues: the round trips of a machine that is busy look like a queue too, and
 		 * then what was sent meanwhile says nothing of the line.
@@ -65,22 +104,7 @@ static void pace_queue(struct link_pace *p, const struct pace_sample *s, uint64_
 			p->cap = 0;
 		return;
 	}
-	p->clear = 0;
-	if (p->standing++ == 0)
-		p->standing_since = s->now;
-	if (p->standing < STANDING)
-		return; /* a moment, of the line's or of this machine's */
-	if (s->now.ns - p->standing_since.ns > PATIENCE_NS) {
-		p->standing = 0;
-		p->off_until.ns = s->now.ns + GIVE_UP_NS;
-		p->off_rate = p->rate;
-		p->cap = 0;
-		return;
-	}
-	/* Never below half of what the line took in the last seconds: what it delivered just now may be less than it takes. */
-	queue = SG_MIN(queue - QUEUE_US / 2, DRAIN_US / 2);
-	p->cap = SG_MAX(rate - rate / 100 * (uint64_t)(queue * 100 / DRAIN_US), p->peak / 2);
-	p->cap = SG_MAX(p->cap, (uint64_t)BOUND_MIN);
+	pace_drain(p, s, rate, queue);
 }
 
 void pace_update(struct link_pace *p, const struct pace_sample *s)
@@ -136,8 +160,29 @@ void pace_tick(struct sg_link *l)
 	s.mss = info.tcpi_snd_mss;
 	s.delivered = info.tcpi_delivered;
 	s.pacing = info.tcpi_pacing_rate;
+	s.unacked = info.tcpi_unacked;
+	s.received = l->rx_bytes - p->received;
+	p->received = l->rx_bytes;
 	s.starting = dip_sample(l, s.rtt_us);
+	if (trial_tick(l, &(struct trial_look){.now = now,
+				  .rtt_us = s.rtt_us,
+				  .min_us = s.min_rtt_us,
+				  .cwnd = info.tcpi_snd_cwnd,
+				  .ssthresh = info.tcpi_snd_ssthresh,
+				  .acked = info.tcpi_bytes_acked,
+				  .sent = info.tcpi_data_segs_out,
+				  .lost = info.tcpi_total_retrans,
+				  .rate = p->rate,
+				  .backlog = l->tx.blocked || l->tx.refused || info.tcpi_notsent_bytes > 2 * s.mss,
+				  .stuck = p->stuck,
+				  .bbr = l->dip.min_us != 0}))
+		before.unsent = SG_LINK_NOTSENT_LOWAT;
+	s.min_rtt_us = trial_floor_us(&l->trial, s.min_rtt_us);
+	if (!s.min_rtt_us)
+		p->cap = p->standing = p->drained = 0;
 	pace_update(p, &s);
+	if (trial_drains(&l->trial))
+		p->cap = SG_MAX(p->rate / 2, (uint64_t)BOUND_MIN);
 	p->next.ns = now.ns + SG_MIN(SG_MAX((int64_t)s.rtt_us * 1000, SAMPLE_MIN_NS), SAMPLE_MAX_NS);
 	if (much_changed(p->unsent, before.unsent)) {
 		int unsent = (int)p->unsent;

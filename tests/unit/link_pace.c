@@ -38,6 +38,7 @@ static double step(struct line_model *m, double want, uint32_t jitter_us)
 	s.rtt_us = (uint32_t)(40000 + (m->queue + FRAME) / m->rate * 1e6) + jitter_us;
 	s.rttvar_us = 1000 + jitter_us / 2;
 	s.delivered = (uint32_t)(int64_t)m->delivered;
+	s.unacked = (uint32_t)(send * s.rtt_us / 1e6 / MSS);
 	pace_update(&m->p, &s);
 	return took;
 }
@@ -123,21 +124,57 @@ static void the_time_of_a_packet_is_no_queue(void **state)
 	}
 }
 
-/* Story: the other end has no processor for our few bytes for a while, and then a download begins. */
+/* Story: the other end has no processor for what little we send for a while, and then a download begins. */
 static void a_busy_machine_does_not_hold_back_what_follows(void **state)
 {
 	struct line_model m = line_of(1000);
 	int n = 0;
 
 	(void)state;
-	m.others = m.rate - 30000;
+	m.others = m.rate - 400000;
 	while (!m.p.cap && n++ < 100)
-		step(&m, 30000, 0);
-	assert_in_range(m.p.cap, 1, 60000);
+		step(&m, 400000, 0);
+	assert_in_range(m.p.cap, 1, 800000);
 	m.others = m.queue = 0;
 	for (n = 0; m.p.cap && n < 25; n++)
 		step(&m, m.rate * 0.9, 0);
 	assert_int_equal(m.p.cap, 0); /* within a second */
+}
+
+static void single_packets_are_no_queue_of_ours(void **state)
+{
+	struct line_model m = line_of(1000);
+
+	(void)state;
+	m.others = m.rate - 30000;
+	for (int n = 0; n < 500; n++) {
+		step(&m, 30000, 0);
+		assert_int_equal(m.p.cap, 0);
+	}
+}
+
+/* It is known that draining does not help until a round trip is short again. */
+static void what_cannot_be_drained_is_known(void **state)
+{
+	struct line_model m = line_of(20), ours = line_of(20);
+
+	(void)state;
+	for (int n = 0; n < 20; n++)
+		step(&m, m.rate * 0.1, 0);
+	assert_false(m.p.stuck);
+	m.others = m.rate / 2;
+	for (int n = 0; n < 20; n++)
+		step(&m, m.rate / 2, 0);
+	assert_true(m.p.stuck);
+	m.others = m.queue = 0;
+	step(&m, m.rate * 0.1, 0);
+	assert_false(m.p.stuck);
+
+	ours.queue = ours.rate * 0.1;
+	for (int n = 0; n < 100; n++) {
+		step(&ours, ours.rate * 1.35, 0);
+		assert_false(ours.p.stuck);
+	}
 }
 
 static void a_queue_of_others_does_not_starve_us(void **state)
@@ -187,6 +224,8 @@ int main(void)
 		cmocka_unit_test(jitter_is_no_queue),
 		cmocka_unit_test(the_time_of_a_packet_is_no_queue),
 		cmocka_unit_test(a_busy_machine_does_not_hold_back_what_follows),
+		cmocka_unit_test(single_packets_are_no_queue_of_ours),
+		cmocka_unit_test(what_cannot_be_drained_is_known),
 		cmocka_unit_test(a_queue_of_others_does_not_starve_us),
 		cmocka_unit_test(a_download_before_does_not_spare_the_queue_of_an_upload),
 	};

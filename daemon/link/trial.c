@@ -1,0 +1,244 @@
+/*
+ * BBR keeps twice its rate times the *shortest* round trip under way. Where the delay varies (radio) the usual round trip is
+ * several times the shortest one: that window is less than the line takes, so the rate that BBR sees falls, so the window
+ * does, down to little more than the first one. Reno knows no shortest round trip and does well there, but badly wherever
+ * packets are lost. No sample tells such a line from one that is full for sure, hence a trial:
+ *
+ *	watch ── long round trips that draining did not make shorter, a small window, a backlog ──► fresh ──► try
+ *	  ▲                                                                                                  │
+ *	  └── back ◄── no more arrives after four round trips ───────────────────────────────────────────────┤
+ *	        ▲                                                                                            │
+ *	        └───── it does no longer; packets are lost; round trips are short; idle ◄── kept ◄── it does ┘
+ *
+ * Reno's slow start doubles each round trip what is under way: on an uneven line twice as much arrives, on one that is full
+ * the same, later, and for no longer than it takes to see that. fresh: Reno starts slowly only where no ssthresh is set; BBR
+ * sets one when its own start is over, and clears it when it begins anew.
+ *
+ * Reno fills the queue of a line, BBR does not. What is longer than the shortest round trip since the trial (the floor) is
+ * therefore drained (link/pace.c), and now and then less is sent, to see whether that floor is a queue too: another's was
+ * there when the trial began, and now it is ours alone.
+ */
+#include "link/internal.h"
+
+#include <linux/tcp.h>
+#include <netinet/in.h>
+#include <string.h>
+#include <sys/socket.h>
+
+SG_LOG_TOPIC("link");
+
+#define WINDOW_MAX   64    /* packets: no more is left of BBR's window there */
+#define UNEVEN_US    20000 /* less than that a busy machine makes */
+#define TRY_LOOKS    4
+#define TRY_NS       (2 * SG_NS_PER_S)
+#define BACK_NS      SG_NS_PER_S /* netd has answered by then, or is asked again */
+#define WINDOW_NS    (5 * SG_NS_PER_S)
+#define DRAIN_EVERY  4 /* windows */
+#define DRAIN_LOOKS  4
+#define IDLE_NS      (10 * SG_NS_PER_S)
+#define AGAIN_NS     (60 * SG_NS_PER_S)
+#define AGAIN_MAX_NS (600 * SG_NS_PER_S)
+#define SSTHRESH_NO  0x7fffffff
+#define LOST_MAX     50 /* one in so many: that is BBR's ground */
+
+static bool is_clearly_more(uint64_t rate, uint64_t before)
+{
+	return rate > before + before / 4;
+}
+
+static uint64_t rate_since(const struct trial_look *k, struct sg_mono since, uint64_t acked)
+{
+	return (k->acked - acked) * 1000 / (uint64_t)SG_MAX((k->now.ns - since.ns) / SG_NS_PER_MS, (int64_t)1);
+}
+
+static void window_begin(struct link_trial *t, const struct trial_look *k)
+{
+	t->window = *k;
+	t->looks = t->busy = 0;
+}
+
+static void enter(struct link_trial *t, const struct trial_look *k, enum trial_state state)
+{
+	t->state = state;
+	t->since = k->now;
+	t->n_windows = 0;
+	window_begin(t, k);
+}
+
+static enum trial_do begin(struct link_trial *t, const struct trial_look *k)
+{
+	enter(t, k, TRIAL_TRY);
+	return TRIAL_DO_RENO;
+}
+
+static enum trial_do back(struct link_trial *t, const struct trial_look *k, const char *why)
+{
+	t->again_ns = SG_MIN(SG_MAX(2 * t->again_ns, AGAIN_NS), AGAIN_MAX_NS);
+	t->not_before = (struct sg_mono){k->now.ns + t->again_ns};
+	t->why = why;
+	enter(t, k, TRIAL_BACK);
+	return TRIAL_DO_BBR;
+}
+
+static enum trial_do keep(struct link_trial *t, const struct trial_look *k)
+{
+	t->again_ns = 0;
+	enter(t, k, TRIAL_KEPT);
+	return TRIAL_DO_NOTHING;
+}
+
+static enum trial_do on_watch(struct link_trial *t, const struct trial_look *k)
+{
+	bool suspect = k->bbr && k->backlog && k->stuck && k->cwnd < WINDOW_MAX && k->min_us &&
+		       k->rtt_us > 2 * k->min_us + UNEVEN_US;
+
+	if (!suspect || sg_mono_before(k->now, t->not_before))
+		return TRIAL_DO_NOTHING;
+	t->before = k->rate;
+	t->rtt_us = t->floor_us = k->rtt_us;
+	if (k->ssthresh >= SSTHRESH_NO)
+		return begin(t, k);
+	enter(t, k, TRIAL_FRESH);
+	return TRIAL_DO_FRESH;
+}
+
+static enum trial_do on_fresh(struct link_trial *t, const struct trial_look *k)
+{
+	if (k->bbr)
+		return begin(t, k);
+	return k->now.ns - t->since.ns > BACK_NS ? back(t, k, "netd does not answer") : TRIAL_DO_NOTHING;
+}
+
+static enum trial_do on_try(struct link_trial *t, const struct trial_look *k)
+{
+	uint64_t rate = rate_since(k, t->at, t->acked);
+
+	if (k->bbr)
+		return back(t, k, "Reno is not allowed here");
+	t->floor_us = SG_MIN(t->floor_us, k->rtt_us);
+	t->looks++;
+	if (!is_clearly_more(rate, t->before) && (t->looks >= TRY_LOOKS || k->rtt_us > t->rtt_us + t->rtt_us / 4))
+		return back(t, k, "no more arrives");
+	if (t->looks >= TRY_LOOKS - 1 && rate > 2 * t->before)
+		return keep(t, k);
+	return k->now.ns - t->since.ns > TRY_NS ? keep(t, k) : TRIAL_DO_NOTHING;
+}
+
+static enum trial_do on_kept(struct link_trial *t, const struct trial_look *k)
+{
+	const struct trial_look *w = &t->window;
+
+	t->looks++;
+	t->busy += k->backlog;
+	t->floor_us = SG_MIN(t->floor_us, k->rtt_us);
+	if (k->now.ns - w->now.ns < WINDOW_NS)
+		return TRIAL_DO_NOTHING;
+	if (t->floor_us < t->rtt_us / 2)
+		return back(t, k, "round trips are short");
+	/* In the first windows slow start may have lost what the line's queue could not hold. */
+	if (t->n_windows >= 2 && (k->lost - w->lost) * LOST_MAX > k->sent - w->sent)
+		return back(t, k, "packets are lost");
+	if (t->busy > t->looks / 2 && !is_clearly_more(rate_since(k, w->now, w->acked), t->before))
+		return back(t, k, "no more arrives than before");
+	t->n_windows++;
+	window_begin(t, k);
+	return TRIAL_DO_NOTHING;
+}
+
+static enum trial_do on_back(struct link_trial *t, const struct trial_look *k)
+{
+	if (k->bbr) {
+		enter(t, k, TRIAL_WATCH);
+	} else if (k->now.ns - t->since.ns > BACK_NS) {
+		t->since = k->now;
+		return TRIAL_DO_BBR;
+	}
+	return TRIAL_DO_NOTHING;
+}
+
+enum trial_do trial_look(struct link_trial *t, const struct trial_look *k)
+{
+	static enum trial_do (*const states[])(struct link_trial *, const struct trial_look *) = {
+		[TRIAL_WATCH] = on_watch,
+		[TRIAL_FRESH] = on_fresh,
+		[TRIAL_TRY] = on_try,
+		[TRIAL_KEPT] = on_kept,
+		[TRIAL_BACK] = on_back,
+	};
+	enum trial_do what;
+
+	if (t->state == TRIAL_KEPT && k->now.ns - t->at.ns > IDLE_NS) {
+		what = back(t, k, "it was idle");
+		t->again_ns = 0;
+		t->not_before = k->now;
+	} else {
+		what = states[t->state](t, k);
+	}
+	t->at = k->now;
+	t->acked = k->acked;
+	return what;
+}
+
+uint32_t trial_floor_us(const struct link_trial *t, uint32_t min_us)
+{
+	if (t->state == TRIAL_FRESH || t->state == TRIAL_TRY)
+		return 0;
+	return t->state == TRIAL_KEPT ? t->floor_us + t->floor_us / 4 : min_us; /* it varies there */
+}
+
+bool trial_drains(const struct link_trial *t)
+{
+	return t->state == TRIAL_KEPT && t->n_windows % DRAIN_EVERY == DRAIN_EVERY - 1 && t->looks < DRAIN_LOOKS;
+}
+
+static bool use(const struct sg_link *l, const char *name)
+{
+	return setsockopt(l->line.fd, IPPROTO_TCP, TCP_CONGESTION, name, (socklen_t)strlen(name)) == 0;
+}
+
+/* Where it is not for everybody netd is asked; a later look sees that it did. */
+static void use_bbr(const struct sg_link *l)
+{
+	const struct sg_links *ls = l->ls;
+
+	if (!use(l, "bbr") && ls->conf.host->tune)
+		(void)ls->conf.host->tune(ls->conf.host_arg, l->line.fd);
+}
+
+static void tell(struct sg_link *l, enum trial_state before)
+{
+	const struct link_trial *t = &l->trial;
+
+	if (t->state == before)
+		return;
+	if (t->state == TRIAL_TRY) {
+		l->ls->count.trials++;
+	} else if (t->state == TRIAL_KEPT) {
+		l->ls->count.trials_kept++;
+		log_info("%s: %s: Reno instead of BBR: round trips vary, and more arrives so", l->name, l->carrier);
+	} else if (before == TRIAL_KEPT) {
+		log_info("%s: %s: BBR again: %s", l->name, l->carrier, t->why);
+	}
+}
+
+bool trial_tick(struct sg_link *l, const struct trial_look *k)
+{
+	enum trial_state before = l->trial.state;
+
+	switch (trial_look(&l->trial, k)) {
+	case TRIAL_DO_NOTHING:
+		break;
+	case TRIAL_DO_FRESH:
+		if (use(l, "reno"))
+			use_bbr(l);
+		break;
+	case TRIAL_DO_RENO:
+		(void)use(l, "reno");
+		break;
+	case TRIAL_DO_BBR:
+		use_bbr(l);
+		break;
+	}
+	tell(l, before);
+	return k->bbr && (before == TRIAL_FRESH || before == TRIAL_BACK);
+}
