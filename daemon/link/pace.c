@@ -63,8 +63,12 @@ static void pace_drain(struct link_pace *p, const struct pace_sample *s, uint64_
 	}
 	if (p->drained++ == 0)
 		p->drain_rtt_us = s->rtt_us;
-	if (p->drained > DRAINED)
-		p->stuck = queue > s->min_rtt_us && s->rtt_us > p->drain_rtt_us - p->drain_rtt_us / 8;
+	if (p->drained > DRAINED) {
+		if (s->rtt_us < p->drain_rtt_us / 4 * 3)
+			p->stuck = false;
+		else if (queue > s->min_rtt_us && s->rtt_us > p->drain_rtt_us / 8 * 7)
+			p->stuck = true;
+	}
 	if (s->now.ns - p->standing_since.ns > PATIENCE_NS) {
 		p->standing = p->drained = 0;
 		p->off_until.ns = s->now.ns + GIVE_UP_NS;
