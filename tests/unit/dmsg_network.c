@@ -55,7 +55,7 @@ struct world {
 	struct sg_uci *conf;
 	struct sg_inst visor[VISORS];
 	struct sg_list questions;
-	struct fake_clock clock; /* of worlds without a relay */
+	struct fake_clock clock;
 	struct sg_disc_entry servers[2];
 	size_t n_servers, lists; /* lists: how often the servers were asked for */
 	const struct sg_network_ops *net;
@@ -166,11 +166,21 @@ static const struct sg_host host = {.size = sizeof(host),
 	.seen_at = host_seen_at,
 	.stopped = host_stopped};
 
+/*
+ * Time passes only when the sockets have had their turn: on a busy machine the pause behind a handshake was over before the
+ * relay had read, which then ended the session, and one question too many was counted.
+ */
+static void turn(struct world *w)
+{
+	fake_clock_add_ms(&w->clock, 5);
+	sg_loop_step(w->loop, 5);
+}
+
 /* Until it holds, at most some seconds: these are real sockets. */
 #define until(w, condition)                                                                                            \
 	do {                                                                                                           \
 		for (int tries_ = 0; tries_ < 2000 && !(condition); tries_++)                                          \
-			sg_loop_step((w)->loop, 5);                                                                    \
+			turn(w);                                                                                       \
 		assert_true(condition);                                                                                \
 	} while (0)
 
@@ -194,7 +204,7 @@ static struct world *world_new(bool relay)
 	struct world *w = calloc(1, sizeof(*w));
 
 	fake_clock_init(&w->clock);
-	w->loop = sg_loop_new(relay ? sg_clock_system() : &w->clock.base);
+	w->loop = sg_loop_new(&w->clock.base);
 	w->c = sg_crypto_new(sg_random_system());
 	sg_list_init(&w->questions);
 	assert_int_equal(sg_uci_parse(text, sizeof(text) - 1, "conf", NULL, NULL, &w->conf), 0);
@@ -428,7 +438,7 @@ static void a_dial_given_up(void **state)
 		}
 		w->net->dial_cancel(w->visor[0].ctx, &a);
 		for (int i = 0; i < 40; i++)
-			sg_loop_step(w->loop, 1);
+			turn(w);
 		assert_int_equal(a.dialled, 0);
 	}
 	w->net->unlisten(w->visor[1].ctx, 80);
