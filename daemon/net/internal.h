@@ -180,7 +180,9 @@ struct listing {
 	struct service *service;
 	const struct listing_kind *kind;
 	const char *type;
-	uint16_t port, told, asked; /* wanted; what the service has, 0: nothing; in the request that is under way */
+	uint16_t port;  /* wanted; 0: nothing */
+	uint16_t told;  /* what the service has, or had before it failed */
+	uint16_t asked; /* in the request that is under way */
 	struct sg_timer timer;
 	struct service_call *call;
 	struct backoff backoff;

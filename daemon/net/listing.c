@@ -19,7 +19,6 @@ static void later(struct listing *l, bool tell, const char *why)
 	if (tell && strcmp(l->why, why) != 0)
 		log_warn("%s: not %s at the %s: %s", l->type, l->kind->listed, service_name(l->service), why);
 	snprintf(l->why, sizeof(l->why), "%s", why);
-	l->told = 0;
 	sg_timer_start(&l->timer, backoff_next(&l->backoff, l->n->conf.crypto));
 }
 
@@ -29,12 +28,15 @@ static void on_answer(void *arg, const struct http_answer *a)
 	char why[200];
 
 	l->call = NULL;
+	/* What was listed before stays so while a repetition fails, and is to be taken back; whoever has nothing says 404. */
+	if (!l->asked && a->err == 0 && a->status == 404)
+		l->told = 0;
 	if (a->err < 0 || a->status != 200) {
 		if (l->asked || l->port)
 			later(l, a->err == 0 && a->status < 500, service_fail_text(l->service, a, why, sizeof(why)));
 		return;
 	}
-	if (l->asked && !l->told)
+	if (l->asked && (!l->told || l->why[0]))
 		log_info("%s: others find port %u of %s at the %s", l->type, l->asked, l->kind->whose(l),
 			service_name(l->service));
 	l->told = l->asked;

@@ -21,6 +21,7 @@ struct world {
 	size_t posts, deletes, updates, answers, n;
 	char body[3000], target[300], list[8000], why[300];
 	int err;
+	bool left;
 	struct sg_offer first;
 };
 
@@ -165,6 +166,34 @@ static void find(struct world *w, const char *country, bool remembered)
 	assert_int_equal(w->answers, 1);
 }
 
+static void on_left(void *arg)
+{
+	((struct world *)arg)->left = true;
+}
+
+/*
+ * A repetition failed, and the service had kept us. A visor that ended before the next attempt did not take itself back:
+ * others went on finding it.
+ */
+static void taken_back_though_a_repetition_failed(void **state)
+{
+	struct world *w = *state;
+
+	assert_int_equal(net_offer(w->us.net, "vpn", 44), 0);
+	run(w, 1000);
+	assert_int_equal(w->posts, 1);
+	w->status = 403;
+	run(w, 110000);
+	assert_true(w->posts > 1);
+	w->status = 200;
+	w->posts = 0;
+	net_leave(w->us.net, on_left, w);
+	run(w, 1000);
+	assert_int_equal(w->posts, 0);
+	assert_int_equal(w->deletes, 1);
+	assert_true(w->left);
+}
+
 static void what_others_offer(void **state)
 {
 	struct world *w = *state;
@@ -279,6 +308,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(listed_and_taken_back, setup, fake_net_teardown),
 		cmocka_unit_test_setup_teardown(a_refusal_is_not_repeated_fast, setup, fake_net_teardown),
+		cmocka_unit_test_setup_teardown(taken_back_though_a_repetition_failed, setup, fake_net_teardown),
 		cmocka_unit_test_setup_teardown(uptime, setup, fake_net_teardown),
 		cmocka_unit_test_setup_teardown(what_others_offer, setup, fake_net_teardown),
 		cmocka_unit_test_setup_teardown(what_others_offer, setup_with_worker, fake_net_teardown),
