@@ -127,15 +127,22 @@ class Trio:
 def hold(trio, seconds):
     """Both transports stay the same connections all the time."""
     pk = trio.centre.pk
-    ends = {end: time.monotonic() - end.transport(pk)["up_ms"] / 1000 for end in (trio.callee, trio.caller)}
+
+    def began(end):
+        """When its transport came up: not before, not after. It answered somewhere in between."""
+        asked = time.monotonic()
+        t = end.transport(pk)
+        if not t:
+            raise Failed(f"the transport of the {end.name} was lost:\n{end.program.tail()}\n{trio.centre.program.tail()}")
+        return asked - t["up_ms"] / 1000 - 0.1, time.monotonic() - t["up_ms"] / 1000 + 0.1
+
+    ends = {end: began(end) for end in (trio.callee, trio.caller)}
     until = time.monotonic() + seconds
     while time.monotonic() < until:
         time.sleep(min(5, max(0.1, until - time.monotonic())))
-        for end, since in ends.items():
-            t = end.transport(pk)
-            if not t:
-                raise Failed(f"the transport of the {end.name} was lost:\n{end.program.tail()}\n{trio.centre.program.tail()}")
-            if abs(time.monotonic() - t["up_ms"] / 1000 - since) > 0.5:
+        for end, (first, last) in ends.items():
+            now = began(end)
+            if now[0] > last or now[1] < first:
                 raise Failed(f"the transport of the {end.name} was made anew:\n{end.program.tail()}")
     for end in ends:
         if not trio.centre.transport(end.pk):
