@@ -32,8 +32,10 @@ static void on_answer(void *arg, const struct http_answer *a)
 	if (!l->asked && a->err == 0 && a->status == 404)
 		l->told = 0;
 	if (a->err < 0 || a->status != 200) {
-		if (l->asked || l->port)
+		if (l->port)
 			later(l, a->err == 0 && a->status < 500, service_fail_text(l->service, a, why, sizeof(why)));
+		else if (l->asked && l->told)
+			sg_timer_start(&l->timer, SOON_MS);
 		return;
 	}
 	if (l->asked && (!l->told || l->why[0]))
@@ -106,5 +108,6 @@ bool listing_leave(struct listing *l)
 {
 	if (l->port)
 		(void)listing_set(l, 0);
-	return (!l->told && !l->call) || service_down(l->service);
+	/* Even if it was away when it was asked last: it is asked once more. */
+	return !l->call && !sg_timer_active(&l->timer) && (!l->told || service_down(l->service));
 }

@@ -22,6 +22,7 @@ struct world {
 	char body[3000], target[300], list[8000], why[300];
 	int err;
 	bool left;
+	size_t deletes_then; /* when it had left */
 	struct sg_offer first;
 };
 
@@ -168,29 +169,62 @@ static void find(struct world *w, const char *country, bool remembered)
 
 static void on_left(void *arg)
 {
-	((struct world *)arg)->left = true;
+	struct world *w = arg;
+
+	w->left = true;
+	w->deletes_then = w->deletes;
+}
+
+/* Listed, and not again: refused, or nobody was there. It has us still. */
+static void not_repeated(struct world *w, int status, bool dead)
+{
+	assert_int_equal(net_offer(w->us.net, "vpn", 44), 0);
+	run(w, 1000);
+	assert_int_equal(w->posts, 1);
+	w->status = status;
+	w->us.web.dead = dead;
+	run(w, 110000);
+	assert_true(dead || w->posts > 1);
+	w->posts = 0;
 }
 
 /*
- * A repetition failed, and the service had kept us. A visor that ended before the next attempt did not take itself back:
- * others went on finding it.
+ * A visor that ended after a repetition failed, and before the next attempt, did not take itself back: others went on
+ * finding it. Nor did it when the service was away and there again.
  */
 static void taken_back_though_a_repetition_failed(void **state)
 {
 	struct world *w = *state;
 
-	assert_int_equal(net_offer(w->us.net, "vpn", 44), 0);
-	run(w, 1000);
-	assert_int_equal(w->posts, 1);
-	w->status = 403;
-	run(w, 110000);
-	assert_true(w->posts > 1);
+	not_repeated(w, 403, false);
 	w->status = 200;
-	w->posts = 0;
 	net_leave(w->us.net, on_left, w);
 	run(w, 1000);
 	assert_int_equal(w->posts, 0);
-	assert_int_equal(w->deletes, 1);
+	assert_true(w->left);
+	assert_int_equal(w->deletes_then, 1);
+}
+
+static void taken_back_from_a_service_that_was_away(void **state)
+{
+	struct world *w = *state;
+
+	not_repeated(w, 200, true);
+	w->us.web.dead = false;
+	net_leave(w->us.net, on_left, w);
+	run(w, 1000);
+	assert_int_equal(w->posts, 0);
+	assert_true(w->left);
+	assert_int_equal(w->deletes_then, 1);
+}
+
+static void who_is_away_holds_up_no_end(void **state)
+{
+	struct world *w = *state;
+
+	not_repeated(w, 200, true);
+	net_leave(w->us.net, on_left, w);
+	run(w, 500);
 	assert_true(w->left);
 }
 
@@ -309,6 +343,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(listed_and_taken_back, setup, fake_net_teardown),
 		cmocka_unit_test_setup_teardown(a_refusal_is_not_repeated_fast, setup, fake_net_teardown),
 		cmocka_unit_test_setup_teardown(taken_back_though_a_repetition_failed, setup, fake_net_teardown),
+		cmocka_unit_test_setup_teardown(taken_back_from_a_service_that_was_away, setup, fake_net_teardown),
+		cmocka_unit_test_setup_teardown(who_is_away_holds_up_no_end, setup, fake_net_teardown),
 		cmocka_unit_test_setup_teardown(uptime, setup, fake_net_teardown),
 		cmocka_unit_test_setup_teardown(what_others_offer, setup, fake_net_teardown),
 		cmocka_unit_test_setup_teardown(what_others_offer, setup_with_worker, fake_net_teardown),
