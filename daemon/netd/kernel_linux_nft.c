@@ -74,11 +74,14 @@ static char *read_all(int fd)
 	return text;
 }
 
-static _Noreturn void run_as_child(struct nft_ctx *ctx, const char *text, int to)
+static _Noreturn void run_as_child(struct nft_ctx *ctx, const char *text, int to, pid_t parent)
 {
 	bool ok;
 
 	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+	/* Killed before that: whoever comes next holds the rules, and this text is not theirs. */
+	if (getppid() != parent)
+		_exit(1);
 	ok = nft_run_cmd_from_buffer(ctx, text) == 0;
 	write_all(to, ok ? nft_ctx_get_output_buffer(ctx) : nft_ctx_get_error_buffer(ctx));
 	_exit(ok ? 0 : 1);
@@ -105,13 +108,13 @@ static pid_t fork_silent(void)
 static int run_in(struct nft_ctx *ctx, const char *text, char **out)
 {
 	int ends[2], status;
-	pid_t child, ended;
+	pid_t parent = getpid(), child, ended;
 
 	if (pipe2(ends, O_CLOEXEC) < 0)
 		return -errno;
 	child = fork_silent();
 	if (child == 0)
-		run_as_child(ctx, text, ends[1]);
+		run_as_child(ctx, text, ends[1], parent);
 	close(ends[1]);
 	*out = child > 0 ? read_all(ends[0]) : NULL;
 	close(ends[0]);

@@ -352,6 +352,8 @@ int main(int argc, char **argv)
 	char why[NETD_WHY] = "";
 	int status;
 
+	/* Where who called us ignores it, so would we, and no child of ours could be waited for. */
+	signal(SIGCHLD, SIG_DFL);
 	find_core(&c);
 	c.opt.config = access("/etc/config/skygate", F_OK) == 0 ? "/etc/config/skygate" : "/etc/skygate/skygate.conf";
 	status = parse_args(argc, argv, &c);
