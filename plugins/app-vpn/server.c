@@ -522,6 +522,7 @@ int server_reload(struct server *s, const struct sg_uci_section *section)
 		if (!key_ok(&s->conf, &p->via.remote))
 			peer_free(p, true);
 	}
+	serve(s); /* what waits for the rate of before */
 	return 0;
 }
 
