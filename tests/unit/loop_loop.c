@@ -450,7 +450,7 @@ struct rounds {
 	struct hand_clock clock;
 	struct sg_loop *loop;
 	struct sg_defer sent;
-	int64_t takes_ms; /* each of control's calls */
+	int64_t takes_ms, data_ms; /* each of control's calls, the data of a round */
 	unsigned left;
 };
 
@@ -469,6 +469,7 @@ static void on_data(void *arg, int fd, unsigned events)
 	(void)fd;
 	assert_int_equal(events, SG_READABLE);
 	note((void *)(uintptr_t) "data");
+	r->clock.ms += r->data_ms;
 	sg_defer_start(r->loop, &r->sent);
 }
 
@@ -495,9 +496,9 @@ static void on_asker(void *arg, int fd, unsigned events)
 		sg_loop_stop(a->r->loop);
 }
 
-static void run_rounds(int64_t takes_ms, bool calls_off)
+static void run_rounds(int64_t takes_ms, int64_t data_ms, bool calls_off)
 {
-	struct rounds r = {.clock = {{hand_now}, 1000}, .takes_ms = takes_ms, .left = 3};
+	struct rounds r = {.clock = {{hand_now}, 1000}, .takes_ms = takes_ms, .data_ms = data_ms, .left = 3};
 	struct asker a[3] = {{.name = "a"}, {.name = "b"}, {.name = "c"}};
 	struct sg_watch *w;
 	int sv[2];
@@ -534,23 +535,33 @@ static void run_rounds(int64_t takes_ms, bool calls_off)
 static void control_waits_until_data_has_left_and_takes_turns_with_it(void **state)
 {
 	(void)state;
-	run_rounds(1, false);
+	run_rounds(1, 0, false);
 	assert_string_equal(trail, "data sent a data sent b data sent c data ");
 }
 
 static void of_cheap_control_one_round_serves_many(void **state)
 {
 	(void)state;
-	run_rounds(0, false);
+	run_rounds(0, 0, false);
+	assert_string_equal(trail, "data sent a b c data ");
+}
+
+/* Slow machines, full lines: one a round would be next to nothing. */
+static void long_rounds_of_data_leave_control_a_fifth(void **state)
+{
+	(void)state;
+	run_rounds(1, 8, false);
+	assert_string_equal(trail, "data sent a b data sent c data ");
+	run_rounds(1, 12, false);
 	assert_string_equal(trail, "data sent a b c data ");
 }
 
 static void control_that_waits_can_be_called_off(void **state)
 {
 	(void)state;
-	run_rounds(0, true);
+	run_rounds(0, 0, true);
 	assert_string_equal(trail, "data sent a c data ");
-	run_rounds(1, true);
+	run_rounds(1, 0, true);
 	assert_string_equal(trail, "data sent a data sent c data ");
 }
 
@@ -567,6 +578,7 @@ int main(void)
 		cmocka_unit_test(a_long_turn_is_counted),
 		cmocka_unit_test(control_waits_until_data_has_left_and_takes_turns_with_it),
 		cmocka_unit_test(of_cheap_control_one_round_serves_many),
+		cmocka_unit_test(long_rounds_of_data_leave_control_a_fifth),
 		cmocka_unit_test(control_that_waits_can_be_called_off),
 		cmocka_unit_test(nothing_is_left_behind),
 	};
