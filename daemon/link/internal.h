@@ -147,12 +147,13 @@ struct link_trial {
 	enum trial_state state;
 	struct sg_mono since, at; /* of the state; the last look */
 	uint64_t acked;           /* at that look */
+	struct sg_mono busy_at;   /* the last look with a backlog, of what is kept */
 	unsigned looks, busy;     /* of the state or window; those with a backlog */
 	uint64_t before;          /* the rate that BBR had */
 	uint32_t rtt_us;          /* when the trial began */
 	uint32_t floor_us;        /* the shortest since */
 	struct trial_look window; /* where it began: what was kept is judged window by window */
-	unsigned n_windows;       /* before this one */
+	unsigned n_windows;       /* before this one; how often BBR was asked for in vain */
 	struct sg_mono not_before;
 	int64_t again_ns; /* between the last trial that failed and the next */
 	const char *why;  /* it is back: a sentence's end */

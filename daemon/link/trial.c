@@ -31,7 +31,8 @@ SG_LOG_TOPIC("link");
 #define UNEVEN_US    20000 /* less than that a busy machine makes */
 #define TRY_LOOKS    4
 #define TRY_NS       (2 * SG_NS_PER_S)
-#define BACK_NS      SG_NS_PER_S /* netd has answered by then, or is asked again */
+#define BACK_NS      SG_NS_PER_S /* netd has answered by then, or is asked again, ever more rarely */
+#define BACK_DOUBLED 6U
 #define WINDOW_NS    (5 * SG_NS_PER_S)
 #define DRAIN_EVERY  4 /* windows */
 #define DRAIN_LOOKS  4
@@ -149,8 +150,9 @@ static enum trial_do on_back(struct link_trial *t, const struct trial_look *k)
 {
 	if (k->bbr) {
 		enter(t, k, TRIAL_WATCH);
-	} else if (k->now.ns - t->since.ns > BACK_NS) {
+	} else if (k->now.ns - t->since.ns > BACK_NS << t->n_windows) {
 		t->since = k->now;
+		t->n_windows = SG_MIN(t->n_windows + 1, BACK_DOUBLED);
 		return TRIAL_DO_BBR;
 	}
 	return TRIAL_DO_NOTHING;
@@ -167,7 +169,9 @@ enum trial_do trial_look(struct link_trial *t, const struct trial_look *k)
 	};
 	enum trial_do what;
 
-	if (t->state == TRIAL_KEPT && k->now.ns - t->at.ns > IDLE_NS) {
+	if (t->state != TRIAL_KEPT || k->backlog)
+		t->busy_at = k->now;
+	if (k->now.ns - t->busy_at.ns > IDLE_NS) {
 		what = back(t, k, "it was idle");
 		t->again_ns = 0;
 		t->not_before = k->now;
@@ -188,7 +192,9 @@ uint32_t trial_floor_us(const struct link_trial *t, uint32_t min_us)
 
 bool trial_drains(const struct link_trial *t)
 {
-	return t->state == TRIAL_KEPT && t->n_windows % DRAIN_EVERY == DRAIN_EVERY - 1 && t->looks < DRAIN_LOOKS;
+	/* Half of what is sent while there is little to send says nothing. */
+	return t->state == TRIAL_KEPT && t->n_windows % DRAIN_EVERY == DRAIN_EVERY - 1 && t->looks < DRAIN_LOOKS &&
+	       t->busy_at.ns == t->at.ns;
 }
 
 static bool use(const struct sg_link *l, const char *name)

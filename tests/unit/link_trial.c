@@ -199,9 +199,12 @@ static void bbr_comes_back_when_it_would_do_better(void **state)
 	run(&slower, 20);
 	assert_true(slower.bbr);
 
-	idle.now.ns += 11 * SG_NS_PER_S;
-	step(&idle);
+	/* Its pings go on. */
+	idle.backlog = false;
+	for (int64_t end = idle.now.ns + 11 * SG_NS_PER_S; idle.now.ns < end; step(&idle))
+		assert_false(trial_drains(&idle.t));
 	assert_true(idle.bbr);
+	idle.backlog = true;
 	/* And begins anew at once. */
 	idle.window = 17;
 	run(&idle, 2);
@@ -288,6 +291,7 @@ static const char *algorithm(int fd, char name[16])
 {
 	socklen_t len = 16;
 
+	memset(name, 0, len);
 	assert_int_equal(getsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, name, &len), 0);
 	return name;
 }
@@ -310,6 +314,11 @@ static void the_socket_is_told(void **state)
 
 	(void)state;
 	assert_true(l.line.fd >= 0);
+	if (!algorithm(l.line.fd, name)[0]) {
+		print_message("this machine is emulated, without TCP_CONGESTION\n");
+		close(l.line.fd);
+		skip();
+	}
 	assert_false(trial_tick(&l, &k));
 	k.now.ns += 150 * SG_NS_PER_MS;
 	assert_string_equal(algorithm(l.line.fd, name), "reno");
