@@ -59,20 +59,30 @@ struct link_tx {
 struct pace_sample {
 	struct sg_mono now;
 	uint32_t rtt_us, rttvar_us, min_rtt_us, mss;
-	uint32_t delivered; /* packets, wraps around */
-	uint64_t pacing;    /* the rate at which the kernel would send */
-	uint32_t unacked;   /* packets under way */
-	uint64_t received;  /* bytes since the last sample */
+	uint32_t delivered;  /* packets, wraps around */
+	uint64_t pacing;     /* the rate at which the kernel would send */
+	uint32_t unacked;    /* packets under way */
+	uint64_t received;   /* bytes since the last sample */
+	uint64_t sent_bytes; /* in all, those sent again too; 0: an old kernel, which does not say */
+	uint32_t sent_packets, resent;
+	bool hold;     /* BBR's, and nothing is tried: an even line may be held at its rate */
 	bool starting; /* it looks for the rate, and does not believe one while it could have sent more than it had */
 };
 
 struct link_pace {
-	struct sg_mono next;   /* look at the connection then */
-	struct sg_mono at;     /* of the last sample; 0: none */
-	uint32_t delivered;    /* then */
-	uint64_t received;     /* bytes, then */
+	struct sg_mono next; /* look at the connection then */
+	struct sg_mono at;   /* of the last sample; 0: none */
+	uint32_t delivered;  /* then */
+	uint64_t received;   /* bytes, then */
+	uint64_t sent_bytes;
+	uint32_t sent_packets, resent;
 	uint64_t rate;         /* what arrives, the most of the last second */
 	uint64_t peak;         /* of the last ten */
+	uint64_t mean;         /* of the last samples */
+	uint64_t line;         /* the most that this was lately: what the line takes while we fill it */
+	unsigned whole;        /* samples in a row in which nothing was sent again */
+	bool even;             /* round trips vary little, nothing was sent again: such a line is held at its rate */
+	bool known;            /* the cap is that of a line that was even when it was set, or later */
 	unsigned standing;     /* samples in a row that show a queue of the line */
 	unsigned clear;        /* samples in a row that show none */
 	unsigned drained;      /* samples in a row that were paced to drain it */
@@ -91,38 +101,29 @@ void pace_tick(struct sg_link *l);
 /* Bytes that the socket may be given now. */
 size_t pace_room(const struct sg_link *l);
 
-/* ---- a pause instead of BBR's: link/dip.c ---- */
+/* ---- the carrier's congestion control: link/bbr.c ---- */
 
 /* What BBR says of itself. */
-struct dip_look {
+struct bbr_look {
 	struct sg_mono now;
-	struct sg_mono sent; /* the last that was sent before: what it knows came with an answer to that, or earlier */
-	uint32_t min_us;     /* its shortest round trip; 0: the connection is not BBR's */
-	uint32_t rtt_us;     /* one of today */
-	bool probing;        /* it measures, with next to nothing under way */
+	size_t under_way; /* bytes that the other end has not said it has */
+	bool starting;    /* it looks for the rate for the first time */
+	bool probing;     /* it measures the way, with next to nothing under way */
 };
 
-struct link_dip {
-	struct sg_timer timer;
-	struct sg_mono seen; /* the last look */
-	struct sg_mono sent, sent_before;
-	struct sg_mono from, by;  /* BBR measured at some instant between these; 0: unknown */
-	struct sg_mono at, until; /* nothing is sent then; 0: no pause is planned */
-	uint32_t min_us;
-	bool probing;
-	bool open; /* nothing is sent now */
+struct link_bbr {
+	struct sg_mono since; /* it believes what it knew of the way then; 0: no look yet */
 };
 
-/* The decisions: what a look teaches; whether it is time; whether the pause is over, all having arrived or not. */
-void dip_learn(struct link_dip *d, const struct dip_look *k);
-bool dip_due(const struct link_dip *d, struct sg_mono now);
-bool dip_over(struct link_dip *d, struct sg_mono now, bool empty);
-void dip_init(struct sg_link *l);
-void dip_fini(struct sg_link *l);
-/* Whenever something was sent, before dip_sample: begins the pause when it is time. */
-void dip_tick(struct sg_link *l);
-/* With every sample of the pace: looks. True: BBR looks for the rate for the first time. */
-bool dip_sample(struct sg_link *l, uint32_t rtt_us);
+/* Whether it is time to choose it anew. The caller does so. */
+bool bbr_due(struct link_bbr *b, const struct bbr_look *k);
+/* False: the connection is not BBR's. */
+bool bbr_look(struct sg_link *l, struct bbr_look *k);
+/* Both ask netd where BBR is not for everybody: whether it is there a later look sees (link/trial.c asks again). */
+void bbr_use(const struct sg_link *l);
+void bbr_renew(const struct sg_link *l);
+/* False: not allowed, or there is none of that name. */
+bool link_congestion(const struct sg_link *l, const char *name);
 
 /* ---- Reno where BBR fails: link/trial.c ---- */
 
@@ -167,6 +168,8 @@ uint32_t trial_floor_us(const struct link_trial *t, uint32_t min_us);
 bool trial_drains(const struct link_trial *t);
 /* With every sample of the pace: looks, and tells the socket. True: netd may have set its options anew. */
 bool trial_tick(struct sg_link *l, const struct trial_look *k);
+/* BBR is chosen anew, and again until it is there. Only while nothing is tried. */
+void trial_renew(struct sg_link *l, const struct trial_look *k);
 
 /* ---- receiving: link/rx.c ---- */
 
@@ -210,7 +213,7 @@ struct sg_link {
 	struct link_tx tx;
 	struct link_rx rx;
 	struct link_pace pace;
-	struct link_dip dip;
+	struct link_bbr bbr;
 	struct link_trial trial;
 	/* Liveness: link/alive.c */
 	struct sg_timer alive;

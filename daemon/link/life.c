@@ -70,7 +70,7 @@ static const struct sg_stream_user stream_user = {.size = sizeof(stream_user),
 
 void link_watch_update(struct sg_link *l)
 {
-	line_watch(&l->line, !l->rx.paused, l->tx.blocked && !l->dip.open);
+	line_watch(&l->line, !l->rx.paused, l->tx.blocked);
 }
 
 static void flush(void *arg)
@@ -142,7 +142,6 @@ struct sg_link *link_new(struct sg_links *ls, const struct pending *p, struct li
 	sg_defer_init(&l->end, end, l);
 	tx_init(l);
 	rx_init(l);
-	dip_init(l);
 	sg_list_add_tail(&ls->links, &l->node);
 	ls->n_links++;
 	link_watch_update(l);
@@ -190,7 +189,6 @@ void link_close(struct sg_link *l, const char *why)
 	ls->n_links--;
 	ls->count.down++;
 	alive_stop(l);
-	dip_fini(l);
 	sg_defer_stop(&l->tx.flush);
 	sg_defer_stop(&l->end);
 	sg_defer_stop(&l->rx.resume);

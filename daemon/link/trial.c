@@ -9,6 +9,7 @@
  *	  └── back ◄── no more arrives after four round trips ───────────────────────────────────────────────┤
  *	        ▲                                                                                            │
  *	        └───── it does no longer; packets are lost; round trips are short; idle ◄── kept ◄── it does ┘
+ *	watch ── BBR is chosen anew (link/bbr.c) ──► back
  *
  * Reno's slow start doubles each round trip what is under way: on an uneven line twice as much arrives, on one that is full
  * the same, later, and for no longer than it takes to see that. fresh: Reno starts slowly only where no ssthresh is set; BBR
@@ -19,11 +20,6 @@
  * there when the trial began, and now it is ours alone.
  */
 #include "link/internal.h"
-
-#include <linux/tcp.h>
-#include <netinet/in.h>
-#include <string.h>
-#include <sys/socket.h>
 
 SG_LOG_TOPIC("link");
 
@@ -197,20 +193,6 @@ bool trial_drains(const struct link_trial *t)
 	       t->busy_at.ns == t->at.ns;
 }
 
-static bool use(const struct sg_link *l, const char *name)
-{
-	return setsockopt(l->line.fd, IPPROTO_TCP, TCP_CONGESTION, name, (socklen_t)strlen(name)) == 0;
-}
-
-/* Where it is not for everybody netd is asked; a later look sees that it did. */
-static void use_bbr(const struct sg_link *l)
-{
-	const struct sg_links *ls = l->ls;
-
-	if (!use(l, "bbr") && ls->conf.host->tune)
-		(void)ls->conf.host->tune(ls->conf.host_arg, l->line.fd);
-}
-
 static void tell(struct sg_link *l, enum trial_state before)
 {
 	const struct link_trial *t = &l->trial;
@@ -227,6 +209,13 @@ static void tell(struct sg_link *l, enum trial_state before)
 	}
 }
 
+/* A link is never left on Reno: in this state BBR is asked for again until it is seen. */
+void trial_renew(struct sg_link *l, const struct trial_look *k)
+{
+	enter(&l->trial, k, TRIAL_BACK);
+	bbr_renew(l);
+}
+
 bool trial_tick(struct sg_link *l, const struct trial_look *k)
 {
 	enum trial_state before = l->trial.state;
@@ -235,14 +224,13 @@ bool trial_tick(struct sg_link *l, const struct trial_look *k)
 	case TRIAL_DO_NOTHING:
 		break;
 	case TRIAL_DO_FRESH:
-		if (use(l, "reno"))
-			use_bbr(l);
+		bbr_renew(l);
 		break;
 	case TRIAL_DO_RENO:
-		(void)use(l, "reno");
+		(void)link_congestion(l, "reno");
 		break;
 	case TRIAL_DO_BBR:
-		use_bbr(l);
+		bbr_use(l);
 		break;
 	}
 	tell(l, before);

@@ -16,7 +16,8 @@ struct line_model {
 	double rate, queue; /* bytes per second, bytes */
 	double others;      /* bytes per second of somebody else's, who fills the queue to its end */
 	double delivered;
-	bool starting;
+	uint32_t longer_us; /* the way, than it was */
+	bool starting, tried;
 	struct link_pace p;
 	struct sg_mono now;
 };
@@ -35,10 +36,11 @@ static double step(struct line_model *m, double want, uint32_t jitter_us)
 	m->now.ns += STEP;
 	s.now = m->now;
 	/* Packets of data are full; the shortest round trip was that of a small one. */
-	s.rtt_us = (uint32_t)(40000 + (m->queue + FRAME) / m->rate * 1e6) + jitter_us;
+	s.rtt_us = (uint32_t)(40000 + (m->queue + FRAME) / m->rate * 1e6) + m->longer_us + jitter_us;
 	s.rttvar_us = 1000 + jitter_us / 2;
 	s.delivered = (uint32_t)(int64_t)m->delivered;
 	s.unacked = (uint32_t)(send * s.rtt_us / 1e6 / MSS);
+	s.hold = !m->tried;
 	pace_update(&m->p, &s);
 	return took;
 }
@@ -72,6 +74,141 @@ static void a_standing_queue_is_drained_and_the_line_kept_busy(void **state)
 		assert_true(sum / 400 < 0.025);
 		assert_true(arrived > m.rate * 400 * 0.04 * 0.97);
 	}
+}
+
+/* BBR looks for a quarter more in one round trip of eight, and takes what it got once for what there is. */
+static void what_looks_for_more_queues_little(void **state)
+{
+	static const double rates[] = {5, 20, 100};
+
+	(void)state;
+	for (size_t i = 0; i < SG_ARRAY_LEN(rates); i++) {
+		struct line_model m = line_of(rates[i]);
+		double arrived = 0, worst = 0;
+
+		for (int n = 0; n < 1000; n++) {
+			double took = step(&m, m.rate * (n % 8 == 0 ? 1.25 : 1.02), 0);
+
+			if (n >= 100) {
+				arrived += took;
+				worst = SG_MAX(worst, m.queue / m.rate);
+			}
+		}
+		assert_true(worst < (rates[i] < 20 ? 0.025 : 0.012));
+		assert_true(arrived > m.rate * 900 * 0.04 * 0.97);
+	}
+}
+
+/* Story: the machine stands still for 100 ms. Afterwards the line is filled again, and not overfilled. */
+static void a_moment_of_standstill_changes_little(void **state)
+{
+	struct line_model m = line_of(20);
+	double rate = m.rate, arrived = 0, worst = 0;
+
+	(void)state;
+	for (int n = 0; n < 200; n++)
+		step(&m, rate * 1.25, 0);
+	m.queue += rate * 0.06;
+	m.rate = rate * 0.05;
+	step(&m, 0, 50000);
+	m.rate = rate;
+	for (int n = 0; n < 75; n++) {
+		arrived += step(&m, rate * 1.25, 0);
+		if (n > 12)
+			worst = SG_MAX(worst, m.queue / rate);
+	}
+	assert_true(arrived > rate * 75 * 0.04 * 0.95);
+	assert_true(worst < 0.02);
+}
+
+/* Some ms more are another way, or a queue that somebody else keeps: nothing that we could make shorter. */
+static void a_way_that_became_longer_is_used(void **state)
+{
+	static const uint32_t longer[] = {3000, 8000, 12000};
+
+	(void)state;
+	for (size_t i = 0; i < SG_ARRAY_LEN(longer); i++) {
+		struct line_model m = line_of(20);
+		double arrived = 0;
+
+		for (int n = 0; n < 200; n++)
+			step(&m, m.rate * 1.25, 0);
+		m.longer_us = longer[i];
+		for (int n = 0; n < 3000; n++)
+			arrived += step(&m, m.rate * 1.02, 0);
+		assert_true(arrived > m.rate * 3000 * 0.04 * 0.95);
+	}
+}
+
+/* While Reno is tried the rate is its own affair, as soon as nothing queues. */
+static void a_trial_is_not_held(void **state)
+{
+	struct line_model m = line_of(20), held;
+
+	(void)state;
+	for (int n = 0; n < 200; n++)
+		step(&m, m.rate * 1.35, 0);
+	held = m;
+	m.tried = true;
+	for (int n = 0; n < 12; n++) {
+		step(&m, m.rate * 0.9, 0);
+		step(&held, held.rate * 0.9, 0);
+	}
+	assert_int_equal(m.p.cap, 0);
+	assert_true(held.p.cap > 0);
+}
+
+/* A line of mobile radio becomes four times as fast, and that is found within two seconds. */
+static void a_line_that_became_faster_is_used(void **state)
+{
+	struct line_model m = line_of(5);
+	double arrived = 0;
+
+	(void)state;
+	for (int n = 0; n < 200; n++)
+		step(&m, m.rate * 1.25, 0);
+	assert_true(m.p.cap > 0);
+	m.rate *= 4;
+	for (int n = 0; n < 100; n++) {
+		double took = step(&m, m.rate * 1.25, 0);
+
+		arrived += n >= 50 ? took : 0;
+	}
+	assert_true(arrived > m.rate * 50 * 0.04 * 0.95);
+}
+
+/* Little is sent, and its answers are late by the other end's 40 ms: no line is to be seen in that. */
+static void single_packets_show_no_queue(void **state)
+{
+	struct line_model m = line_of(20);
+
+	(void)state;
+	for (int n = 0; n < 200; n++) {
+		step(&m, 5000, 30000);
+		assert_int_equal(m.p.cap, 0);
+	}
+}
+
+/* Packets without a backlog are not full: the rate is what they hold. */
+static void packets_that_are_not_full_are_not_counted_as_full(void **state)
+{
+	struct link_pace p = {0};
+	struct pace_sample s = {.now = {SG_NS_PER_S}, .mss = MSS, .rtt_us = 40000, .min_rtt_us = 40000, .hold = true};
+
+	(void)state;
+	for (int n = 0; n < 100; n++) {
+		s.now.ns += STEP;
+		s.delivered += 100;
+		s.sent_packets += 100;
+		s.sent_bytes += 100 * 500;
+		pace_update(&p, &s);
+	}
+	assert_in_range(p.rate, 100 * 500 * 25 - 1, 100 * 500 * 25 + 1);
+	s.sent_bytes = 0; /* an old kernel */
+	s.now.ns += STEP;
+	s.delivered += 100;
+	pace_update(&p, &s);
+	assert_in_range(p.rate, 100 * MSS * 25 - 1, 100 * MSS * 25 + 1);
 }
 
 static void what_waits_is_bounded_by_time(void **state)
@@ -220,6 +357,13 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_standing_queue_is_drained_and_the_line_kept_busy),
+		cmocka_unit_test(what_looks_for_more_queues_little),
+		cmocka_unit_test(a_moment_of_standstill_changes_little),
+		cmocka_unit_test(a_way_that_became_longer_is_used),
+		cmocka_unit_test(a_trial_is_not_held),
+		cmocka_unit_test(a_line_that_became_faster_is_used),
+		cmocka_unit_test(single_packets_show_no_queue),
+		cmocka_unit_test(packets_that_are_not_full_are_not_counted_as_full),
 		cmocka_unit_test(what_waits_is_bounded_by_time),
 		cmocka_unit_test(jitter_is_no_queue),
 		cmocka_unit_test(the_time_of_a_packet_is_no_queue),

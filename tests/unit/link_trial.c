@@ -336,6 +336,36 @@ static void the_socket_is_told(void **state)
 	close(l.line.fd);
 }
 
+/* Story: BBR is chosen anew, and netd does not answer. Nobody stays on Reno: it is asked again. */
+static void a_renewal_ends_with_bbr(void **state)
+{
+	const struct sg_links_host host = {.tune = tune};
+	struct sg_links ls = {.conf.host = &host};
+	struct sg_link l = {.ls = &ls, .line.fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)};
+	struct trial_look k = {.now = {SG_NS_PER_S}, .rtt_us = 40000, .min_us = 40000, .ssthresh = SSTHRESH_NO};
+	char name[16];
+
+	(void)state;
+	assert_true(l.line.fd >= 0);
+	for (int i = 0; i < 3; i++) {
+		tuned_fd = -1;
+		if (i == 0)
+			trial_renew(&l, &k);
+		else
+			assert_false(trial_tick(&l, &k));
+		if (strcmp(algorithm(l.line.fd, name), "bbr") != 0)
+			assert_int_equal(tuned_fd, l.line.fd);
+		/* Seen on Reno as where netd has to do it. */
+		assert_int_equal(setsockopt(l.line.fd, IPPROTO_TCP, TCP_CONGESTION, "reno", 4), 0);
+		k.now.ns += 1100 * SG_NS_PER_MS << i;
+	}
+	k.bbr = true;
+	assert_true(trial_tick(&l, &k));
+	assert_int_equal(l.trial.state, TRIAL_WATCH);
+	assert_int_equal(ls.count.trials, 0);
+	close(l.line.fd);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -348,6 +378,7 @@ int main(void)
 		cmocka_unit_test(what_is_refused_is_borne),
 		cmocka_unit_test(what_stands_is_measured_from_the_floor),
 		cmocka_unit_test(the_socket_is_told),
+		cmocka_unit_test(a_renewal_ends_with_bbr),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
