@@ -44,8 +44,8 @@ void sg_suggest_try(struct sg_suggest *s, const char *candidate)
 	if (la == 0 || lb == 0 || la > WORD_MAX || lb > WORD_MAX)
 		return;
 	d = distance(s->word, la, candidate, lb);
-	/* With every letter different nothing is alike. */
-	if (d < s->distance && d < SG_MIN(la, lb)) {
+	/* With half of the letters different nothing is alike. */
+	if (d < s->distance && 2 * d < SG_MAX(la, lb)) {
 		s->distance = d;
 		s->best = candidate;
 	}

@@ -407,7 +407,7 @@ static int run(const struct args *a)
 	m = find_row(a, &used);
 	if (a->help && m && (used == 2 || (a->n_words == 1 && rows_of(a->words[0]) == 1)))
 		return print_method_help(m);
-	if (a->help) {
+	if (a->help && rows_of(a->words[0]) > 0) {
 		print_commands(a->words[0]);
 		return EXIT_DONE;
 	}

@@ -36,9 +36,12 @@ static enum mood mood_of(const char *state)
 static void show_connected(const json_t *vpn)
 {
 	const json_t *exit = json_object_get(vpn, "exit");
+	const char *name = get_str(exit, "name");
 	char key[TERM_TEXT], since[TERM_TEXT];
 
-	printf("exit %s %s via %s, %s   %s\n", get_str(exit, "name"), term_key(get_str(exit, "pk"), key),
+	/* One that is no peer of the configuration has its key for a name. */
+	term_key(get_str(exit, "pk"), key);
+	printf("exit %s%s%s via %s, %s   %s\n", is(name, key) ? "" : name, is(name, key) ? "" : " ", key,
 		get_str(vpn, "carrier"), get_str(vpn, "network"), term_duration(get_int(vpn, "since_ms"), since));
 }
 
