@@ -20,11 +20,10 @@ static const char usage[] =
 	"  --state DIR      what outlives a restart   (" SG_STATE_DIR ")\n"
 	"  --plugins DIR    where plugins lie         (" SG_PLUGIN_DIR ")\n"
 	"  --check          look at the configuration, say what is wrong with it, and end\n"
-	"  --netd-fd N      the inherited line to skygate-netd; without it there is no VPN for others, the rest works\n"
+	"  --netd-fd N      the inherited line to skygate-netd; without it there is no VPN, the rest works\n"
 	"  --version, --help\n"
 	"\n"
-	"Exit status: 0 ended as told, 1 something failed, 2 the command or the configuration\n"
-	"was wrong.\n";
+	"Exit status: 0 ended as told, 1 something failed, 2 the command or the configuration was wrong.\n";
 
 static const char no_root[] =
 	"skygated: refuses to run as root: the kernel takes forwarded packets for those of root, so what exempts\n"
@@ -87,7 +86,9 @@ static int parse(int argc, char **argv, struct core_options *opt, bool *check)
 			fputs(usage, stdout);
 			return 0;
 		default:
-			return 2; /* getopt has said what */
+			/* getopt has said what */
+			fputs("  see:  skygated --help\n", stderr);
+			return 2;
 		}
 	}
 	if (optind < argc)
