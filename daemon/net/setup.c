@@ -386,7 +386,7 @@ static void begin(void *arg)
 	if (err < 0)
 		failed(c, err, c->direct || !s->ops,
 			s->ops ? sg_strerror(err)
-			       : "it is reached over dmsg, which is not there: list plugin 'transport-dmsg'");
+			       : "it is asked over dmsg, which is not there: list plugin 'transport-dmsg'");
 }
 
 /* ---- asking ---------------------------------------------------------------------------------------------------------------- */
