@@ -87,7 +87,7 @@ static void pace_give_up(struct link_pace *p, struct sg_mono now)
 {
 	p->standing = p->drained = 0;
 	p->off_until.ns = now.ns + GIVE_UP_NS;
-	p->off_rate = p->rate;
+	p->off_rate = p->peak; /* the rate is what draining left of it */
 	p->cap = 0;
 }
 

@@ -124,7 +124,7 @@ static void a_moment_of_standstill_changes_little(void **state)
 /* Some ms more are another way, or a queue that somebody else keeps: nothing that we could make shorter. */
 static void a_way_that_became_longer_is_used(void **state)
 {
-	static const uint32_t longer[] = {3000, 8000, 12000};
+	static const uint32_t longer[] = {3000, 8000, 12000, 30000, 100000};
 
 	(void)state;
 	for (size_t i = 0; i < SG_ARRAY_LEN(longer); i++) {
@@ -136,7 +136,8 @@ static void a_way_that_became_longer_is_used(void **state)
 		m.longer_us = longer[i];
 		for (int n = 0; n < 3000; n++)
 			arrived += step(&m, m.rate * 1.02, 0);
-		assert_true(arrived > m.rate * 3000 * 0.04 * 0.95);
+		/* The longest look like a queue of others, for which room is made now and then. */
+		assert_true(arrived > m.rate * 3000 * 0.04 * (longer[i] < 20000 ? 0.95 : 0.9));
 	}
 }
 
