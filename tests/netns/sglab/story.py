@@ -18,8 +18,16 @@ MEMORY = 32 << 20
 _start = time.monotonic()
 
 
+def put(text):
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:  # nobody reads it any more
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+
+
 def say(text):
-    print(f"{time.monotonic() - _start:4.1f} s  {text}", flush=True)
+    put(f"{time.monotonic() - _start:4.1f} s  {text}")
 
 
 def show_before(world, judge):
@@ -121,11 +129,11 @@ def tell(once, suffix=""):
         second_act()
         say("everything above was measured. The dashboard in a browser comes later; the command line is here now")
         if not once:
-            print(f"Try:    ip netns exec {world.lan.full} curl http://{home.WEB4}/\n"
-                  f"        {pair.router.command} status\n"
-                  f"        {pair.router.command} vpn stop\n"
-                  f"        ip netns exec {world.wan.full} tcpdump -ni to_router\n"
-                  "Ctrl-C ends everything", flush=True)
+            put(f"Try:    ip netns exec {world.lan.full} curl http://{home.WEB4}/\n"
+                f"        {pair.router.command} status\n"
+                f"        {pair.router.command} vpn stop\n"
+                f"        ip netns exec {world.wan.full} tcpdump -ni to_router\n"
+                "Ctrl-C ends everything")
             with contextlib.suppress(KeyboardInterrupt):
                 while True:
                     signal.pause()
@@ -146,8 +154,9 @@ def main():
         say(f"FAILED: {failure}")
         sys.exit(1)
     except KeyboardInterrupt:
+        put("Interrupted. Everything is removed again.")
         sys.exit(130)
-    print("Everything is removed again.", flush=True)
+    put("Everything is removed again.")
 
 
 if __name__ == "__main__":

@@ -153,7 +153,8 @@ class Web:
 
     def __init__(self, space):
         self.log = f"{space.lab.dir}/web.log"
-        self.process = space.spawn([sys.executable, os.path.abspath(__file__), self.log])
+        # In a session of its own: Ctrl-C in a terminal is for who started us; the lab ends this one.
+        self.process = space.spawn([sys.executable, os.path.abspath(__file__), self.log], start_new_session=True)
         from .lab import wait_for
         wait_for("the web server listens", lambda: self._listens(space), 10)
 
