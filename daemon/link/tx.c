@@ -140,7 +140,7 @@ static void add(struct sg_link *l, const uint8_t *p, size_t len)
 	struct link_tx *tx = &l->tx;
 	uint8_t *to = tx_at(tx->filling, tx->filling->tail) + frame_head(l) + tx->plain;
 
-	if (p != to)
+	if (p && p != to)
 		memcpy(to, p, len);
 	tx->plain += len;
 	tx->room -= len;

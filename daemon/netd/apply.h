@@ -34,7 +34,7 @@ void applier_fini(struct applier *a);
  * the first thing that failed; the rest was done. It never opens what was closed because of an error: the ruleset goes
  * in first, and an old one stays when the new one is refused.
  */
-int applier_apply(struct applier *a, const struct netd_conf *conf, const struct netd_gate *gate);
+int applier_apply(struct applier *a, const struct netd_conf *given, const struct netd_gate *gate);
 
 /** applier_counts - since netd started. */
 struct k_counts applier_counts(struct applier *a);

@@ -181,6 +181,7 @@ static void flow_free(struct fairq *q, struct flow *flow)
 		at = &q->flows[*at - 1].next;
 	*at = flow->next;
 	sg_list_remove(&flow->node);
+	/* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): a flow that is listed has its class */
 	flow->c->n_old -= flow->old;
 	flow->c = NULL;
 	flow->next = q->free_flow;
@@ -481,11 +482,9 @@ static struct flow *choose(struct fairq *q, struct fairq_class *c, int64_t now)
 
 		if (!flow)
 			return NULL;
-		if (flow->deficit <= 0)
-			next_turn(flow);
-		else if (flow_ready(q, flow, now))
+		if (flow->deficit > 0 && flow_ready(q, flow, now))
 			return flow;
-		else if (!flow->old)
+		if (flow->deficit > 0 && !flow->old)
 			to_the_end(flow, &c->old);
 		else if (flow->deficit < QUANTUM)
 			next_turn(flow); /* what it used is remembered until all others had theirs */

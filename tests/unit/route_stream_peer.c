@@ -58,8 +58,8 @@ static bool heard(struct stranger *s, uint64_t id, uint8_t *flags, int *first)
 /* It opens a stream to @e, and is told that it may. */
 static void opens(struct stranger *s, uint64_t id, struct fake_end *e)
 {
-	uint8_t flags;
-	int first;
+	uint8_t flags = 0;
+	int first = -1;
 
 	assert_int_equal(route_listen(s->w->node[0].route, PORT, &fake_end_listener, e), 0);
 	vstream(s, id, &s->pk, SG_VSTREAM_SYN, NULL, 0);

@@ -466,7 +466,7 @@ static void who_share_a_known_line_get_the_same(void **state)
 		all += s[i]->tx_len;
 	}
 	print_message("P40: %.1f %% between the least and the most, %.2f Mbit/s of 8\n",
-		100.0 * (double)(most - least) / (double)most, (double)all * 8e-6 / (MS * 3 / 4 / 1e3));
+		100.0 * (double)(most - least) / (double)most, (double)all * 8e-6 / (MS * 0.75 / 1e3));
 	assert_true((double)least >= 0.9 * (double)most);
 	assert_in_range(
 		all, 0.80 * MS * 3 / 4 * 1000, 0.95 * MS * 3 / 4 * 1000); /* with what goes around packets 0.95 */

@@ -108,7 +108,9 @@ int main(int argc, char **argv)
 	for (size_t i = 0; period > 0 && i < 3 * count; i++)
 		replace(&all[i % count], loop, c, &pk);
 	say("up");
-	for (due = bench_now() + period;; due += period) {
+	due = bench_now();
+	for (;;) {
+		due += period;
 		while (period <= 0 || bench_now() < due)
 			sg_loop_step(loop, period <= 0 ? 1000 : 10);
 		replace(&all[oldest], loop, c, &pk);

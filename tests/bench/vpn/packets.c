@@ -181,10 +181,10 @@ static bool all_came(uint64_t sent, uint64_t got)
 
 static void search(struct sender *t)
 {
-	double low = 0, high = 0, overload = 0;
+	double low = 0, high = 0, overload = 0, rate = 10000;
 	uint64_t got, sent;
 
-	for (double rate = 10000; rate < 4e6 && high <= 0; rate *= 2) {
+	while (rate < 4e6 && high <= 0) {
 		sent = offer(t, rate, &got);
 		if (all_came(sent, got)) {
 			low = (double)got / t->seconds;
@@ -194,9 +194,10 @@ static void search(struct sender *t)
 		}
 		if ((double)sent / t->seconds < 0.9 * rate)
 			break; /* the sender is the limit */
+		rate *= 2;
 	}
 	for (int i = 0; i < 5 && high > low * 1.03; i++) {
-		double rate = low > 0 ? (low + high) / 2 : high / 2;
+		rate = low > 0 ? (low + high) / 2 : high / 2;
 
 		sent = offer(t, rate, &got);
 		if (all_came(sent, got))
