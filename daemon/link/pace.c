@@ -66,7 +66,6 @@ static void pace_reset(struct link_pace *p, const struct pace_sample *s)
 struct queue_seen {
 	int64_t us;
 	int64_t spare_us; /* that it may be longer, or has to become shorter: negative */
-	bool even;
 };
 
 /* So much more or less than @rate that a queue is @us longer or shorter when DRAIN_US are over. */
@@ -99,7 +98,7 @@ static void pace_drain(struct link_pace *p, const struct pace_sample *s, const s
 	p->clear = 0;
 	if (p->standing++ == 0 || little)
 		p->standing_since = s->now;
-	if (p->standing < STANDING && !(p->cap && q->even))
+	if (p->standing < STANDING && !(p->cap && p->even))
 		return; /* a moment, of the line's or of this machine's */
 	if (little) {
 		/* While the other end sends much its queue may be what our answers see. */
@@ -120,7 +119,7 @@ static void pace_drain(struct link_pace *p, const struct pace_sample *s, const s
 	}
 	p->line -= (p->line - p->mean) / 8;
 	/* Never below half of what the line took in the last seconds: what it delivered just now may be less than it takes. */
-	p->cap = SG_MAX(steer(q->even ? p->mean : rate, q->spare_us), p->peak / 2);
+	p->cap = SG_MAX(steer(p->even ? p->mean : rate, q->spare_us), p->peak / 2);
 	p->cap = SG_MAX(p->cap, (uint64_t)BOUND_MIN);
 }
 
@@ -184,12 +183,12 @@ static void pace_queue(struct link_pace *p, const struct pace_sample *s, uint64_
 	/* Into a slow line a packet takes long by itself, and the shortest round trip was that of a small one. */
 	uint64_t own_us = (uint64_t)s->mss * 1000000 / SG_MAX(p->peak, (uint64_t)1);
 	int64_t vary = 2 * (int64_t)s->rttvar_us, allowed = QUEUE_US + vary;
-	struct queue_seen q = {.us = (int64_t)s->rtt_us - s->min_rtt_us - (int64_t)SG_MIN(own_us, (uint64_t)OWN_MAX_US),
-		.even = s->hold && s->rttvar_us < EVEN_US && p->whole >= WHOLE};
+	struct queue_seen q = {
+		.us = (int64_t)s->rtt_us - s->min_rtt_us - (int64_t)SG_MIN(own_us, (uint64_t)OWN_MAX_US)};
 
-	p->even = q.even;
+	p->even = s->hold && s->rttvar_us < EVEN_US && p->whole >= WHOLE;
 	q.spare_us = QUEUE_US / 2 - q.us;
-	if (q.even) {
+	if (p->even) {
 		int64_t wanted =
 			(int64_t)SG_MAX(WANTED_BYTES * 1000000 / SG_MAX(p->line, (uint64_t)1), (uint64_t)WANTED_US);
 
@@ -208,7 +207,7 @@ static void pace_queue(struct link_pace *p, const struct pace_sample *s, uint64_
 		pace_drain(p, s, &q, rate);
 	} else {
 		p->drained = 0;
-		if (q.even)
+		if (p->even)
 			pace_hold(p, s, &q);
 		else
 			pace_loosen(p, &q);

@@ -14,8 +14,9 @@ SG_LOG_TOPIC("vpn");
 
 #define PENDING_MAX  32 /* streams without a lease at once */
 #define TUN_RETRY_MS 5000
-#define TURN         (64 * 1024) /* bytes that one client is sent before the next has its turn, */
-#define TURN_SHAPED  3028        /* where turns are what makes clients' shares */
+#define TURN         (64 * 1024) /* bytes that one client is sent before the next has its turn */
+#define TURN_SHAPED                                                                                                    \
+	(2 * 1514) /* the same where turns are what makes clients' shares: short, so that they wait briefly */
 
 static void unready(struct peer *p)
 {
