@@ -183,7 +183,7 @@ static void read_client(struct reading *r, const struct sg_uci *doc)
 		i++;
 	if (i == SG_ARRAY_LEN(modes))
 		finding(r, line_of(s, "mode"),
-			"vpn_client '%s': option mode: '%s' is not a mode\n  accepted: off, vpn, host", s->name, mode);
+			"vpn_client '%s': option mode: '%s' is none of its values\n  accepted: off, vpn, host", s->name, mode);
 	else
 		c->mode = (enum netd_mode)i;
 	c->kill_switch = read_bool(r, s, "kill_switch", true);

@@ -1,7 +1,7 @@
 /*
  * A document against tables of options, with the words of a compiler:
  *
- *	FILE:14: vpn_client 'vpn': option mode: 'vpm' is not a mode
+ *	FILE:14: vpn_client 'vpn': option mode: 'vpm' is none of its values
  *	  accepted: off, vpn, host        did you mean 'vpn'?
  */
 #include "base/common.h"
@@ -190,11 +190,6 @@ static bool reference_ok(struct check *c, const struct sg_option *o, const char 
 	return false;
 }
 
-static const char *article(const char *noun)
-{
-	return strchr("aeiou", noun[0]) ? "an" : "a";
-}
-
 /* What is wrong with @v, as the rest of a sentence that begins with the value; "" when nothing is. */
 static void judge(
 	struct check *c, const struct sg_option *o, const char *v, struct accepted *a, char *words, struct sg_text *why)
@@ -226,7 +221,7 @@ static void judge(
 		return;
 	case SG_OPT_ENUM:
 		if (!enum_ok(o, v, a, words, 256))
-			sg_text_addf(why, "is not %s %s", article(o->name), o->name);
+			sg_text_add(why, "is none of its values");
 		return;
 	case SG_OPT_PK:
 		if (pk_form_ok(v) && (!c->pk_ok || c->pk_ok(c->arg, v)))

@@ -84,7 +84,7 @@ static void test_plugins(void **state)
 	expect(p, "\tlist plugin 'alfa'\n",
 		"config alpha\nconfig interface 'x'\n\toption role 'wan'\n\tlist device 'y'\n",
 		"@:5: visor 'main': plugin 'alfa': there is no alfa.so in $\n  there: no plugin at all\n"
-		"@:8: interface 'x': option role: 'wan' is not a role\n  accepted: lan        did you mean 'lan'?\n");
+		"@:8: interface 'x': option role: 'wan' is none of its values\n  accepted: lan        did you mean 'lan'?\n");
 	expect(p, "\tlist plugin 'alpha'\n", "config beta\n",
 		"@:6: section 'beta' belongs to nothing that is loaded\n  accepted: visor, interface, peer, kernel, "
 		"deployment, alpha\n"
@@ -102,7 +102,7 @@ static void test_options(void **state)
 		"automatic_transports, sandbox        did you mean "
 		"'log_level'?\n");
 	expect(p, "\toption log_level 'debugg'\n", "",
-		"@:5: visor 'main': option log_level: 'debugg' is not a log_level\n"
+		"@:5: visor 'main': option log_level: 'debugg' is none of its values\n"
 		"  accepted: error, warn, info, debug        did you mean 'debug'?\n");
 	expect(p, "\tlist plugin 'alpha'\n", "config alpha\n\toption fail 'perhaps'\n",
 		"@:7: alpha: option fail: 'perhaps' is neither yes nor no\n"

@@ -99,7 +99,7 @@ static const struct refusal refusals[] = {
 		"or name a number, never 0"},
 	{VISOR VISOR, ":3: a second section visor; the first one is in line 1", "keep one of them"},
 	{VISOR LAN "config vpn_client 'vpn'\n\toption mode 'vpm'\n",
-		":8: vpn_client 'vpn': option mode: 'vpm' is not a mode", "accepted: off, vpn, host"},
+		":8: vpn_client 'vpn': option mode: 'vpm' is none of its values", "accepted: off, vpn, host"},
 	{VISOR CLIENT, ":3: vpn_client 'vpn': mode 'vpn' needs the interfaces of the LAN", "option role 'lan'"},
 	{VISOR LAN CLIENT "\toption kill_switch 'perhaps'\n", "option kill_switch: 'perhaps' is neither on nor off",
 		"accepted: 0, 1"},

@@ -228,7 +228,7 @@ static void test_part(void **state)
 	(void)state;
 	assert_int_equal(sg_uci_parse(conf, strlen(conf), "/etc/x", collect, &out, &doc), 0);
 	assert_int_equal(sg_uci_check_part(doc, parts, 1, NULL, collect, &out), 1);
-	assert_string_equal(out.text, "/etc/x:2: vpn_client 'vpn': option mode: 'vpm' is not a mode\n"
+	assert_string_equal(out.text, "/etc/x:2: vpn_client 'vpn': option mode: 'vpm' is none of its values\n"
 				      "  accepted: off, vpn, host        did you mean 'vpn'?\n");
 	assert_int_equal(sg_uci_check(doc, parts, 1, NULL, collect, &out), 3);
 	sg_uci_free(doc);
