@@ -65,15 +65,19 @@ static void show_waiting(const json_t *vpn)
 /* Behind the state, for a machine that is an exit and nothing else too. */
 static void show_exit_of_others(const json_t *server)
 {
-	int64_t clients = get_int(server, "clients");
+	int64_t clients = get_int(server, "clients"), upload = get_int(server, "upload_kbit");
+	char rate[TERM_TEXT];
 
 	if (!get_bool(server, "ready")) {
 		puts(get_str(server, "why"));
 		return;
 	}
-	printf("an exit, with %lld client%s of %lld   pool %s%s\n", (long long)clients, clients == 1 ? "" : "s",
+	printf("an exit, with %lld client%s of %lld   pool %s%s", (long long)clients, clients == 1 ? "" : "s",
 		(long long)get_int(server, "max_clients"), get_str(server, "pool"),
 		get_bool(server, "open_to_all") ? "   open to everybody" : "");
+	if (upload)
+		printf("   upload %s", term_rate((uint64_t)upload * 1000, rate));
+	putchar('\n');
 }
 
 static void show_state(const json_t *vpn)

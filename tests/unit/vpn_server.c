@@ -443,6 +443,7 @@ static void who_share_a_known_line_get_the_same(void **state)
 	uint8_t vnet[10];
 
 	(void)state;
+	expect_number(h, "upload_kbit", 8000);
 	for (unsigned i = 0; i < CLIENTS; i++)
 		s[i] = client(h, i);
 	for (unsigned ms = 0; ms < MS; ms++) {
@@ -830,8 +831,10 @@ static void reload_applies_white_list_and_rate_at_once(void **state)
 	assert_int_equal(h->plugin->reload(h->ctx), 0);
 	assert_true(a->closed);
 	assert_false(b->closed);
+	expect_number(h, "upload_kbit", 0);
 	fake_conf(h, SERVER "\toption upload_kbit '100'\n");
 	assert_int_equal(h->plugin->reload(h->ctx), 0);
+	expect_number(h, "upload_kbit", 100);
 	for (int i = 0; i < 50; i++)
 		kernel_sends(h, NULL, p, fake_udp(p, BEYOND, FIRST + 8, sizeof(p)));
 	assert_int_equal(b->tx_len, SG_VPN_RECORD_HEAD + sizeof(p)); /* the next one has to wait */
