@@ -106,6 +106,8 @@
 /* VPN. */
 #define SG_VPN_QUEUE_BYTES     (2 * 1024 * 1024) /* packets that wait, all clients of an exit (own) */
 #define SG_VPN_PORT            44                /* (spec) */
+#define SG_VPN_POOL_BITS_MIN   8                 /* of a pool's prefix; each client takes a block of eight (own) */
+#define SG_VPN_POOL_BITS_MAX   28                /* two clients */
 #define SG_VPN_HELLO_MAX       4096              /* bytes accepted (own); ours stay under 1024 (spec) */
 #define SG_VPN_HELLO_MS        5000              /* (spec) */
 #define SG_VPN_RECORD_HEAD     16                /* (contracts) */

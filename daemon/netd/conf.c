@@ -4,6 +4,7 @@
  */
 #include "netd/conf.h"
 #include "base/err.h"
+#include "base/limits.h"
 #include "base/text.h"
 
 #include <pwd.h>
@@ -183,7 +184,8 @@ static void read_client(struct reading *r, const struct sg_uci *doc)
 		i++;
 	if (i == SG_ARRAY_LEN(modes))
 		finding(r, line_of(s, "mode"),
-			"vpn_client '%s': option mode: '%s' is none of its values\n  accepted: off, vpn, host", s->name, mode);
+			"vpn_client '%s': option mode: '%s' is none of its values\n  accepted: off, vpn, host", s->name,
+			mode);
 	else
 		c->mode = (enum netd_mode)i;
 	c->kill_switch = read_bool(r, s, "kill_switch", true);
@@ -251,11 +253,11 @@ static void read_server(struct reading *r, const struct sg_uci *doc)
 			"  name the interface toward the internet",
 			s->name, uplink);
 	pool = sg_uci_get(s, "pool", "172.16.0.0/12");
-	if (!parse_prefix(pool, &c->pool) || c->pool.bits < 8 || c->pool.bits > 28)
+	if (!parse_prefix(pool, &c->pool) || c->pool.bits < SG_VPN_POOL_BITS_MIN || c->pool.bits > SG_VPN_POOL_BITS_MAX)
 		finding(r, line_of(s, "pool"),
 			"vpn_server '%s': option pool: '%s' is not a pool of addresses\n"
-			"  accepted: an IPv4 network of length 8 to 28, such as 172.16.0.0/12, its host bits 0",
-			s->name, pool);
+			"  accepted: an IPv4 network from /%d to /%d, such as 172.16.0.0/12, its host bits 0",
+			s->name, pool, SG_VPN_POOL_BITS_MIN, SG_VPN_POOL_BITS_MAX);
 	read_allowed(r, s);
 }
 

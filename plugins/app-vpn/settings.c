@@ -88,9 +88,10 @@ int server_conf_read(struct server_conf *conf, const struct sg_uci_section *s, c
 	size_t n = 0;
 
 	memset(conf, 0, sizeof(*conf));
-	if (sg_prefix4_parse(sg_uci_get(s, "pool", "172.16.0.0/12"), &conf->pool.net, &bits) < 0 || bits < 8 ||
-		bits > 29) {
-		snprintf(why, why_cap, "vpn_server '%s': option pool: a network between /8 and /29 is wanted", s->name);
+	if (sg_prefix4_parse(sg_uci_get(s, "pool", "172.16.0.0/12"), &conf->pool.net, &bits) < 0 ||
+		bits < SG_VPN_POOL_BITS_MIN || bits > SG_VPN_POOL_BITS_MAX) {
+		snprintf(why, why_cap, "vpn_server '%s': option pool: a network between /%d and /%d is wanted", s->name,
+			SG_VPN_POOL_BITS_MIN, SG_VPN_POOL_BITS_MAX);
 		return SG_ECONF;
 	}
 	conf->pool.bits = (uint8_t)bits;

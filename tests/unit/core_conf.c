@@ -84,7 +84,8 @@ static void test_plugins(void **state)
 	expect(p, "\tlist plugin 'alfa'\n",
 		"config alpha\nconfig interface 'x'\n\toption role 'wan'\n\tlist device 'y'\n",
 		"@:5: visor 'main': plugin 'alfa': there is no alfa.so in $\n  there: no plugin at all\n"
-		"@:8: interface 'x': option role: 'wan' is none of its values\n  accepted: lan        did you mean 'lan'?\n");
+		"@:8: interface 'x': option role: 'wan' is none of its values\n  accepted: lan        did you mean "
+		"'lan'?\n");
 	expect(p, "\tlist plugin 'alpha'\n", "config beta\n",
 		"@:6: section 'beta' belongs to nothing that is loaded\n  accepted: visor, interface, peer, kernel, "
 		"deployment, alpha\n"

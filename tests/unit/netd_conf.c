@@ -73,6 +73,11 @@ static void test_taken(void **state)
 	assert_int_equal(c.table, 77000);
 	assert_int_equal(c.priority, 900);
 
+	assert_int_equal(load(VISOR SERVER "\toption pool '10.0.0.16/28'\n", &c, &f), 0);
+	assert_int_equal(c.pool.bits, 28);
+	assert_int_equal(load(VISOR SERVER "\toption pool '10.0.0.0/8'\n", &c, &f), 0);
+	assert_int_equal(c.pool.bits, 8);
+
 	assert_int_equal(load(VISOR, &c, &f), 0);
 	assert_int_equal(c.mode, NETD_OFF);
 	assert_false(c.server);
@@ -115,7 +120,8 @@ static const struct refusal refusals[] = {
 		"option uplink: 'br-lan' has the role 'lan' too", "name the interface toward the internet"},
 	{VISOR SERVER "\toption pool '172.16.0.1/12'\n", "option pool: '172.16.0.1/12' is not a pool of addresses",
 		"such as 172.16.0.0/12, its host bits 0"},
-	{VISOR SERVER "\toption pool '10.0.0.0/30'\n", "'10.0.0.0/30' is not a pool", "of length 8 to 28"},
+	{VISOR SERVER "\toption pool '10.0.0.0/29'\n", "'10.0.0.0/29' is not a pool", "from /8 to /28"},
+	{VISOR SERVER "\toption pool '10.0.0.0/7'\n", "'10.0.0.0/7' is not a pool", "from /8 to /28"},
 	{VISOR SERVER "\tlist allow_net 'everything'\n", "list allow_net: 'everything' is not a network",
 		"such as 192.168.1.0/24"},
 	{VISOR "config kernel 'k'\n\toption table '254'\n", ":4: kernel 'k': option table: '254' is not possible",

@@ -488,8 +488,8 @@ static void test_reload(void **state)
 	write_conf(w, VISOR LAN "config vpn_client 'vpn'\n\toption mode 'vpm'\n");
 	a = ask(w, q);
 	assert_int_equal(a.err, SG_ECONF);
-	assert_non_null(strstr(
-		a.text, "conf:7: vpn_client 'vpn': option mode: 'vpm' is none of its values\n  accepted: off, vpn, host"));
+	assert_non_null(strstr(a.text,
+		"conf:7: vpn_client 'vpn': option mode: 'vpm' is none of its values\n  accepted: off, vpn, host"));
 	assert_string_equal(w->k->nft, was);
 	write_conf(w, "config visor 'main'\n\toption user '64012'\n" LAN);
 	a = ask(w, q);

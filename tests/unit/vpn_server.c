@@ -855,7 +855,10 @@ static void bad_settings_and_a_taken_port(void **state)
 {
 	static const struct {
 		const char *conf, *want;
-	} rows[] = {{SERVER "\toption pool '172.16.0.0/30'\n", "between /8 and /29"},
+	} rows[] = {{SERVER "\toption pool '172.16.0.0/29'\n", "between /8 and /28"},
+		{SERVER "\toption pool '8.0.0.0/7'\n", "between /8 and /28"},
+		{SERVER "\toption pool '172.16.0.0/28'\n", "another plugin"},
+		{SERVER "\toption pool '10.0.0.0/8'\n", "another plugin"},
 		{SERVER "\tlist allow_pk '03'\n", "'03' is no key"}, {SERVER, "another plugin"}};
 
 	(void)state;
