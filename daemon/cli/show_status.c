@@ -293,7 +293,8 @@ static void show_store(const json_t *store)
 int show_status(const json_t *result)
 {
 	const json_t *vpn = json_object_get(result, "vpn"), *sandbox = json_object_get(result, "sandbox");
-	int64_t links = get_int(result, "transports");
+	const json_t *held = json_object_get(result, "memory");
+	int64_t links = get_int(result, "transports"), pss = get_int(held, "pss");
 	char key[TERM_TEXT], memory[TERM_TEXT], up[TERM_TEXT];
 
 	if (json_is_object(vpn)) {
@@ -308,7 +309,7 @@ int show_status(const json_t *result)
 	label("visor");
 	printf("%s   %lld transport%s   memory %s   version %s   up %s\n", term_key(get_str(result, "pk"), key),
 		(long long)links, links == 1 ? "" : "s",
-		term_bytes((uint64_t)get_int(json_object_get(result, "memory"), "resident"), memory),
+		term_bytes((uint64_t)(pss ? pss : get_int(held, "resident")), memory),
 		get_str(result, "version"), term_duration(get_int(result, "uptime_ms"), up));
 	show_missing(result);
 	show_store(json_object_get(result, "store"));

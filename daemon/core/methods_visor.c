@@ -2,28 +2,12 @@
 #include "base/alloc.h"
 #include "base/common.h"
 #include "base/err.h"
+#include "base/memory.h"
 #include "core/core.h"
 #include "wire/jsonrpc.h"
 
 #include <ifaddrs.h>
-#include <stdlib.h>
 #include <unistd.h>
-
-/* Resident bytes, from the kernel; 0 where /proc is not mounted. */
-static uint64_t resident_bytes(void)
-{
-	FILE *f = fopen("/proc/self/statm", "re");
-	char line[128] = "", *second;
-	uint64_t pages = 0;
-
-	if (!f)
-		return 0;
-	/* "size resident shared …", in pages */
-	if (fgets(line, sizeof(line), f) && (second = strchr(line, ' ')))
-		pages = strtoull(second, NULL, 10);
-	fclose(f);
-	return pages * (uint64_t)sysconf(_SC_PAGESIZE);
-}
 
 static const struct sg_method *plugin_method(const struct plugin *p, const char *name)
 {
@@ -224,19 +208,27 @@ static json_t *sandbox_status(const struct sandbox_state *s)
 		"why", s->why);
 }
 
-/* Takes @kernel. */
-static void answer(struct core *core, struct call *call, json_t *kernel)
+/* PSS of us and netd, @netd of it its part; null where the kernel does not say. */
+static json_t *memory_status(uint64_t netd)
+{
+	uint64_t pss = sg_memory_pss();
+
+	return json_pack("{s:I, s:I, s:o}", "heap", (json_int_t)sg_alloc_live(), "resident",
+		(json_int_t)sg_memory_resident(), "pss", pss ? json_integer((json_int_t)(pss + netd)) : json_null());
+}
+
+/* Takes @kernel. @netd: bytes that it holds. */
+static void answer(struct core *core, struct call *call, json_t *kernel, uint64_t netd)
 {
 	json_int_t links = 0, streams = 0;
 
 	links_each(core->links, count_link, &links);
 	route_each_stream(core->route, count_stream, &streams);
 	call_done(call,
-		json_pack("{s:o, s:s, s:I, s:s, s:I, s:I, s:{s:I, s:I}, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "pk",
+		json_pack("{s:o, s:s, s:I, s:s, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "pk",
 			core_pk(&core->pk), "version", SG_VERSION, "uptime_ms",
 			(json_int_t)sg_mono_ms_since(sg_loop_now(core->loop), core->started), "config",
-			core->opt.config, "transports", links, "streams", streams, "memory", "heap",
-			(json_int_t)sg_alloc_live(), "resident", (json_int_t)resident_bytes(), "interfaces",
+			core->opt.config, "transports", links, "streams", streams, "memory", memory_status(netd), "interfaces",
 			lan_devices(core->conf), "vpn", plugin_status(core, "vpn.status"), "kernel", kernel, "sandbox",
 			sandbox_status(&core->sandbox), "services", net_status(core->net), "store", store_status(core),
 			"dmsg", plugin_status(core, "dmsg.status"), "directory", net_services(core->net)));
@@ -253,7 +245,7 @@ static void on_counters(void *arg, int err, const struct sg_netd_msg *m, int fd)
 
 	if (fd >= 0)
 		close(fd);
-	answer(w->core, w->call, m ? kernel_status(m, err) : json_null());
+	answer(w->core, w->call, m ? kernel_status(m, err) : json_null(), m && err == 0 ? m->u.status.memory : 0);
 }
 
 void method_visor_status(struct core *core, struct call *call, json_t *params)
@@ -264,7 +256,7 @@ void method_visor_status(struct core *core, struct call *call, json_t *params)
 
 	(void)params;
 	if (!core->netd) {
-		answer(core, call, json_null());
+		answer(core, call, json_null(), 0);
 		return;
 	}
 	w = sg_calloc(1, sizeof(*w));

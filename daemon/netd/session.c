@@ -6,6 +6,7 @@
 #include "netd/netd.h"
 #include "base/err.h"
 #include "base/log.h"
+#include "base/memory.h"
 #include "wire/netd.h"
 
 #include <unistd.h>
@@ -93,7 +94,8 @@ static void fill_status(struct netd *n, struct sg_netd_status *s)
 		.blocked = c.blocked,
 		.refused = c.refused,
 		.forged = c.forged,
-		.restarts = n->supervisor.restarts};
+		.restarts = n->supervisor.restarts,
+		.memory = sg_memory_pss()};
 }
 
 /* Does what is asked; fills the answer. *reply is a descriptor to send along and close. */

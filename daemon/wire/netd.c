@@ -73,6 +73,7 @@ static void write_status(struct sg_writer *w, const struct sg_netd_status *s)
 	sg_write_u64(w, s->refused);
 	sg_write_u64(w, s->forged);
 	sg_write_u32(w, s->restarts);
+	sg_write_u64(w, s->memory);
 }
 
 static void read_status(struct sg_reader *r, struct sg_netd_status *s)
@@ -89,6 +90,7 @@ static void read_status(struct sg_reader *r, struct sg_netd_status *s)
 	s->refused = sg_read_u64(r);
 	s->forged = sg_read_u64(r);
 	s->restarts = sg_read_u32(r);
+	s->memory = sg_read_u64(r);
 }
 
 /* An answer: err, then a sentence when it is one, the result otherwise. */

@@ -39,6 +39,7 @@ struct sg_netd_status {
 	uint8_t path;                      /* enum sg_netd_path as netd knows it */
 	uint64_t blocked, refused, forged; /* packets since netd started */
 	uint32_t restarts;                 /* of core */
+	uint64_t memory;                   /* bytes that netd holds, its part of shared pages; 0: not known */
 };
 
 struct sg_netd_msg {

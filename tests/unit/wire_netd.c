@@ -43,7 +43,8 @@ static const struct sg_netd_msg replies[] = {
 			.blocked = 1,
 			.refused = 0x100000000,
 			.forged = UINT64_MAX,
-			.restarts = 3}},
+			.restarts = 3,
+			.memory = 0x123456789}},
 	{.type = SG_NETD_APPLY | SG_NETD_ANSWER, .id = 6, .text = "taken over"},
 };
 

@@ -9,7 +9,7 @@ import time
 
 from . import home, web
 from .home import Home
-from .lab import Failed, end_on_signals, find, wait_for, why_not
+from .lab import Failed, end_on_signals, find, pids_in, wait_for, why_not
 from .scenario import SKIP
 from .skygate import Pair
 from .watch import Judge, Prober, build_dir, make_leaky, no_leak
@@ -82,14 +82,30 @@ def show_kill(world, judge, pair):
     say(f"of {sent:,} packets of every kind that the LAN sent meanwhile, got out: 0")
 
 
-def show_memory(pair, cgroup):
+def pss_mib(space):
+    """Of our programs that run there: what is shared counts in parts."""
+    kib = 0
+    for pid in pids_in([space.full]):
+        with contextlib.suppress(OSError), open(f"/proc/{pid}/comm") as comm, open(f"/proc/{pid}/smaps_rollup") as rollup:
+            if comm.read().startswith("skygate"):
+                kib += sum(int(line.split()[1]) for line in rollup if line.startswith("Pss:"))
+    return kib / 1024
+
+
+def show_memory(world, pair, cgroup):
+    """Two numbers: what the programs hold, and what their control group was charged, where a library counts for whoever read it first."""
+    said, found = pair.router.ask("status")["memory"]["pss"] / (1 << 20), pss_mib(world.router)
+    if abs(said - found) > max(1, found / 10):
+        raise Failed(f"skygate status says that {said:.1f} MiB are held, the kernel says {found:.1f}")
+    say(f"the router's programs hold {said:.1f} MiB, shared pages in parts (PSS): what skygate status says too")
     if not cgroup:
         say("no memory control group can be made here, so the router's limit of 32 MB is not set")
         return
     for name in ("memory.max_usage_in_bytes", "memory.peak", "memory.current"):
         with contextlib.suppress(OSError):
             with open(f"{cgroup}/{name}") as peak:
-                say(f"the router's programs used at most {int(peak.read()) / (1 << 20):.1f} MiB of the {MEMORY >> 20} MiB they may")
+                say(f"of the {MEMORY >> 20} MiB they may have their control group counted at most "
+                    f"{int(peak.read()) / (1 << 20):.1f}, without libraries that others had read before")
                 return
 
 
@@ -125,7 +141,7 @@ def tell(once, suffix=""):
         show_request(world, server)
         show_line(world, judge)
         show_kill(world, judge, pair)
-        show_memory(pair, cgroup)
+        show_memory(world, pair, cgroup)
         second_act()
         say("everything above was measured. The dashboard in a browser comes later; the command line is here now")
         if not once:
