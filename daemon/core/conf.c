@@ -29,6 +29,15 @@ static void report(void *arg, unsigned line, const char *text)
 	findings_report(c->f, line, text);
 }
 
+/* Of a closer look: what the tables found in that line is enough. */
+static void report_closer(void *arg, unsigned line, const char *text)
+{
+	struct check *c = arg;
+
+	if (!findings_has(c->f, line))
+		findings_report(c->f, line, text);
+}
+
 static size_t count_plugins(const struct conf *c)
 {
 	const struct sg_uci_option *o = c->visor ? sg_uci_option(c->visor, "plugin") : NULL;
@@ -81,7 +90,7 @@ static void check_carrier(
 	struct sg_text t = sg_text(have, sizeof(have));
 	struct sg_suggest near;
 
-	if (plugin_of_carrier(c->plugins, c->n_plugins, carrier))
+	if (plugin_of_carrier(c->plugins, c->n_plugins, carrier) || findings_has(f, line))
 		return;
 	near = sg_suggest(carrier);
 	for (size_t i = 0; i < c->n_plugins; i++) {
@@ -149,6 +158,7 @@ static int check_all(struct core *core, struct conf *c, struct findings *f)
 {
 	struct check check = {core, f};
 	const struct sg_option **tables = sg_calloc(c->n_plugins + 2, sizeof(*tables));
+	bool all_loaded = c->n_plugins == count_plugins(c);
 	size_t n = 0;
 
 	if (!tables)
@@ -160,45 +170,54 @@ static int check_all(struct core *core, struct conf *c, struct findings *f)
 			tables[n++] = c->plugins[i]->desc->options;
 	}
 	/* Sections of a plugin that did not load are not called unknown on top. */
-	if (f->n)
-		sg_uci_check_part(c->doc, tables, n, pk_ok, report, &check);
-	else
+	if (all_loaded)
 		sg_uci_check(c->doc, tables, n, pk_ok, report, &check);
+	else
+		sg_uci_check_part(c->doc, tables, n, pk_ok, report, &check);
 	sg_free(tables);
-	/* Only what the tables let pass may be looked at closer. */
-	if (!f->n) {
-		check_peers(c, f);
+	check_peers(c, f);
+	if (all_loaded)
 		check_carriers(c, f);
-		net_check(core->crypto, c->doc, report, &check);
-	}
+	sg_schema_check(c->doc, report_closer, &check);
+	net_check(core->crypto, c->doc, report_closer, &check);
 	return 0;
+}
+
+int conf_read(struct core *core, struct findings *f, struct sg_uci *doc, struct conf **out)
+{
+	struct check check = {core, f};
+	struct conf *c = sg_calloc(1, sizeof(*c));
+	int err = c ? 0 : -ENOMEM;
+
+	*out = NULL;
+	if (err == 0 && !doc)
+		err = sg_uci_load(core->opt.config, report, &check, &doc);
+	if (err == 0) {
+		c->doc = doc;
+		c->visor = sg_uci_next(doc, "visor", NULL);
+		err = load_plugins(core, c, f);
+	} else {
+		sg_uci_free(doc);
+	}
+	if (err == 0)
+		err = check_all(core, c, f);
+	if (err < 0) {
+		conf_free(c);
+		return err == -ENOMEM ? -ENOMEM : SG_ECONF;
+	}
+	*out = c;
+	return f->n ? SG_ECONF : 0;
 }
 
 int conf_load(struct core *core, struct findings *f, struct conf **out)
 {
-	struct check check = {core, f};
-	struct conf *c = sg_calloc(1, sizeof(*c));
-	int err;
+	int err = conf_read(core, f, NULL, out);
 
-	*out = NULL;
-	if (!c)
-		return -ENOMEM;
-	err = sg_uci_load(core->opt.config, report, &check, &c->doc);
-	if (err < 0)
-		goto fail;
-	c->visor = sg_uci_next(c->doc, "visor", NULL);
-	err = load_plugins(core, c, f);
-	if (err == 0)
-		err = check_all(core, c, f);
-	if (err == 0 && f->n)
-		err = SG_ECONF;
-	if (err < 0)
-		goto fail;
-	*out = c;
-	return 0;
-fail:
-	conf_free(c);
-	return err == -ENOMEM ? -ENOMEM : SG_ECONF;
+	if (err < 0) {
+		conf_free(*out);
+		*out = NULL;
+	}
+	return err;
 }
 
 void conf_free(struct conf *c)

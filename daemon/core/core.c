@@ -95,47 +95,20 @@ static int lock_run_dir(struct core *core)
 	return 0;
 }
 
-static int read_identity(struct core *core)
+int core_identity(struct core *core, char *why, size_t cap)
 {
 	const struct sg_uci_section *s;
-	char why[CORE_WHY_MAX];
+	int err = identity_read(core->crypto, sg_uci_get(core->conf->visor, "identity", ""), &core->sk, why, cap);
 
-	if (identity_read(core->crypto, sg_uci_get(core->conf->visor, "identity", ""), &core->sk, why, sizeof(why)) <
-			0 ||
-		sg_pk_of(core->crypto, &core->sk, &core->pk) < 0)
-		return say("%s", why);
-	s = peers_configured(core, &core->pk);
-	if (s)
-		return say("%s:%u: peer '%s' has this visor's own key\n  it wants the key of the other one:  skygate "
-			   "status  there",
-			core->opt.config, s->line, s->name);
-	return 0;
-}
-
-static int check_files(struct core *core)
-{
-	struct findings f;
-	size_t n;
-
-	findings_init(&f);
-	n = net_check_files(core->crypto, core->conf->doc, findings_report, &f);
-	if (n)
-		findings_print(&f, stderr);
-	findings_fini(&f);
-	return n > 0;
-}
-
-int core_check(struct core *core)
-{
-	int status = load_conf(core) ? 1 : 0;
-
-	if (status == 0)
-		status = check_files(core);
-	if (status == 0)
-		status = read_identity(core);
-	if (status == 0)
-		printf("%s: valid\n", core->opt.config);
-	return status;
+	if (err == 0)
+		err = sg_pk_of(core->crypto, &core->sk, &core->pk);
+	s = err == 0 ? peers_configured(core, &core->pk) : NULL;
+	if (!s)
+		return err;
+	snprintf(why, cap,
+		"%s:%u: peer '%s' has this visor's own key\n  it wants the key of the other one:  skygate status  there",
+		core->opt.config, s->line, s->name);
+	return SG_EKEY;
 }
 
 static void on_reload_done(void *arg, int err, const struct findings *f, const char *why)
@@ -290,6 +263,7 @@ static int start_plugins(struct core *core)
 
 static int start(struct core *core)
 {
+	char why[CORE_WHY_MAX] = "";
 	int status = load_conf(core);
 
 	if (status == 0)
@@ -297,8 +271,10 @@ static int start(struct core *core)
 	if (status)
 		return status;
 	core_apply_log(core);
-	if (read_identity(core))
+	if (core_identity(core, why, sizeof(why)) < 0) {
+		say("%s", why);
 		return SG_CORE_NOT_VALID;
+	}
 	core->sandbox.wanted = sg_uci_bool(core->conf->visor, "sandbox", true);
 	sandbox_files(core, &core->sandbox);
 	status = make_loop(core);

@@ -61,6 +61,8 @@ void findings_fini(struct findings *f);
 /** findings_report - a sg_uci_report_fn; @arg is the struct findings. */
 void findings_report(void *arg, unsigned line, const char *text);
 void findings_addf(struct findings *f, unsigned line, const char *fmt, ...) SG_PRINTF(3, 4);
+/** findings_has - whether something was found in that line. */
+bool findings_has(const struct findings *f, unsigned line);
 /** findings_print - all of them and a summary, as a compiler does. */
 void findings_print(const struct findings *f, FILE *out);
 /** findings_json - [{"line": 14, "text": "…"}, …]. Returns new; NULL when memory is out. */
@@ -130,7 +132,12 @@ struct conf {
 	size_t n_plugins;
 };
 
-/** conf_load - reads, loads plugins, checks all. 0 and *out, SG_ECONF with at least one finding, or -ENOMEM. */
+/**
+ * conf_read - reads, loads plugins, checks all. 0, SG_ECONF with at least one finding, or -ENOMEM. *out also with findings, NULL
+ * where it could not be read. @doc: what was read already, taken; or NULL.
+ */
+int conf_read(struct core *core, struct findings *f, struct sg_uci *doc, struct conf **out);
+/** conf_load - conf_read of what will be in force: *out only when nothing was found. */
 int conf_load(struct core *core, struct findings *f, struct conf **out);
 void conf_free(struct conf *c);
 
@@ -171,9 +178,6 @@ void reload_free(struct core *core);
 
 /** identity_read - a file that only we can read. 0, or a negative code with a sentence. */
 int identity_read(const struct sg_crypto *c, const char *path, struct sg_sk *sk, char *why, size_t cap);
-
-/** user_of_configuration - root becomes visor.user, for --check. 0, or a negative code after it said why. */
-int user_of_configuration(const char *config);
 
 /* ---- netd ----------------------------------------------------------------------------------------------------------- */
 
@@ -348,8 +352,13 @@ struct core {
 
 /** core_init - nothing but zeros and lists. */
 void core_init(struct core *core, const struct core_options *opt);
-/** core_check - validates the configuration and says what it found. Exit status. */
+/**
+ * core_check - says all that is wrong with the configuration, the files that it names and the key. Root becomes the user of the
+ * configuration for that. Exit status.
+ */
 int core_check(struct core *core);
+/** core_identity - reads the key of the configuration. 0, or a negative code with a sentence. */
+int core_identity(struct core *core, char *why, size_t cap);
 /** core_run - the daemon's life. Exit status. */
 int core_run(struct core *core);
 /** core_fini - frees what is left; for both. */

@@ -48,6 +48,15 @@ void findings_addf(struct findings *f, unsigned line, const char *fmt, ...)
 	findings_report(f, line, buf);
 }
 
+bool findings_has(const struct findings *f, unsigned line)
+{
+	sg_list_for (it, &f->list) {
+		if (sg_container_of(it, struct finding, node)->line == line)
+			return true;
+	}
+	return false;
+}
+
 void findings_print(const struct findings *f, FILE *out)
 {
 	sg_list_for (it, &f->list)

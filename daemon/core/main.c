@@ -111,9 +111,7 @@ int main(int argc, char **argv)
 	if (status >= 0)
 		return status;
 	json_set_alloc_funcs(sg_malloc, sg_free);
-	if (check && geteuid() == 0 && user_of_configuration(opt.config) < 0)
-		return 1;
-	if (getuid() == 0 || geteuid() == 0) {
+	if (!check && (getuid() == 0 || geteuid() == 0)) {
 		fputs(no_root, stderr);
 		return 1;
 	}

@@ -234,7 +234,7 @@ static void note(struct pass *p, int err, uint8_t family, const char *what)
 /* Our TUNs up, with their sizes, whoever changed them. */
 static void apply_links(struct pass *p, const struct k_view *v)
 {
-	static const char *const ours[] = {NETD_TUN_CLIENT, NETD_TUN_SERVER};
+	static const char *const ours[] = {SG_TUN_CLIENT_NAME, SG_TUN_SERVER_NAME};
 
 	for (size_t i = 0; i < SG_ARRAY_LEN(ours); i++) {
 		const struct k_link *l = k_view_link(v, ours[i]);
@@ -250,7 +250,7 @@ static void apply_addrs(struct pass *p, const struct want *w, const struct k_vie
 	for (size_t i = 0; i < v->n_addrs; i++) {
 		const struct k_addr *have = &v->addrs[i];
 		bool keep_it = have->p.family != AF_INET ||
-			       (strcmp(have->dev, NETD_TUN_CLIENT) != 0 && strcmp(have->dev, NETD_TUN_SERVER) != 0);
+			       (strcmp(have->dev, SG_TUN_CLIENT_NAME) != 0 && strcmp(have->dev, SG_TUN_SERVER_NAME) != 0);
 
 		for (size_t n = 0; n < w->n_addrs && !keep_it; n++)
 			keep_it = same_addr(have, &w->addrs[n]);

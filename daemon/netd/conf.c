@@ -6,8 +6,8 @@
 #include "base/err.h"
 #include "base/limits.h"
 #include "base/text.h"
+#include "base/user.h"
 
-#include <pwd.h>
 #include <stdarg.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -46,37 +46,18 @@ static unsigned line_of(const struct sg_uci_section *s, const char *option)
 
 /* ---- users ----------------------------------------------------------------------------------------------------- */
 
-static bool lookup_user(const char *user, struct netd_conf *c)
-{
-	uint64_t number;
-	const struct passwd *pw;
-
-	if (sg_parse_u64(user, UINT32_MAX - 1, &number) == 0) {
-		/* A number needs no entry; its group is then the same number. */
-		pw = getpwuid((uid_t)number);
-		c->uid = (uid_t)number;
-		c->gid = pw ? pw->pw_gid : (gid_t)number;
-		return true;
-	}
-	pw = getpwnam(user);
-	if (!pw)
-		return false;
-	c->uid = pw->pw_uid;
-	c->gid = pw->pw_gid;
-	return true;
-}
-
 static void read_user(struct reading *r, const struct sg_uci_section *visor)
 {
 	const char *user = visor ? sg_uci_get(visor, "user", "skygate") : "skygate";
 	unsigned line = line_of(visor, "user");
+	int err = sg_user_find(user, &r->conf->uid, &r->conf->gid);
 
-	if (!lookup_user(user, r->conf))
+	if (err == -ENOENT)
 		finding(r, line,
 			"visor: option user: there is no user '%s'\n"
 			"  create it:  adduser --system --group --no-create-home %s      or name a number, never 0",
 			user, user);
-	else if (r->conf->uid == 0 || r->conf->gid == 0)
+	else if (err < 0)
 		finding(r, line,
 			"visor: option user: '%s' is %s 0. The kernel takes forwarded packets for those of user 0, so "
 			"exempting it would let the whole LAN out\n  choose a user of its own:  option user 'skygate'",
@@ -92,39 +73,20 @@ static void read_user(struct reading *r, const struct sg_uci_section *visor)
 /* ---- interfaces ------------------------------------------------------------------------------------------------ */
 
 /* Names go into the text of the ruleset, where a quote or a star would mean something. */
-static bool plain_name(const char *dev)
-{
-	return sg_ifname_ok(dev) &&
-	       strspn(dev, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-:@+") == strlen(dev);
-}
-
 static bool check_device(struct reading *r, unsigned line, const char *what, const char *dev)
 {
-	if (!plain_name(dev))
-		finding(r, line, "%s: '%s' is not an interface's name\n  accepted: 1 to 15 of A-Z a-z 0-9 . _ - : @ +",
-			what, dev);
-	else if (strcmp(dev, NETD_TUN_CLIENT) == 0 || strcmp(dev, NETD_TUN_SERVER) == 0 || strcmp(dev, "lo") == 0)
-		finding(r, line, "%s: '%s' cannot be named here\n  accepted: an interface of the machine, not ours",
-			what, dev);
-	else
-		return true;
-	return false;
+	if (!sg_ifname_ok(dev))
+		finding(r, line, "%s: '%s' is not an interface's name\n  accepted: " SG_IFNAME_ACCEPTED, what, dev);
+	return sg_ifname_ok(dev);
 }
 
 static void add_lan(struct reading *r, unsigned line, const char *dev)
 {
 	struct netd_conf *c = r->conf;
 
-	if (!check_device(r, line, "interface: list device", dev) || netd_conf_is_lan(c, dev))
-		return;
-	if (c->n_lans == NETD_LANS_MAX) {
-		finding(r, line,
-			"interface: list device: more than %d interfaces with role 'lan'\n"
-			"  join them to a bridge, or name fewer",
-			NETD_LANS_MAX);
-		return;
-	}
-	snprintf(c->lan[c->n_lans++], IFNAMSIZ, "%s", dev);
+	if (check_device(r, line, "interface: list device", dev) && !netd_conf_is_lan(c, dev) &&
+		c->n_lans < SG_LANS_MAX)
+		snprintf(c->lan[c->n_lans++], IFNAMSIZ, "%s", dev);
 }
 
 static void read_interfaces(struct reading *r, const struct sg_uci *doc)
@@ -189,11 +151,6 @@ static void read_client(struct reading *r, const struct sg_uci *doc)
 	else
 		c->mode = (enum netd_mode)i;
 	c->kill_switch = read_bool(r, s, "kill_switch", true);
-	if (c->mode == NETD_VPN && c->n_lans == 0)
-		finding(r, s->line,
-			"vpn_client '%s': mode 'vpn' needs the interfaces of the LAN\n"
-			"  name them:  config interface 'home' / option role 'lan' / list device 'br-lan'",
-			s->name);
 }
 
 static bool parse_prefix(const char *text, struct k_prefix *out)
@@ -217,10 +174,9 @@ static void read_allowed(struct reading *r, const struct sg_uci_section *s)
 	sg_list_for (it, &o->values) {
 		const struct sg_uci_value *v = sg_container_of(it, struct sg_uci_value, node);
 
-		if (c->n_allow == NETD_ALLOW_MAX)
-			finding(r, v->line, "vpn_server '%s': list allow_net: more than %d networks\n  name fewer",
-				s->name, NETD_ALLOW_MAX);
-		else if (!parse_prefix(v->text, &c->allow[c->n_allow]))
+		if (c->n_allow == SG_ALLOW_NETS_MAX)
+			return;
+		if (!parse_prefix(v->text, &c->allow[c->n_allow]))
 			finding(r, v->line,
 				"vpn_server '%s': list allow_net: '%s' is not a network\n"
 				"  accepted: an IPv4 network such as 192.168.1.0/24, its host bits 0",
@@ -247,11 +203,6 @@ static void read_server(struct reading *r, const struct sg_uci *doc)
 			s->name);
 	else if (check_device(r, line_of(s, "uplink"), "vpn_server: option uplink", uplink))
 		snprintf(c->uplink, sizeof(c->uplink), "%s", uplink);
-	if (c->mode == NETD_VPN && netd_conf_is_lan(c, uplink))
-		finding(r, line_of(s, "uplink"),
-			"vpn_server '%s': option uplink: '%s' has the role 'lan' too, whose traffic is steered\n"
-			"  name the interface toward the internet",
-			s->name, uplink);
 	pool = sg_uci_get(s, "pool", "172.16.0.0/12");
 	if (!parse_prefix(pool, &c->pool) || c->pool.bits < SG_VPN_POOL_BITS_MIN || c->pool.bits > SG_VPN_POOL_BITS_MAX)
 		finding(r, line_of(s, "pool"),
@@ -318,6 +269,7 @@ int netd_conf_load(const char *path, sg_uci_report_fn *report, void *arg, struct
 		return err == -ENOMEM ? err : SG_ECONF;
 	read_user(&r, only_section(&r, doc, "visor"));
 	read_interfaces(&r, doc);
+	r.findings += sg_schema_check(doc, report, arg);
 	read_client(&r, doc);
 	read_kernel(&r, doc);
 	read_server(&r, doc);

@@ -6,12 +6,10 @@
 #define SG_NETD_CONF_H
 
 #include "netd/kernel.h"
-#include "wire/uci.h"
+#include "wire/schema.h"
 
 #include <sys/types.h>
 
-#define NETD_LANS_MAX  16
-#define NETD_ALLOW_MAX 32
 /* Tables below are the system's own; rules must come before those of main, 32766. */
 #define NETD_TABLE_MIN    256
 #define NETD_PRIORITY_MAX 32000
@@ -23,14 +21,14 @@ struct netd_conf {
 	gid_t gid;
 	enum netd_mode mode;
 	bool kill_switch;
-	char lan[NETD_LANS_MAX][IFNAMSIZ];
+	char lan[SG_LANS_MAX][IFNAMSIZ];
 	size_t n_lans;
 	uint32_t table, priority; /* our routing table, the first of our rules */
 
 	bool server;
 	char uplink[IFNAMSIZ];
 	struct k_prefix pool;
-	struct k_prefix allow[NETD_ALLOW_MAX]; /* networks of the exit that clients may reach */
+	struct k_prefix allow[SG_ALLOW_NETS_MAX]; /* networks of the exit that clients may reach */
 	size_t n_allow;
 };
 

@@ -23,8 +23,6 @@
 #define NETD_PRIO_STEER  10              /* from the LAN and from the TUN → our table */
 #define NETD_PROTO       98              /* route protocol: these are ours */
 #define NETD_GUARD       "skygate_guard" /* table, beside inet skygate */
-#define NETD_TUN_CLIENT  "sky0"
-#define NETD_TUN_SERVER  "skyx0"
 /*
  * Packets, txqueuelen. Core reads the TUN always, and the queue that makes senders slow down is its own; this one only
  * bridges the milliseconds in which core has not the processor. 64 packets are 2 ms of small datagrams.

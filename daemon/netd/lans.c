@@ -8,7 +8,7 @@
 SG_LOG_TOPIC("netd");
 
 #define FILE_NAME "lans"
-#define FILE_ROOM (NETD_LANS_MAX * (IFNAMSIZ + 12))
+#define FILE_ROOM (SG_LANS_MAX * (IFNAMSIZ + 12))
 
 static struct lan_seen *find(struct lans *l, const char *name)
 {
@@ -26,7 +26,7 @@ static void load(struct lans *l, const struct rundir *run)
 	l->loaded = true;
 	if (rundir_read(run, FILE_NAME, text, sizeof(text)) < 0)
 		return;
-	while ((line = strsep(&rest, "\n")) && l->n < NETD_LANS_MAX) {
+	while ((line = strsep(&rest, "\n")) && l->n < SG_LANS_MAX) {
 		struct lan_seen *e = &l->e[l->n];
 		char *name = strsep(&line, " ");
 		uint64_t index;

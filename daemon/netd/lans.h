@@ -13,7 +13,7 @@ struct lans {
 		char name[IFNAMSIZ]; /* of the configuration */
 		char now[IFNAMSIZ];  /* as it is called */
 		uint32_t index;
-	} e[NETD_LANS_MAX];
+	} e[SG_LANS_MAX];
 	size_t n;
 	bool loaded;
 };

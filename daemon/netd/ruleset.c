@@ -21,7 +21,7 @@
 
 #define ROOM (64 * 1024)
 
-#define TUNS "\"" NETD_TUN_CLIENT "\", \"" NETD_TUN_SERVER "\""
+#define TUNS "\"" SG_TUN_CLIENT_NAME "\", \"" SG_TUN_SERVER_NAME "\""
 
 /* Never reachable from an exit's clients, whatever the uplink is: private, shared, link-local, own, multicast, reserved. */
 #define PRIVATE                                                                                                        \
@@ -95,7 +95,7 @@ static void lan_devices(const struct builder *b, char *out, size_t cap)
 	for (size_t i = 0; i < b->conf->n_lans; i++)
 		sg_text_addf(&t, "%s\"%s\"", i ? ", " : "", b->conf->lan[i]);
 }
-#define DEVICES_TEXT (NETD_LANS_MAX * (IFNAMSIZ + 4))
+#define DEVICES_TEXT (SG_LANS_MAX * (IFNAMSIZ + 4))
 
 /* ---- client: what comes from the LAN ---------------------------------------------------------------------------- */
 
@@ -183,11 +183,11 @@ static void prerouting(struct builder *b)
 	if (b->server) {
 		char pool[K_PREFIX_TEXT];
 
-		rule(b, "iifname \"" NETD_TUN_SERVER "\" meta nfproto ipv6 counter name blocked drop");
-		rule(b, "iifname \"" NETD_TUN_SERVER "\" ip saddr != %s counter name forged drop",
+		rule(b, "iifname \"" SG_TUN_SERVER_NAME "\" meta nfproto ipv6 counter name blocked drop");
+		rule(b, "iifname \"" SG_TUN_SERVER_NAME "\" ip saddr != %s counter name forged drop",
 			k_prefix_str(&b->conf->pool, pool));
 		net_rule(
-			b, "iifname \"" NETD_TUN_SERVER "\" ip saddr", &b->w->own, AF_INET, "counter name forged drop");
+			b, "iifname \"" SG_TUN_SERVER_NAME "\" ip saddr", &b->w->own, AF_INET, "counter name forged drop");
 	}
 	chain_end(b);
 }
@@ -198,17 +198,17 @@ static void forward_server(struct builder *b)
 {
 	const struct nets allow = {.p = (struct k_prefix *)b->conf->allow, .n = b->conf->n_allow};
 
-	rule(b, "iifname \"" NETD_TUN_SERVER "\" oifname \"" NETD_TUN_SERVER "\" counter name blocked drop");
-	rule(b, "iifname \"" NETD_TUN_SERVER "\" fib daddr type { broadcast, multicast } counter name blocked drop");
-	net_rule(b, "iifname \"" NETD_TUN_SERVER "\" ip daddr", &allow, AF_INET, "accept");
-	rule(b, "iifname \"" NETD_TUN_SERVER "\" ip daddr { " PRIVATE
+	rule(b, "iifname \"" SG_TUN_SERVER_NAME "\" oifname \"" SG_TUN_SERVER_NAME "\" counter name blocked drop");
+	rule(b, "iifname \"" SG_TUN_SERVER_NAME "\" fib daddr type { broadcast, multicast } counter name blocked drop");
+	net_rule(b, "iifname \"" SG_TUN_SERVER_NAME "\" ip daddr", &allow, AF_INET, "accept");
+	rule(b, "iifname \"" SG_TUN_SERVER_NAME "\" ip daddr { " PRIVATE
 		" } counter name refused reject with icmp admin-prohibited");
-	net_rule(b, "iifname \"" NETD_TUN_SERVER "\" ip daddr", &b->w->own, AF_INET,
+	net_rule(b, "iifname \"" SG_TUN_SERVER_NAME "\" ip daddr", &b->w->own, AF_INET,
 		"counter name refused reject with icmp admin-prohibited");
-	rule(b, "iifname \"" NETD_TUN_SERVER "\" oifname \"%s\" accept", b->conf->uplink);
-	rule(b, "iifname \"" NETD_TUN_SERVER "\" counter name blocked drop");
-	rule(b, "oifname \"" NETD_TUN_SERVER "\" ct state established,related accept");
-	rule(b, "oifname \"" NETD_TUN_SERVER "\" counter name blocked drop");
+	rule(b, "iifname \"" SG_TUN_SERVER_NAME "\" oifname \"%s\" accept", b->conf->uplink);
+	rule(b, "iifname \"" SG_TUN_SERVER_NAME "\" counter name blocked drop");
+	rule(b, "oifname \"" SG_TUN_SERVER_NAME "\" ct state established,related accept");
+	rule(b, "oifname \"" SG_TUN_SERVER_NAME "\" counter name blocked drop");
 }
 
 /* Ahead of any look at connection state: what may pass is a pair of interfaces. */
@@ -219,11 +219,11 @@ static void forward_vpn(struct builder *b, const char *lan)
 	rule(b, "iifname { %s } ip option ssrr exists counter name blocked drop", lan);
 	rule(b, "iifname { %s } oifname { %s } accept", lan, lan);
 	if (b->open)
-		rule(b, "iifname { %s } oifname \"" NETD_TUN_CLIENT "\" meta nfproto ipv4 accept", lan);
+		rule(b, "iifname { %s } oifname \"" SG_TUN_CLIENT_NAME "\" meta nfproto ipv4 accept", lan);
 	rule(b, "iifname { %s } counter name blocked drop", lan);
-	rule(b, "iifname \"" NETD_TUN_CLIENT "\" oifname { %s } ct state established,related accept", lan);
-	rule(b, "iifname \"" NETD_TUN_CLIENT "\" counter name blocked drop");
-	rule(b, "oifname { %s, \"" NETD_TUN_CLIENT "\" } counter name blocked drop", lan);
+	rule(b, "iifname \"" SG_TUN_CLIENT_NAME "\" oifname { %s } ct state established,related accept", lan);
+	rule(b, "iifname \"" SG_TUN_CLIENT_NAME "\" counter name blocked drop");
+	rule(b, "oifname { %s, \"" SG_TUN_CLIENT_NAME "\" } counter name blocked drop", lan);
 }
 
 static void forward(struct builder *b, const char *lan)
@@ -247,13 +247,13 @@ static void input(struct builder *b)
 
 	chain(b, "input", "filter hook input priority -10");
 	if (b->client) {
-		rule(b, "iifname \"" NETD_TUN_CLIENT "\" ct state established,related accept");
-		rule(b, "iifname \"" NETD_TUN_CLIENT "\" counter name blocked drop");
+		rule(b, "iifname \"" SG_TUN_CLIENT_NAME "\" ct state established,related accept");
+		rule(b, "iifname \"" SG_TUN_CLIENT_NAME "\" counter name blocked drop");
 	}
 	if (b->server) {
-		rule(b, "iifname \"" NETD_TUN_SERVER "\" ct state established,related accept");
-		net_rule(b, "iifname \"" NETD_TUN_SERVER "\" ip daddr", &allow, AF_INET, "accept");
-		rule(b, "iifname \"" NETD_TUN_SERVER "\" counter name refused reject with icmp admin-prohibited");
+		rule(b, "iifname \"" SG_TUN_SERVER_NAME "\" ct state established,related accept");
+		net_rule(b, "iifname \"" SG_TUN_SERVER_NAME "\" ip daddr", &allow, AF_INET, "accept");
+		rule(b, "iifname \"" SG_TUN_SERVER_NAME "\" counter name refused reject with icmp admin-prohibited");
 	}
 	chain_end(b);
 }
@@ -264,7 +264,7 @@ static void output_host_near(struct builder *b, const char *lan)
 	char before[DEVICES_TEXT + 64];
 
 	rule(b, "meta skuid %u accept", (unsigned)b->conf->uid);
-	rule(b, "oifname { \"lo\", \"" NETD_TUN_SERVER "\" } accept");
+	rule(b, "oifname { \"lo\", \"" SG_TUN_SERVER_NAME "\" } accept");
 	if (b->conf->n_lans) {
 		snprintf(before, sizeof(before), "oifname { %s } ip daddr", lan);
 		net_rule(b, before, &b->w->lans, AF_INET, "accept");
@@ -282,7 +282,7 @@ static void output_host(struct builder *b, const char *lan)
 {
 	output_host_near(b, lan);
 	if (b->open)
-		rule(b, "oifname \"" NETD_TUN_CLIENT "\" meta nfproto ipv4 accept");
+		rule(b, "oifname \"" SG_TUN_CLIENT_NAME "\" meta nfproto ipv4 accept");
 	refuse_v6(b);
 	refuse_or_block(b);
 }
@@ -308,9 +308,9 @@ static void postrouting(struct builder *b)
 {
 	chain(b, "postrouting", "nat hook postrouting priority 90");
 	if (b->client)
-		rule(b, "oifname \"" NETD_TUN_CLIENT "\" masquerade");
+		rule(b, "oifname \"" SG_TUN_CLIENT_NAME "\" masquerade");
 	if (b->server)
-		rule(b, "iifname \"" NETD_TUN_SERVER "\" oifname != \"" NETD_TUN_SERVER "\" masquerade");
+		rule(b, "iifname \"" SG_TUN_SERVER_NAME "\" oifname != \"" SG_TUN_SERVER_NAME "\" masquerade");
 	chain_end(b);
 }
 
@@ -375,8 +375,8 @@ static void fill_guard(struct builder *b, const char *lan)
 			   "table inet " NETD_GUARD " {\n\tflags owner;\n");
 	chain(b, "forward", "filter hook forward priority -9");
 	if (b->host) {
-		rule(b, "iifname \"" NETD_TUN_SERVER "\" accept");
-		rule(b, "oifname \"" NETD_TUN_SERVER "\" accept");
+		rule(b, "iifname \"" SG_TUN_SERVER_NAME "\" accept");
+		rule(b, "oifname \"" SG_TUN_SERVER_NAME "\" accept");
 		rule(b, "drop");
 	} else {
 		rule(b, "iifname { %s } oifname != { %s, " TUNS " } drop", lan, lan);
@@ -393,7 +393,7 @@ static void fill_guard(struct builder *b, const char *lan)
 	if (b->host) {
 		chain(b, "output", "filter hook output priority -9");
 		output_host_near(b, lan);
-		rule(b, "oifname \"" NETD_TUN_CLIENT "\" accept");
+		rule(b, "oifname \"" SG_TUN_CLIENT_NAME "\" accept");
 		rule(b, "drop");
 		chain_end(b);
 	}

@@ -13,7 +13,7 @@
 
 SG_LOG_TOPIC("netd");
 
-static const char *const names[] = {NETD_TUN_CLIENT, NETD_TUN_SERVER};
+static const char *const names[] = {SG_TUN_CLIENT_NAME, SG_TUN_SERVER_NAME};
 
 /* The IPv4 networks of this machine, those of @except left out. */
 static int busy_nets(struct kernel *k, const char *except, struct nets *out)
@@ -42,7 +42,7 @@ int netd_pool_ok(struct kernel *k, const struct netd_conf *conf, char *why, size
 	struct k_prefix ours = netd_conf_server_addr(conf);
 	char pool[K_PREFIX_TEXT], net[K_PREFIX_TEXT];
 	struct nets busy;
-	int err = busy_nets(k, NETD_TUN_SERVER, &busy);
+	int err = busy_nets(k, SG_TUN_SERVER_NAME, &busy);
 
 	if (err < 0) {
 		snprintf(why, cap, "the machine's addresses could not be read: %s", sg_strerror(err));
@@ -195,7 +195,7 @@ int netd_lease_ok(struct netd *n, uint32_t address, char *why, size_t cap)
 		snprintf(why, cap, "the exit leased %s, which is no address of a host", text);
 		return SG_EMALF;
 	}
-	err = busy_nets(n->kernel, NETD_TUN_CLIENT, &busy);
+	err = busy_nets(n->kernel, SG_TUN_CLIENT_NAME, &busy);
 	for (size_t i = 0; err == 0 && i < busy.n; i++) {
 		if (!k_prefix_has(&busy.p[i], &lease))
 			continue;

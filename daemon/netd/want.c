@@ -50,7 +50,7 @@ static bool is_link_local(const struct k_prefix *p)
 
 static bool is_ours(const char *dev)
 {
-	return strcmp(dev, NETD_TUN_CLIENT) == 0 || strcmp(dev, NETD_TUN_SERVER) == 0;
+	return strcmp(dev, SG_TUN_CLIENT_NAME) == 0 || strcmp(dev, SG_TUN_SERVER_NAME) == 0;
 }
 
 static int collect_nets(const struct netd_conf *conf, const struct k_view *view, struct want *w)
@@ -159,7 +159,7 @@ static int want_rules(
 		if (conf->mode == NETD_HOST && err == 0)
 			err = add_steer(conf, w, families[f], "lo");
 		if (err == 0)
-			err = add_steer(conf, w, families[f], NETD_TUN_CLIENT);
+			err = add_steer(conf, w, families[f], SG_TUN_CLIENT_NAME);
 	}
 	return err;
 }
@@ -197,8 +197,8 @@ static int want_routes(
 	 * In mode host the default stands without a lease: looking up the way back of what arrives for core must find
 	 * some route (rp_filter 2); the ruleset keeps the rest out of the TUN.
 	 */
-	if (err == 0 && link_is_up(view, NETD_TUN_CLIENT) && (gate->lease || conf->mode == NETD_HOST))
-		err = add_route(conf, w, &(struct k_prefix){.family = AF_INET}, NETD_TUN_CLIENT, 0);
+	if (err == 0 && link_is_up(view, SG_TUN_CLIENT_NAME) && (gate->lease || conf->mode == NETD_HOST))
+		err = add_route(conf, w, &(struct k_prefix){.family = AF_INET}, SG_TUN_CLIENT_NAME, 0);
 	for (size_t f = 0; f < SG_ARRAY_LEN(families) && err == 0; f++)
 		err = add_route(conf, w, &(struct k_prefix){.family = families[f]}, NULL, NETD_LAST_METRIC);
 	return err;
@@ -207,13 +207,13 @@ static int want_routes(
 static int want_addrs(
 	const struct netd_conf *conf, const struct netd_gate *gate, const struct k_view *view, struct want *w)
 {
-	struct k_addr client = {.dev = NETD_TUN_CLIENT, .p = k_prefix4(gate->lease, 32)};
-	struct k_addr server = {.dev = NETD_TUN_SERVER};
+	struct k_addr client = {.dev = SG_TUN_CLIENT_NAME, .p = k_prefix4(gate->lease, 32)};
+	struct k_addr server = {.dev = SG_TUN_SERVER_NAME};
 	int err = 0;
 
-	if (gate->lease && k_view_link(view, NETD_TUN_CLIENT))
+	if (gate->lease && k_view_link(view, SG_TUN_CLIENT_NAME))
 		err = k_push(&w->addrs, &w->n_addrs, sizeof(client), &client);
-	if (gate->server && k_view_link(view, NETD_TUN_SERVER) && err == 0) {
+	if (gate->server && k_view_link(view, SG_TUN_SERVER_NAME) && err == 0) {
 		server.p = netd_conf_server_addr(conf);
 		err = k_push(&w->addrs, &w->n_addrs, sizeof(server), &server);
 	}
@@ -278,10 +278,10 @@ static int want_sysctls(
 	const struct netd_conf *conf, const struct netd_gate *gate, const struct k_view *view, struct want *w)
 {
 	bool client = gate->word != NETD_IS_OFF;
-	int err = want_tun(w, view, NETD_TUN_CLIENT);
+	int err = want_tun(w, view, SG_TUN_CLIENT_NAME);
 
 	if (err == 0)
-		err = want_tun(w, view, NETD_TUN_SERVER);
+		err = want_tun(w, view, SG_TUN_SERVER_NAME);
 	if ((client || gate->server) && err == 0)
 		err = want_mtu_probing(w);
 	if (client && err == 0)
@@ -341,7 +341,7 @@ void want_fini(struct want *w)
 	sg_free(w->sysctls);
 	sg_free(w->nft);
 	sg_free(w->guard);
-	for (size_t l = 0; l < NETD_LANS_MAX; l++)
+	for (size_t l = 0; l < SG_LANS_MAX; l++)
 		sg_free(w->lan[l].p);
 	sg_free(w->lans.p);
 	sg_free(w->own.p);

@@ -33,9 +33,9 @@ struct want {
 	char *guard;    /* likewise: the table that others cannot flush */
 	uint32_t steer; /* priority of the rules that steer */
 
-	struct nets lan[NETD_LANS_MAX];    /* by device, as in the configuration */
+	struct nets lan[SG_LANS_MAX];    /* by device, as in the configuration */
 	struct nets lans;                  /* all of them */
-	uint32_t lan_index[NETD_LANS_MAX]; /* likewise, 0: not there */
+	uint32_t lan_index[SG_LANS_MAX]; /* likewise, 0: not there */
 	struct nets own;                   /* of this machine, its uplink's too, our TUNs left out */
 };
 

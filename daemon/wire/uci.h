@@ -75,7 +75,8 @@ size_t sg_uci_check(const struct sg_uci *doc, const struct sg_option *const *tab
 size_t sg_uci_check_part(const struct sg_uci *doc, const struct sg_option *const *tables, size_t n,
 	bool (*pk_ok)(void *arg, const char *text), sg_uci_report_fn *report, void *arg);
 
-/** sg_ifname_ok - what the kernel takes as an interface name: 1..15 bytes, no '/', no space, not "." or "..". */
+#define SG_IFNAME_ACCEPTED "1 to 15 of A-Z a-z 0-9 . _ - @ +"
+/** sg_ifname_ok - an interface's name in characters that mean nothing in rulesets and files; the kernel takes more. */
 bool sg_ifname_ok(const char *s);
 /** sg_carrier_by_key - a carrier that finds visors by key: an address of SG_OPT_URL may be its name alone. */
 bool sg_carrier_by_key(const char *name);

@@ -1,5 +1,6 @@
 /* The kernel in memory. What is put in is found again in the order in which it came; nothing else is simulated. */
 #include "fake/kernel.h"
+#include "wire/schema.h"
 #include "base/alloc.h"
 #include "base/err.h"
 
@@ -190,7 +191,7 @@ int kernel_sysctl_set(struct kernel *k, const char *key, const char *value)
 
 int kernel_tun_open(struct kernel *k, const char *name, int *fd, bool *offload, char *why, size_t cap)
 {
-	int pair[2], role = strcmp(name, NETD_TUN_SERVER) == 0;
+	int pair[2], role = strcmp(name, SG_TUN_SERVER_NAME) == 0;
 
 	if (k->tun_error) {
 		snprintf(why, cap, "/dev/net/tun: %s", sg_strerror(k->tun_error));

@@ -153,7 +153,7 @@ static void test_too_many(void **state)
 	struct found f;
 
 	(void)state;
-	for (int i = 0; i <= NETD_LANS_MAX; i++) {
+	for (int i = 0; i <= SG_LANS_MAX; i++) {
 		size_t len = strlen(text);
 
 		snprintf(text + len, sizeof(text) - len, "\tlist device 'eth%d'\n", i);

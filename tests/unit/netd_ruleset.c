@@ -31,7 +31,7 @@ static struct netd_conf conf_of(unsigned what)
 		snprintf(c.lan[1], IFNAMSIZ, "eth1.10");
 		c.n_lans = 2;
 	}
-	for (; (what & MANY) && c.n_lans < NETD_LANS_MAX; c.n_lans++)
+	for (; (what & MANY) && c.n_lans < SG_LANS_MAX; c.n_lans++)
 		snprintf(c.lan[c.n_lans], IFNAMSIZ, "guest%08zu", c.n_lans);
 	if (what & SERVER) {
 		c.server = true;
