@@ -274,6 +274,8 @@ static int show_ping(const json_t *result)
 	size_t n, answered = 0;
 
 	show_path(result, true);
+	if (*get_str(result, "note"))
+		printf("  over the transport itself, for there is no route: %s\n", get_str(result, "note"));
 	json_array_foreach(list, n, i)
 	{
 		int64_t us = json_integer_value(i);

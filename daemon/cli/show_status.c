@@ -309,8 +309,8 @@ int show_status(const json_t *result)
 	label("visor");
 	printf("%s   %lld transport%s   memory %s   version %s   up %s\n", term_key(get_str(result, "pk"), key),
 		(long long)links, links == 1 ? "" : "s",
-		term_bytes((uint64_t)(pss ? pss : get_int(held, "resident")), memory),
-		get_str(result, "version"), term_duration(get_int(result, "uptime_ms"), up));
+		term_bytes((uint64_t)(pss ? pss : get_int(held, "resident")), memory), get_str(result, "version"),
+		term_duration(get_int(result, "uptime_ms"), up));
 	show_missing(result);
 	show_store(json_object_get(result, "store"));
 	if (*get_str(sandbox, "why")) {

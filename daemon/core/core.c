@@ -106,7 +106,8 @@ int core_identity(struct core *core, char *why, size_t cap)
 	if (!s)
 		return err;
 	snprintf(why, cap,
-		"%s:%u: peer '%s' has this visor's own key\n  it wants the key of the other one:  skygate status  there",
+		"%s:%u: peer '%s' has this visor's own key\n  it wants the key of the other one:  skygate status  "
+		"there",
 		core->opt.config, s->line, s->name);
 	return SG_EKEY;
 }

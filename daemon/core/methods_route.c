@@ -178,7 +178,7 @@ static void on_ping(void *arg, const struct ping_result *result, int err, const 
 {
 	struct call *call = arg;
 	struct core *core = call_core(call);
-	struct sg_path path = {0};
+	struct sg_path path = {.n = 1};
 	json_t *rtts = result ? json_array() : NULL;
 
 	(void)err;
@@ -188,9 +188,12 @@ static void on_ping(void *arg, const struct ping_result *result, int err, const 
 	}
 	for (size_t i = 0; i < result->n; i++)
 		json_array_append_new(rtts, json_integer((json_int_t)result->rtt_us[i]));
-	routing_last(core->routing, call_pk(call), &path);
-	call_done(call, json_pack("{s:o, s:o, s:o}", "pk", core_pk(call_pk(call)), "rtt_us", rtts, "hops",
-				hops_json(core, &path)));
+	if (result->by_link)
+		path.hops[0] = (struct sg_hop){result->link, core->pk, *call_pk(call)};
+	else if (!routing_last(core->routing, call_pk(call), &path))
+		path.n = 0;
+	call_done(call, json_pack("{s:o, s:o, s:o, s:b, s:o}", "pk", core_pk(call_pk(call)), "rtt_us", rtts, "hops",
+				hops_json(core, &path), "route", !result->by_link, "note", core_text(result->why)));
 }
 
 void method_visor_ping(struct core *core, struct call *call, json_t *params)

@@ -224,14 +224,15 @@ static void answer(struct core *core, struct call *call, json_t *kernel, uint64_
 
 	links_each(core->links, count_link, &links);
 	route_each_stream(core->route, count_stream, &streams);
-	call_done(call,
-		json_pack("{s:o, s:s, s:I, s:s, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "pk",
-			core_pk(&core->pk), "version", SG_VERSION, "uptime_ms",
-			(json_int_t)sg_mono_ms_since(sg_loop_now(core->loop), core->started), "config",
-			core->opt.config, "transports", links, "streams", streams, "memory", memory_status(netd), "interfaces",
-			lan_devices(core->conf), "vpn", plugin_status(core, "vpn.status"), "kernel", kernel, "sandbox",
-			sandbox_status(&core->sandbox), "services", net_status(core->net), "store", store_status(core),
-			"dmsg", plugin_status(core, "dmsg.status"), "directory", net_services(core->net)));
+	call_done(
+		call, json_pack("{s:o, s:s, s:I, s:s, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "pk",
+			      core_pk(&core->pk), "version", SG_VERSION, "uptime_ms",
+			      (json_int_t)sg_mono_ms_since(sg_loop_now(core->loop), core->started), "config",
+			      core->opt.config, "transports", links, "streams", streams, "memory", memory_status(netd),
+			      "interfaces", lan_devices(core->conf), "vpn", plugin_status(core, "vpn.status"), "kernel",
+			      kernel, "sandbox", sandbox_status(&core->sandbox), "services", net_status(core->net),
+			      "store", store_status(core), "dmsg", plugin_status(core, "dmsg.status"), "directory",
+			      net_services(core->net)));
 }
 
 struct wait {

@@ -60,7 +60,7 @@ void alive_stop(struct sg_link *l)
 }
 
 /* The reference sends its clock; only the echo counts, and random bytes tell nobody how long this machine is up. */
-static void ping(struct sg_link *l)
+void link_ping(struct sg_link *l)
 {
 	l->ping_at = now(l);
 	l->ping_open = true;
@@ -72,7 +72,7 @@ void alive_kind_changed(struct sg_link *l)
 {
 	keepalive_set(l, !l->own);
 	if (l->own) {
-		ping(l); /* for the round-trip time: credits grow by it */
+		link_ping(l); /* for the round-trip time: credits grow by it */
 		tick_in(l, SG_LINK_PING_OWN_MS);
 	} else if (l->newer) {
 		tick_in(l, SG_LINK_PING_2026_MS);
@@ -95,7 +95,7 @@ static void tick_own(struct sg_link *l, int64_t silent_ms)
 		return;
 	}
 	if (silent_ms >= SG_LINK_PING_OWN_MS)
-		ping(l);
+		link_ping(l);
 	/* Next when it will have been silent for long enough, and often enough once it is. */
 	tick_in(l, silent_ms >= SG_LINK_PING_OWN_MS ? SG_LINK_PING_OWN_MS / 2 : SG_LINK_PING_OWN_MS - silent_ms);
 }
@@ -106,7 +106,7 @@ static void tick_2026(struct sg_link *l, int64_t silent_ms)
 		dead(l, silent_ms);
 		return;
 	}
-	ping(l);
+	link_ping(l);
 	tick_in(l, SG_LINK_PING_2026_MS);
 }
 

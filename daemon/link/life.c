@@ -316,6 +316,11 @@ bool link_knows_streams(const struct sg_link *l)
 	return l->own ? l->hello : l->newer;
 }
 
+bool link_ping_waits(const struct sg_link *l)
+{
+	return l->ping_open;
+}
+
 int64_t link_rtt_us(const struct sg_link *l)
 {
 	return l->rtt_us;

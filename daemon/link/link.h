@@ -244,6 +244,10 @@ bool link_knows_streams(const struct sg_link *l);
 const char *link_name(const struct sg_link *l);
 /** link_rtt_us - of the last transport ping; -1: none answered yet. */
 int64_t link_rtt_us(const struct sg_link *l);
+/** link_ping - sends a transport ping now. Only where link_knows_streams: others log a warning for each and do not answer. */
+void link_ping(struct sg_link *l);
+/** link_ping_waits - the last ping was not answered yet. */
+bool link_ping_waits(const struct sg_link *l);
 /** link_user - a pointer of the user's own, NULL at first. */
 void **link_user(struct sg_link *l);
 

@@ -3,6 +3,7 @@
  *
  *	dial a port that the visor is known to hold open → ask, wait for the answer → … → close
  *	                  closed at once: nobody listens there → the next port
+ *	                  no route can be made, but there is a link: ask there
  */
 #include "net/ping.h"
 #include "base/alloc.h"
@@ -86,19 +87,44 @@ static void ended(struct ping *q, int err, const char *why)
 	fn(arg, err < 0 ? NULL : &result, err, why);
 }
 
+static struct sg_link *link_asked(const struct ping *q)
+{
+	return q->result.by_link ? links_by_id(q->p->links, &q->result.link) : NULL;
+}
+
 static void ask(struct ping *q)
 {
-	group_ping(q->stream);
+	struct sg_link *l = link_asked(q);
+
+	if (l)
+		link_ping(l);
+	else if (q->stream)
+		group_ping(q->stream);
 	q->waited_ms = 0;
 	q->pausing = false;
 	(void)sg_timer_start(&q->timer, LOOK_MS);
 }
 
+/* Of the answer, -1: there is none yet. */
+static int64_t answered_us(const struct ping *q)
+{
+	const struct sg_link *l = link_asked(q);
+
+	if (l)
+		return link_ping_waits(l) ? -1 : link_rtt_us(l);
+	return group_rtt_us(q->stream);
+}
+
 static void on_timer(void *arg)
 {
 	struct ping *q = arg;
-	int64_t rtt_us = q->pausing ? -1 : group_rtt_us(q->stream);
+	int64_t rtt_us;
 
+	if (q->result.by_link && !link_asked(q)) {
+		ended(q, SG_ECLOSED, "the transport to it ended");
+		return;
+	}
+	rtt_us = q->pausing ? -1 : answered_us(q);
 	if (q->pausing) {
 		ask(q);
 		return;
@@ -139,12 +165,32 @@ static void on_close(void *arg, int err, const char *why)
 static const struct sg_stream_user asking = {
 	.size = sizeof(asking), .on_data = ignore_data, .on_writable = ignore_writable, .on_close = on_close};
 
+/* No route: the link itself, where one hop will do. */
+static void try_link(struct ping *q, int err, const char *why)
+{
+	struct sg_link *l =
+		SG_MAX(q->min_hops, route_min_hops(q->p->route)) > 1 ? NULL : links_find(q->p->links, &q->pk);
+	char text[400];
+
+	if (!l) {
+		ended(q, err, why);
+	} else if (!link_knows_streams(l)) {
+		snprintf(text, sizeof(text), "%s\n  over its transport alone a visor of 2024 cannot be asked", why);
+		ended(q, err, text);
+	} else {
+		q->result.by_link = true;
+		q->result.link = *link_id(l);
+		snprintf(q->result.why, sizeof(q->result.why), "%s", why);
+		ask(q);
+	}
+}
+
 static void on_dialed(void *arg, struct sg_stream *stream, int err, const char *why)
 {
 	struct ping *q = arg;
 
 	if (!stream) {
-		ended(q, err, why);
+		try_link(q, err, why);
 		return;
 	}
 	stream->user = &asking;

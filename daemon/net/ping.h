@@ -1,6 +1,7 @@
 /*
  * How far a visor is: a route to it is opened, its other end is asked for an answer a few times, the route is closed again. Every
- * visor answers that, whatever runs there. And the port where ours lets itself be asked.
+ * visor answers that, whatever runs there. A neighbour to which no route can be made (that takes dmsg) is asked over the transport.
+ * And the port where ours lets itself be asked.
  */
 #ifndef SG_NET_PING_H
 #define SG_NET_PING_H
@@ -14,6 +15,9 @@ struct pings;
 struct ping_result {
 	size_t n, answered;
 	int64_t rtt_us[PING_TIMES]; /* -1: no answer */
+	bool by_link;               /* over the transport to it: no route could be made */
+	struct sg_tpid link;        /* that transport */
+	char why[300];              /* of the route: a sentence */
 };
 
 /* @result: NULL with an error and a sentence. */

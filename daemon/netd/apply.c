@@ -249,8 +249,8 @@ static void apply_addrs(struct pass *p, const struct want *w, const struct k_vie
 {
 	for (size_t i = 0; i < v->n_addrs; i++) {
 		const struct k_addr *have = &v->addrs[i];
-		bool keep_it = have->p.family != AF_INET ||
-			       (strcmp(have->dev, SG_TUN_CLIENT_NAME) != 0 && strcmp(have->dev, SG_TUN_SERVER_NAME) != 0);
+		bool keep_it = have->p.family != AF_INET || (strcmp(have->dev, SG_TUN_CLIENT_NAME) != 0 &&
+								    strcmp(have->dev, SG_TUN_SERVER_NAME) != 0);
 
 		for (size_t n = 0; n < w->n_addrs && !keep_it; n++)
 			keep_it = same_addr(have, &w->addrs[n]);

@@ -186,8 +186,8 @@ static void prerouting(struct builder *b)
 		rule(b, "iifname \"" SG_TUN_SERVER_NAME "\" meta nfproto ipv6 counter name blocked drop");
 		rule(b, "iifname \"" SG_TUN_SERVER_NAME "\" ip saddr != %s counter name forged drop",
 			k_prefix_str(&b->conf->pool, pool));
-		net_rule(
-			b, "iifname \"" SG_TUN_SERVER_NAME "\" ip saddr", &b->w->own, AF_INET, "counter name forged drop");
+		net_rule(b, "iifname \"" SG_TUN_SERVER_NAME "\" ip saddr", &b->w->own, AF_INET,
+			"counter name forged drop");
 	}
 	chain_end(b);
 }

@@ -34,9 +34,9 @@ struct want {
 	uint32_t steer; /* priority of the rules that steer */
 
 	struct nets lan[SG_LANS_MAX];    /* by device, as in the configuration */
-	struct nets lans;                  /* all of them */
+	struct nets lans;                /* all of them */
 	uint32_t lan_index[SG_LANS_MAX]; /* likewise, 0: not there */
-	struct nets own;                   /* of this machine, its uplink's too, our TUNs left out */
+	struct nets own;                 /* of this machine, its uplink's too, our TUNs left out */
 };
 
 /** want_build - 0 or -ENOMEM (then *out is empty). Free with want_fini. */

@@ -103,6 +103,11 @@ void route_set_min_hops(struct sg_route *r, unsigned n)
 	r->min_hops = n;
 }
 
+unsigned route_min_hops(const struct sg_route *r)
+{
+	return r->min_hops;
+}
+
 void route_set_direct(struct sg_route *r, bool on)
 {
 	r->groups_only = !on;

@@ -48,6 +48,7 @@ int route_dial_hops(
 void route_allow_plain(struct sg_route *r, bool allow);
 /** route_set_min_hops - what every dial asks for at least, group_dial too. */
 void route_set_min_hops(struct sg_route *r, unsigned n);
+unsigned route_min_hops(const struct sg_route *r);
 /** route_set_direct - whether dials may take a direct stream, as they may at first; otherwise groups only. */
 void route_set_direct(struct sg_route *r, bool on);
 /** route_dial_cancel - all dials with this @arg; their call-backs do not follow. */

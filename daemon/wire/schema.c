@@ -152,8 +152,8 @@ static const struct sg_uci_value *next_value(
 static void check_device(struct check *c, unsigned line, const char *what, const char *dev)
 {
 	if (strcmp(dev, SG_TUN_CLIENT_NAME) == 0 || strcmp(dev, SG_TUN_SERVER_NAME) == 0 || strcmp(dev, "lo") == 0)
-		finding(c, line, "%s: '%s' cannot be named here\n  accepted: an interface of the machine, not ours", what,
-			dev);
+		finding(c, line, "%s: '%s' cannot be named here\n  accepted: an interface of the machine, not ours",
+			what, dev);
 }
 
 static bool is_lan(const struct sg_uci *doc, const char *dev)

@@ -143,6 +143,7 @@ struct pinged {
 	bool done;
 	int err;
 	unsigned answered;
+	bool by_link;
 	char why[400];
 };
 
@@ -153,8 +154,9 @@ static void on_ping(void *arg, const struct ping_result *result, int err, const 
 	assert_false(p->done);
 	p->done = true;
 	p->err = err;
-	p->answered = result ? result->answered : 0;
-	snprintf(p->why, sizeof(p->why), "%s", why);
+	p->answered = result ? (unsigned)result->answered : 0;
+	p->by_link = result && result->by_link;
+	snprintf(p->why, sizeof(p->why), "%s", result ? result->why : why);
 }
 
 static void a_visor_is_pinged_over_a_route(void **state)
@@ -168,6 +170,7 @@ static void a_visor_is_pinged_over_a_route(void **state)
 	assert_true(p.done);
 	assert_int_equal(p.err, 0);
 	assert_int_equal(p.answered, PING_TIMES);
+	assert_false(p.by_link);
 	assert_true(routing_last(m->node[0].routing, &m->node[1].visor->pk, &path));
 	assert_int_equal(path.n, 1);
 	assert_false(routing_last(m->node[0].routing, &m->node[2].visor->pk, &path));
@@ -179,6 +182,47 @@ static void a_visor_is_pinged_over_a_route(void **state)
 	assert_true(p.done);
 	assert_int_equal(p.answered, 0);
 	assert_string_not_equal(p.why, "");
+}
+
+/* Rules for a route are asked for over dmsg. A neighbour that could not be pinged for want of it is asked over the transport. */
+static void without_dmsg_a_neighbour_is_pinged_over_the_transport(void **state)
+{
+	struct mesh *m = *state;
+	struct sg_links *links = m->node[0].visor->links;
+	const struct sg_pk *pk = &m->node[1].visor->pk;
+	struct pinged p = {0};
+
+	routing_network(m->node[0].routing, "dmsg", NULL, NULL);
+	assert_int_equal(routing_ping(m->node[0].routing, pk, 0, on_ping, &p), 0);
+	world_pass(&m->w, 2000);
+	assert_true(p.done);
+	assert_int_equal(p.answered, PING_TIMES);
+	assert_true(p.by_link);
+	assert_non_null(strstr(p.why, "list plugin 'transport-dmsg'"));
+
+	/* One hop is not what was asked for. */
+	memset(&p, 0, sizeof(p));
+	assert_int_equal(routing_ping(m->node[0].routing, pk, 2, on_ping, &p), 0);
+	world_pass(&m->w, 31000);
+	assert_true(p.done);
+	assert_int_equal(p.answered, 0);
+	route_set_min_hops(m->node[0].visor->route, 2);
+	memset(&p, 0, sizeof(p));
+	assert_int_equal(routing_ping(m->node[0].routing, pk, 0, on_ping, &p), 0);
+	world_pass(&m->w, 31000);
+	assert_true(p.done);
+	assert_int_equal(p.answered, 0);
+	route_set_min_hops(m->node[0].visor->route, 0);
+
+	/* The transport ends meanwhile. */
+	memset(&p, 0, sizeof(p));
+	assert_int_equal(routing_ping(m->node[0].routing, pk, 0, on_ping, &p), 0);
+	world_pass(&m->w, 100);
+	assert_false(p.done);
+	assert_int_equal(links_close(links, pk, "", "by the test"), 1);
+	world_pass(&m->w, 1000);
+	assert_true(p.done);
+	assert_int_equal(p.err, SG_ECLOSED);
 }
 
 /* ---- port 136 ---- */
@@ -497,6 +541,7 @@ int main(void)
 		TEST(what_setup_nodes_say_is_told),
 		TEST(what_cannot_be_read_is_no_answer),
 		TEST(a_visor_is_pinged_over_a_route),
+		TEST(without_dmsg_a_neighbour_is_pinged_over_the_transport),
 		TEST(a_neighbour_installs_its_own_route_once),
 		TEST(a_caller_has_a_minute),
 		TEST(strangers_and_crowds_are_turned_away),
