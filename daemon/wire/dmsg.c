@@ -7,19 +7,17 @@
 
 /* ---- writing: types in the order of the existing implementation ---- */
 
-static void write_opaque_pk(struct sg_writer *w, const struct sg_dmsg_addr *a)
+static void write_addr(struct sg_writer *w, const struct sg_dmsg_addr *a)
 {
 	static const uint8_t null[SG_PK_LEN];
-	uint64_t step = 1;
+	unsigned last = 0;
 
 	if (memcmp(a->pk.b, null, SG_PK_LEN) != 0) {
-		sg_gob_write_uint(w, step);
+		sg_gob_write_field(w, &last, 1);
 		sg_gob_write_bytes(w, a->pk.b, SG_PK_LEN);
-	} else {
-		step = 2;
 	}
 	if (a->port) {
-		sg_gob_write_uint(w, step);
+		sg_gob_write_field(w, &last, 2);
 		sg_gob_write_uint(w, a->port);
 	}
 	sg_gob_write_uint(w, 0);
@@ -32,32 +30,27 @@ int sg_dmsg_request_encode(const struct sg_dmsg_request *q, int64_t base, uint8_
 	const struct sg_gob_field_def addr[] = {{"PK", base + 2}, {"Port", SG_GOB_UINT}};
 	struct sg_writer w = sg_writer(out, cap);
 	struct sg_gob_out o;
-	uint64_t step = 1;
+	unsigned last = 0;
 
 	sg_gob_define_struct(&w, base, "StreamRequest", request, SG_ARRAY_LEN(request));
 	sg_gob_define_struct(&w, base + 1, "Addr", addr, SG_ARRAY_LEN(addr));
 	sg_gob_define_opaque(&w, base + 2, "PubKey");
 	o = sg_gob_begin(&w, base);
 	if (q->timestamp) {
-		sg_gob_write_uint(&w, step);
+		sg_gob_write_field(&w, &last, 1);
 		sg_gob_write_int(&w, q->timestamp);
-	} else {
-		step = 2;
 	}
 	/* Structs inside are always sent. */
-	sg_gob_write_uint(&w, step);
-	write_opaque_pk(&w, &q->src);
-	sg_gob_write_uint(&w, 1);
-	write_opaque_pk(&w, &q->dst);
-	step = 1;
+	sg_gob_write_field(&w, &last, 2);
+	write_addr(&w, &q->src);
+	sg_gob_write_field(&w, &last, 3);
+	write_addr(&w, &q->dst);
 	if (q->ip_info) {
-		sg_gob_write_uint(&w, step);
+		sg_gob_write_field(&w, &last, 4);
 		sg_gob_write_uint(&w, 1);
-	} else {
-		step = 2;
 	}
 	if (q->noise.len) {
-		sg_gob_write_uint(&w, step);
+		sg_gob_write_field(&w, &last, 5);
 		sg_gob_write_bytes(&w, q->noise.p, q->noise.len);
 	}
 	sg_gob_write_uint(&w, 0);
@@ -71,35 +64,29 @@ int sg_dmsg_response_encode(const struct sg_dmsg_response *a, int64_t base, uint
 		{"IP", SG_GOB_BYTES}, {"ErrCode", SG_GOB_UINT}, {"NoiseMsg", SG_GOB_BYTES}};
 	struct sg_writer w = sg_writer(out, cap);
 	struct sg_gob_out o;
-	uint64_t step = 1;
+	unsigned last = 0;
 
 	sg_gob_define_struct(&w, base, "StreamResponse", response, SG_ARRAY_LEN(response));
 	sg_gob_define_array(&w, base + 1, "SHA256", SG_GOB_UINT, sizeof(a->req_hash));
 	o = sg_gob_begin(&w, base);
-	sg_gob_write_uint(&w, 1);
+	sg_gob_write_field(&w, &last, 1);
 	sg_gob_write_uint(&w, sizeof(a->req_hash));
 	for (size_t i = 0; i < sizeof(a->req_hash); i++)
 		sg_gob_write_uint(&w, a->req_hash[i]);
 	if (a->accepted) {
-		sg_gob_write_uint(&w, step);
+		sg_gob_write_field(&w, &last, 2);
 		sg_gob_write_uint(&w, 1);
-		step = 0;
 	}
-	step++;
 	if (a->ip.len) {
-		sg_gob_write_uint(&w, step);
+		sg_gob_write_field(&w, &last, 3);
 		sg_gob_write_bytes(&w, a->ip.p, a->ip.len);
-		step = 0;
 	}
-	step++;
 	if (a->err_code) {
-		sg_gob_write_uint(&w, step);
+		sg_gob_write_field(&w, &last, 4);
 		sg_gob_write_uint(&w, a->err_code);
-		step = 0;
 	}
-	step++;
 	if (a->noise.len) {
-		sg_gob_write_uint(&w, step);
+		sg_gob_write_field(&w, &last, 5);
 		sg_gob_write_bytes(&w, a->noise.p, a->noise.len);
 	}
 	sg_gob_write_uint(&w, 0);

@@ -65,6 +65,12 @@ void sg_gob_write_bytes(struct sg_writer *w, const void *p, size_t len)
 	sg_write_bytes(w, p, len);
 }
 
+void sg_gob_write_field(struct sg_writer *w, unsigned *last, unsigned n)
+{
+	sg_gob_write_uint(w, n - *last);
+	*last = n;
+}
+
 /* ---- types ------------------------------------------------------------------------------------------------------ */
 
 void sg_gob_types_init(struct sg_gob_types *t)

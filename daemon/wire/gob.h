@@ -104,6 +104,8 @@ int64_t sg_gob_read_int(struct sg_reader *r);
 void sg_gob_write_uint(struct sg_writer *w, uint64_t v);
 void sg_gob_write_int(struct sg_writer *w, int64_t v);
 void sg_gob_write_bytes(struct sg_writer *w, const void *p, size_t len);
+/** sg_gob_write_field - in front of field @n (from 1) of a struct: its distance from *last, the one sent before; 0 at first. */
+void sg_gob_write_field(struct sg_writer *w, unsigned *last, unsigned n);
 
 /*
  * Writing definitions. A message is begun, filled and ended; its length goes in front at the end, so the writer needs

@@ -29,22 +29,18 @@ static bool undefined(struct sg_rpc_out *o, enum sg_rpc_type t)
 static void write_head(struct sg_writer *w, int64_t id, const char *method, uint64_t seq, const char *error)
 {
 	struct sg_gob_out m = sg_gob_begin(w, id);
-	uint64_t step = 1;
+	unsigned last = 0;
 
 	if (*method) {
-		sg_gob_write_uint(w, step);
+		sg_gob_write_field(w, &last, 1);
 		sg_gob_write_bytes(w, method, strlen(method));
-		step = 0;
 	}
-	step++;
 	if (seq) {
-		sg_gob_write_uint(w, step);
+		sg_gob_write_field(w, &last, 2);
 		sg_gob_write_uint(w, seq);
-		step = 0;
 	}
-	step++;
 	if (error && *error) {
-		sg_gob_write_uint(w, step);
+		sg_gob_write_field(w, &last, 3);
 		sg_gob_write_bytes(w, error, strlen(error));
 	}
 	sg_gob_write_uint(w, 0);
@@ -122,10 +118,10 @@ static void define_desc(struct sg_rpc_out *o, struct sg_writer *w)
 		sg_gob_define_array(w, o->id[SG_RPC_T_DESC], "RouteDescriptor", SG_GOB_UINT, SG_ROUTE_DESC_LEN);
 }
 
-/* An array of small numbers, always sent. */
-static void write_desc(struct sg_writer *w, const uint8_t desc[SG_ROUTE_DESC_LEN])
+/* An array of small numbers, always sent: the first field. */
+static void write_desc(struct sg_writer *w, unsigned *last, const uint8_t desc[SG_ROUTE_DESC_LEN])
 {
-	sg_gob_write_uint(w, 1);
+	sg_gob_write_field(w, last, 1);
 	sg_gob_write_uint(w, SG_ROUTE_DESC_LEN);
 	for (size_t i = 0; i < SG_ROUTE_DESC_LEN; i++)
 		sg_gob_write_uint(w, desc[i]);
@@ -134,7 +130,7 @@ static void write_desc(struct sg_writer *w, const uint8_t desc[SG_ROUTE_DESC_LEN
 void sg_rpc_write_edge(struct sg_rpc_out *o, struct sg_writer *w, const struct sg_rpc_edge *e)
 {
 	struct sg_gob_out m;
-	uint64_t step = 1;
+	unsigned last = 0;
 
 	if (undefined(o, SG_RPC_T_EDGE)) {
 		const struct sg_gob_field_def fields[] = {
@@ -144,15 +140,13 @@ void sg_rpc_write_edge(struct sg_rpc_out *o, struct sg_writer *w, const struct s
 	}
 	define_desc(o, w);
 	m = sg_gob_begin(w, o->id[SG_RPC_T_EDGE]);
-	write_desc(w, e->desc);
+	write_desc(w, &last, e->desc);
 	if (e->forward.len) {
-		sg_gob_write_uint(w, step);
+		sg_gob_write_field(w, &last, 2);
 		sg_gob_write_bytes(w, e->forward.p, e->forward.len);
-		step = 0;
 	}
-	step++;
 	if (e->reverse.len) {
-		sg_gob_write_uint(w, step);
+		sg_gob_write_field(w, &last, 3);
 		sg_gob_write_bytes(w, e->reverse.p, e->reverse.len);
 	}
 	sg_gob_write_uint(w, 0);
@@ -180,16 +174,17 @@ static void define_route(struct sg_rpc_out *o, struct sg_writer *w)
 	sg_gob_define_opaque(w, o->id[SG_RPC_T_PK], "PubKey");
 }
 
-static void write_hops(struct sg_writer *w, uint64_t step, const struct sg_hop *hops, size_t n)
+static void write_hops(struct sg_writer *w, const struct sg_hop *hops, size_t n)
 {
-	sg_gob_write_uint(w, step);
 	sg_gob_write_uint(w, n);
 	for (size_t i = 0; i < n; i++) {
-		sg_gob_write_uint(w, 1);
+		unsigned last = 0;
+
+		sg_gob_write_field(w, &last, 1);
 		sg_gob_write_bytes(w, hops[i].tp.b, sizeof(hops[i].tp.b));
-		sg_gob_write_uint(w, 1);
+		sg_gob_write_field(w, &last, 2);
 		sg_gob_write_bytes(w, hops[i].from.b, SG_PK_LEN);
-		sg_gob_write_uint(w, 1);
+		sg_gob_write_field(w, &last, 3);
 		sg_gob_write_bytes(w, hops[i].to.b, SG_PK_LEN);
 		sg_gob_write_uint(w, 0);
 	}
@@ -199,25 +194,24 @@ void sg_rpc_write_route(struct sg_rpc_out *o, struct sg_writer *w, const struct 
 {
 	uint8_t desc[SG_ROUTE_DESC_LEN];
 	struct sg_gob_out m;
-	uint64_t step = 1;
+	unsigned last = 0;
 
 	define_route(o, w);
 	m = sg_gob_begin(w, o->id[SG_RPC_T_ROUTE]);
 	sg_route_desc_encode(&route->desc, desc);
-	write_desc(w, desc);
+	write_desc(w, &last, desc);
 	if (route->keep_alive_ns) {
-		sg_gob_write_uint(w, step);
+		sg_gob_write_field(w, &last, 2);
 		sg_gob_write_int(w, route->keep_alive_ns);
-		step = 0;
 	}
-	step++;
 	if (route->n_forward) {
-		write_hops(w, step, route->forward, route->n_forward);
-		step = 0;
+		sg_gob_write_field(w, &last, 3);
+		write_hops(w, route->forward, route->n_forward);
 	}
-	step++;
-	if (route->n_reverse)
-		write_hops(w, step, route->reverse, route->n_reverse);
+	if (route->n_reverse) {
+		sg_gob_write_field(w, &last, 4);
+		write_hops(w, route->reverse, route->n_reverse);
+	}
 	sg_gob_write_uint(w, 0);
 	sg_gob_end(&m);
 }
