@@ -54,6 +54,8 @@ static void quiet(struct group *g)
 	sg_timer_stop(&g->timer);
 	sg_timer_stop(&g->tick);
 	sg_defer_stop(&g->drain);
+	g->rationed = false;
+	group_ration(g, NULL);
 	sg_list_remove(&g->wait.node);
 	sg_list_remove(&g->touched.node);
 	sg_list_for_safe (it, &g->rxq) {
@@ -141,6 +143,8 @@ void group_closed(struct group *g, uint8_t code)
 	rules_drop(g);
 	if (g->state == GROUP_OPEN && !sg_list_empty(&g->rxq)) {
 		sg_timer_stop(&g->tick);
+		g->rationed = false;
+		group_ration(g, NULL);
 		g->state = GROUP_FINISHED; /* its end comes behind what is queued */
 		return;
 	}

@@ -51,6 +51,9 @@ struct group {
 	bool want;
 	struct sg_list rxq; /* of struct record */
 	size_t rxq_len;     /* bytes of memory */
+	bool rationed;      /* its user says what may come: rx_bytes up to rx_allowed */
+	uint64_t rx_allowed;
+	struct line *held; /* more than that came by this one, which is not read; NULL: none */
 	struct sg_defer drain;
 	uint64_t rx_bytes, tx_bytes;
 	char error[160]; /* the text of its Error packet */
@@ -104,6 +107,8 @@ void group_drop(struct group *g, enum route_drop reason);
 
 /* ---- group_receive.c ---- */
 void group_drain(void *arg);
+/* What may come has come, the last by @line, or has not: that line is not read, or is. */
+void group_ration(struct group *g, struct line *line);
 void group_batch_end(void *arg);
 
 /* ---- group_send.c ---- */

@@ -158,9 +158,23 @@ static int enqueue(struct group *g, struct sg_view data)
 	return 0;
 }
 
+void group_ration(struct group *g, struct line *line)
+{
+	bool hold = g->rationed && g->rx_bytes >= g->rx_allowed;
+
+	if (hold && !g->held && line) {
+		g->held = line;
+		link_want(line->link, false);
+	} else if (!hold && g->held) {
+		link_want(g->held->link, true);
+		g->held = NULL;
+	}
+}
+
 static void deliver(struct group *g, struct line *line, struct sg_view data)
 {
 	g->rx_bytes += data.len;
+	group_ration(g, line);
 	if (g->want && sg_list_empty(&g->rxq)) {
 		turn_take(&line->touched, &g->touched);
 		g->pub.user->on_data(g->pub.user_arg, data);

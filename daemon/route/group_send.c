@@ -11,6 +11,7 @@ static int stream_send(struct sg_stream *st, const struct iovec *iov, int n);
 static void stream_want(struct sg_stream *st, bool read);
 static void stream_close(struct sg_stream *st);
 static void stream_info(struct sg_stream *st, struct sg_stream_info *out, size_t size);
+static int64_t stream_allow(struct sg_stream *st, size_t more);
 
 const struct sg_stream_ops group_ops = {
 	.size = sizeof(group_ops),
@@ -18,6 +19,7 @@ const struct sg_stream_ops group_ops = {
 	.want = stream_want,
 	.close = stream_close,
 	.info = stream_info,
+	.allow = stream_allow,
 };
 
 static void went(struct group *g, size_t len)
@@ -134,8 +136,26 @@ static void stream_info(struct sg_stream *st, struct sg_stream_info *out, size_t
 	struct sg_stream_info info = {.remote = g->desc.src,
 		.port = g->dialled ? g->desc.src_port : g->desc.dst_port,
 		.network = "skynet",
-		.records = true};
+		.records = true,
+		.rtt_us = SG_MAX(g->rtt_us, (int64_t)0)};
 
 	snprintf(info.carrier, sizeof(info.carrier), "%s", g->carrier);
 	sg_fill(out, size, &info, sizeof(info));
+}
+
+static int64_t stream_allow(struct sg_stream *st, size_t more)
+{
+	struct group *g = group_of(st);
+
+	if (!group_is_open(g) || more == SG_STREAM_ALLOW_ALL) {
+		g->rationed = false;
+		group_ration(g, NULL);
+		return INT64_MAX;
+	}
+	if (!g->rationed)
+		g->rx_allowed = g->rx_bytes;
+	g->rationed = true;
+	g->rx_allowed += more;
+	group_ration(g, NULL);
+	return (int64_t)(g->rx_allowed - g->rx_bytes);
 }

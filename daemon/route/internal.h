@@ -89,6 +89,8 @@ struct vstream {
 	bool wait_credit, wait_answer;
 	/* Receiving. */
 	bool want, pausing; /* pausing: its queue is full and the link not read */
+	bool rationed;      /* its user says what may come */
+	bool held;          /* more than that came, and the link is not read: the other end knows no credits */
 	uint64_t rx_total, rx_allowed;
 	size_t window;
 	struct sg_mono granted_at;
@@ -224,6 +226,8 @@ bool vstream_is_open(const struct vstream *s);
 int vstream_queue(struct vstream *s, struct sg_view data);
 /* Bytes were taken by the user: more may be sent to us. */
 void vstream_consumed(struct vstream *s);
+/* What may come without credits has come, or has not: the link is not read, or is. */
+void vstream_ration(struct vstream *s);
 
 /* ---- route/receive.c ---- */
 void receive_packet(void *arg, struct sg_link *l, const struct sg_packet *p);

@@ -141,6 +141,8 @@ static struct vstream *receive_syn(struct line *line, const struct sg_vstream_ms
 static bool receive_counted(struct vstream *s, size_t len)
 {
 	s->rx_total += len;
+	if (!s->line->credits)
+		vstream_ration(s);
 	if (!s->line->credits || s->rx_total <= s->rx_allowed)
 		return true;
 	route_drop(s->line, ROUTE_DROP_CREDIT);

@@ -21,6 +21,7 @@ static void put_data(struct vstream *s, const struct iovec *iov, int n, size_t t
 static void stream_want(struct sg_stream *st, bool read);
 static void stream_close(struct sg_stream *st);
 static void stream_info(struct sg_stream *st, struct sg_stream_info *out, size_t size);
+static int64_t stream_allow(struct sg_stream *st, size_t more);
 
 const struct sg_stream_ops vstream_ops = {
 	.size = sizeof(vstream_ops),
@@ -28,6 +29,7 @@ const struct sg_stream_ops vstream_ops = {
 	.want = stream_want,
 	.close = stream_close,
 	.info = stream_info,
+	.allow = stream_allow,
 };
 
 /* ---- data ---- */
@@ -181,5 +183,29 @@ static void stream_info(struct sg_stream *st, struct sg_stream_info *out, size_t
 	struct sg_stream_info info = {.remote = s->remote, .port = s->port, .network = "direct", .records = false};
 
 	snprintf(info.carrier, sizeof(info.carrier), "%s", s->carrier);
+	if (s->line)
+		info.rtt_us = SG_MAX(link_rtt_us(s->line->link), (int64_t)0);
 	sg_fill(out, size, &info, sizeof(info));
+}
+
+static int64_t stream_allow(struct sg_stream *st, size_t more)
+{
+	struct vstream *s = vstream_of(st);
+
+	if (s->state == VS_ENDED)
+		return 0;
+	if (more == SG_STREAM_ALLOW_ALL) {
+		s->rationed = false;
+		vstream_ration(s);
+		vstream_consumed(s);
+		return INT64_MAX;
+	}
+	if (!s->rationed && !s->line->credits)
+		s->rx_allowed = s->rx_total;
+	s->rationed = true;
+	s->rx_allowed += more;
+	if (more && s->line->credits)
+		send_credit(s);
+	vstream_ration(s);
+	return (int64_t)(s->rx_allowed - s->rx_total);
 }

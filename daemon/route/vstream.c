@@ -225,13 +225,23 @@ void vstream_consumed(struct vstream *s)
 {
 	uint64_t consumed = s->rx_total - s->rxq_len;
 
-	if (s->state != VS_OPEN || !s->line->credits || consumed + s->window < s->rx_allowed + s->window / 2)
+	if (s->state != VS_OPEN || !s->line->credits || s->rationed ||
+		consumed + s->window < s->rx_allowed + s->window / 2)
 		return;
 	if (is_too_small(s))
 		window_grow(s);
 	s->rx_allowed = consumed + s->window;
 	s->granted_at = sg_loop_now(s->r->loop);
 	send_credit(s);
+}
+
+void vstream_ration(struct vstream *s)
+{
+	bool hold = s->rationed && !s->line->credits && s->rx_total >= s->rx_allowed;
+
+	if (s->held != hold)
+		link_want(s->line->link, !hold);
+	s->held = hold;
 }
 
 /* ---- the end ---- */
@@ -241,6 +251,8 @@ void vstream_detach(struct vstream *s)
 	if (s->state == VS_ENDED)
 		return;
 	pause_link(s, false);
+	s->rationed = false;
+	vstream_ration(s);
 	sg_timer_stop(&s->timer);
 	sg_defer_stop(&s->drain);
 	sg_list_for_safe (it, &s->rxq)

@@ -55,7 +55,8 @@ static void half_info(struct sg_stream *st, struct sg_stream_info *out, size_t s
 	sg_fill(out, size, &info, sizeof(info));
 }
 
-static const struct sg_stream_ops half_ops = {sizeof(half_ops), half_send, half_want, half_close, half_info};
+static const struct sg_stream_ops half_ops = {
+	.size = sizeof(half_ops), .send = half_send, .want = half_want, .close = half_close, .info = half_info};
 
 static void deliver(void *arg)
 {

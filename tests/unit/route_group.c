@@ -335,6 +335,47 @@ static void a_slow_reader_ends_its_own_group_only(void **state)
 	chain_free(c);
 }
 
+/* Its user says what may come: the link is not read when that came, and is when the group ends. */
+static void what_may_come_is_what_its_user_says(void **state)
+{
+	struct chain *c = chain_new(2);
+	struct end *a = &ends[0], *b = &ends[1], *a2 = &ends[2], *b2 = &ends[3];
+
+	(void)state;
+	open_group(c, a, b);
+	assert_int_equal(route_listen(c->w.node[1].route, 45, &accepting, b2), 0);
+	assert_int_equal(group_dial(c->w.node[0].route, &c->w.node[1].pk, 45, 0, on_dialed, a2), 0);
+	world_settle(&c->w);
+	assert_int_equal(b->st->ops->allow(b->st, 0), 0);
+	assert_int_equal(b->st->ops->allow(b->st, 2500), 2500);
+	for (unsigned i = 0; i < 10; i++)
+		assert_int_equal(send_record(a, (uint8_t)i, 1000), 0);
+	world_settle(&c->w);
+	assert_int_equal(b->records, 3); /* a record is not cut */
+	assert_int_equal(b->st->ops->allow(b->st, 500), 0);
+	world_settle(&c->w);
+	assert_int_equal(b->records, 3);
+	assert_int_equal(b->st->ops->allow(b->st, 1), 1);
+	world_settle(&c->w);
+	assert_int_equal(b->records, 4);
+	assert_int_equal(send_record(a2, 0, 100), 0);
+	world_settle(&c->w);
+	assert_int_equal(b2->records, 0);
+	b->st->ops->close(b->st);
+	world_settle(&c->w);
+	assert_int_equal(b2->records, 1);
+	/* What the network decides again, it lets through. */
+	assert_int_equal(b2->st->ops->allow(b2->st, 0), 0);
+	assert_int_equal(send_record(a2, 1, 100), 0);
+	assert_int_equal(send_record(a2, 2, 100), 0);
+	world_settle(&c->w);
+	assert_int_equal(b2->records, 2);
+	assert_true(b2->st->ops->allow(b2->st, SG_STREAM_ALLOW_ALL) > 0);
+	world_settle(&c->w);
+	assert_int_equal(b2->records, 3);
+	chain_free(c);
+}
+
 /* Records of a byte cost far more than that byte. */
 static void short_records_count_with_their_heads(void **state)
 {
@@ -814,6 +855,7 @@ int main(void)
 		cmocka_unit_test(what_was_sent_before_a_close_arrives),
 		cmocka_unit_test(nobody_listens),
 		cmocka_unit_test(a_slow_reader_ends_its_own_group_only),
+		cmocka_unit_test(what_may_come_is_what_its_user_says),
 		cmocka_unit_test(short_records_count_with_their_heads),
 		cmocka_unit_test(a_full_link_asks_its_senders_to_wait),
 		cmocka_unit_test(a_link_that_ends_takes_its_groups_along),

@@ -256,6 +256,38 @@ static void the_window_of_a_small_machine_stays_small(void **state)
 	window_grows(w, SG_VSTREAM_CREDIT_SMALL);
 }
 
+/* The user of a stream rations it: nothing else lets the other end send. */
+static void what_may_come_is_what_its_user_says(void **state)
+{
+	struct fake_world *w = *state;
+	struct fake_end *a = fake_end_new(), *b = fake_end_new();
+	uint64_t first = SG_VSTREAM_CREDIT_FIRST - 2; /* the port's */
+
+	link_up(w);
+	open_stream(w, 0, a, b);
+	assert_int_equal(b->st->ops->allow(b->st, 0), first);
+	for (int i = 0; i < 10; i++) {
+		fake_end_send(a, first, 1000);
+		world_settle(w);
+	}
+	assert_in_range(b->got, first - 999, first);
+	assert_int_equal(b->st->ops->allow(b->st, 5000), first - b->got + 5000);
+	for (int i = 0; i < 10; i++) {
+		world_settle(w);
+		fake_end_send(a, first, 1000);
+	}
+	assert_in_range(b->got, first + 4001, first + 5000);
+	/* The network decides again. */
+	assert_true(b->st->ops->allow(b->st, SG_STREAM_ALLOW_ALL) > 0);
+	world_settle(w);
+	for (int i = 0; i < 10; i++) {
+		fake_end_send(a, first, 1000);
+		world_settle(w);
+	}
+	assert_true(b->got > 5 * first);
+	assert_true(b->in_order);
+}
+
 static void more_than_allowed_costs_the_stream(void **state)
 {
 	struct fake_world *w = *state;
@@ -584,6 +616,7 @@ int main(void)
 		TEST(a_slow_reader_stops_its_own_stream_only),
 		TEST(the_window_grows_where_the_line_is_long),
 		TEST(the_window_of_a_small_machine_stays_small),
+		TEST(what_may_come_is_what_its_user_says),
 		TEST(more_than_allowed_costs_the_stream),
 		TEST(closing_delivers_what_was_sent_and_tells_the_other_end_once),
 		TEST(closing_inside_a_callback_is_fine),

@@ -251,6 +251,51 @@ static void without_credits_a_full_queue_stops_the_link_for_a_while(void **state
 	stranger_free(s);
 }
 
+/* Nobody can tell them what they may send: what came is delivered, then the link is not read until more is allowed. */
+static void without_credits_a_rationed_stream_stops_the_link(void **state)
+{
+	struct fake_world *w = *state;
+	struct stranger *s = of_2026(w);
+	struct fake_end *e = fake_end_new();
+	uint8_t data[1000];
+	size_t sent = 0;
+
+	opens(s, 3, e);
+	assert_int_equal(e->st->ops->allow(e->st, 0), 0);
+	assert_int_equal(e->st->ops->allow(e->st, 2500), 2500);
+	for (int i = 0; i < 10; i++) {
+		for (size_t at = 0; at < sizeof(data); at++)
+			data[at] = fake_end_pattern(sent++);
+		vstream(s, 3, &s->pk, 0, data, sizeof(data));
+	}
+	assert_int_equal(e->got, 3000); /* a packet is not cut */
+	assert_int_equal(e->st->ops->allow(e->st, 0), -500);
+	assert_int_equal(e->st->ops->allow(e->st, 500), 0);
+	world_settle(w);
+	assert_int_equal(e->got, 3000);
+	assert_int_equal(e->st->ops->allow(e->st, 1), 1);
+	world_settle(w);
+	assert_int_equal(e->got, 4000);
+	/* It ends while the link is not read: the others of that link are not to suffer. */
+	e->st->ops->close(e->st);
+	e->st = NULL;
+	world_settle(w);
+	vstream(s, 99, &s->pk, SG_VSTREAM_SYN | SG_VSTREAM_RELAY, NULL, 0);
+	assert_int_equal(world_counter(w, 0, "route.refused.relay"), 1);
+	/* And one that is let go. */
+	route_unlisten(w->node[0].route, PORT);
+	e = fake_end_new();
+	opens(s, 5, e);
+	assert_int_equal(e->st->ops->allow(e->st, 0), 0);
+	vstream(s, 5, &s->pk, 0, data, sizeof(data));
+	assert_int_equal(e->got, 0);
+	assert_true(e->st->ops->allow(e->st, SG_STREAM_ALLOW_ALL) > 0);
+	world_settle(w);
+	vstream(s, 5, &s->pk, 0, data, sizeof(data));
+	assert_int_equal(e->got, 2 * sizeof(data));
+	stranger_free(s);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, world_setup, world_teardown)
@@ -263,6 +308,7 @@ int main(void)
 		TEST(a_syn_without_a_port_is_closed_after_five_seconds),
 		TEST(strangers_cannot_open_more_than_the_limit),
 		TEST(without_credits_a_full_queue_stops_the_link_for_a_while),
+		TEST(without_credits_a_rationed_stream_stops_the_link),
 	};
 
 	return cmocka_run_group_tests_name("route/stream, others", tests, NULL, NULL);

@@ -25,7 +25,7 @@
 #include <skygate/types.h>
 
 #define SG_ABI_MAJOR 1 /* another one is refused */
-#define SG_ABI_MINOR 0 /* grows when something is added */
+#define SG_ABI_MINOR 1 /* grows when something is added */
 
 struct sg_inst; /* one running plugin, the host's; valid from start() until host->stopped */
 struct sg_loop; /* loop/loop.h */

@@ -12,6 +12,7 @@
 
 #define SG_STREAM_IOV       40 /* pieces of one send: a packet of 64 KiB in blocks of 2 KiB, and its head */
 #define SG_CARRIER_NAME_MAX 7  /* bytes */
+#define SG_STREAM_ALLOW_ALL SIZE_MAX
 
 struct sg_stream;
 
@@ -22,6 +23,7 @@ struct sg_stream_info {
 	uint16_t port;                         /* the listening one */
 	char carrier[SG_CARRIER_NAME_MAX + 1]; /* of the first hop: "stcp" */
 	const char *network;                   /* "direct", "skynet", "dmsg"; static */
+	int64_t rtt_us;                        /* to its other end, as seen last; 0: unknown. Since 1.1 */
 };
 
 /* What a network gives. */
@@ -38,6 +40,13 @@ struct sg_stream_ops {
 	void (*close)(struct sg_stream *);
 	/* Fills *@out, of which the caller knows @size bytes; see sg_fill. */
 	void (*info)(struct sg_stream *, struct sg_stream_info *out, size_t size);
+	/*
+	 * From the first call on the other end may send what the user allows here, and nothing else: @more bytes beyond what it
+	 * may already; before it the network decides, and after SG_STREAM_ALLOW_ALL it does so again. Returns how many may still
+	 * come; a network that cannot tell the other end stops reading when they came, so it may be less than 0. Since 1.1; NULL:
+	 * there is want only.
+	 */
+	int64_t (*allow)(struct sg_stream *, size_t more);
 };
 
 /* What its user hears. Kept as long as the stream is valid. */
