@@ -204,7 +204,7 @@ static int send_parts(struct out *o, const struct fairq_packet *p)
 }
 
 /* Heads of records, frames, and of the segments of an ordinary line. */
-static size_t cost(size_t len)
+size_t out_cost(size_t len)
 {
 	return len + len / 16 + ALONE;
 }
@@ -226,7 +226,7 @@ bool out_pump(struct out *o, struct sg_mono now, size_t budget)
 			err = o->parts && known ? send_parts(o, &p) : send_cut(o, &p);
 		if (err < 0)
 			return false;
-		o->cost += cost(p.r->len);
+		o->cost += out_cost(p.r->len);
 		fairq_pop(o->queue, &o->waiting);
 	}
 	return true;

@@ -39,6 +39,8 @@ bool out_pump(struct out *o, struct sg_mono now, size_t budget);
 void out_resume(struct out *o);
 /** out_writable - the stream takes again: sends what waits. */
 void out_writable(struct out *o, struct sg_mono now);
+/** out_cost - bytes of a line that a packet of @len takes. */
+size_t out_cost(size_t len);
 /** out_fini - forgets what waits. Also of one that is all zero bytes. */
 void out_fini(struct out *o);
 

@@ -14,6 +14,7 @@ SG_LOG_TOPIC("vpn");
 
 #define PENDING_MAX  32 /* streams without a lease at once */
 #define TUN_RETRY_MS 5000
+#define TELLING      110         /* bytes of the line: one segment with nothing but what a client may send */
 #define TURN         (64 * 1024) /* bytes that one client is sent before the next has its turn */
 #define TURN_SHAPED                                                                                                    \
 	(2 * 1514) /* the same where turns are what makes clients' shares: short, so that they wait briefly */
@@ -32,6 +33,7 @@ static void peer_free(struct peer *p, bool close)
 	sg_timer_stop(&p->deadline);
 	sg_list_remove(&p->node);
 	unready(p);
+	ration_leave(&p->ration);
 	if (p->lease) {
 		s->n_clients--;
 		lease_leave(&s->leases, p->lease, server_now_ms(s));
@@ -64,6 +66,7 @@ static void packet_in(struct peer *p, const struct sg_vpn_record *r, struct sg_v
 {
 	struct vpn_counters *count = &p->s->v->count;
 
+	p->ration.around += (int64_t)out_cost(packet.len);
 	if (packet.p[0] >> 4 != 4 || sg_get_u32(packet.p + 12) != lease_client_ip(p->lease)) {
 		count->drop_source++;
 		return;
@@ -174,6 +177,95 @@ static struct fairq_class *on_tun_packet(void *arg, const struct sg_vpn_record *
 static void on_tun_batch_end(void *arg)
 {
 	serve(arg);
+}
+
+/* ---- what clients may send ------------------------------------------------------------------------------------- */
+
+static bool is_rationed(const struct peer *p)
+{
+	return p->s->conf.download_kbit && p->lease;
+}
+
+static int64_t allow(struct peer *p, size_t more)
+{
+	const struct sg_stream_ops *ops = p->stream->ops;
+
+	return SG_HAS(ops, allow) && ops->allow ? ops->allow(p->stream, more) : INT64_MIN;
+}
+
+static void listen_to(struct peer *p, bool on)
+{
+	if (p->unheard == on)
+		p->stream->ops->want(p->stream, on);
+	p->unheard = !on;
+}
+
+/* A network that cannot tell its end is not listened to while nothing is left. */
+static void tell(struct peer *p)
+{
+	int64_t left = allow(p, (size_t)p->ration.given);
+
+	p->ration.given = 0;
+	if (left == INT64_MIN)
+		listen_to(p, p->ration.left > 0);
+	else
+		p->ration.left = left;
+}
+
+static void give(struct server *s)
+{
+	struct sg_mono now = sg_loop_now(s->v->loop);
+	int64_t wait_ms = rations_give(&s->rations, now);
+
+	for (struct ration *r; (r = rations_due(&s->rations));) {
+		tell(sg_container_of(r, struct peer, ration));
+		shaper_take(&s->shaper, now, TELLING);
+	}
+	/* Without memory for a timer the next bytes are one. */
+	if (wait_ms)
+		(void)sg_timer_start(&s->giving, wait_ms);
+}
+
+static void on_giving(void *arg)
+{
+	give(arg);
+}
+
+/* From now on it may send only what it is told. */
+static void ration(struct peer *p)
+{
+	struct sg_stream_info info = {.rtt_us = 0};
+	int64_t left = allow(p, 0);
+
+	p->stream->ops->info(p->stream, &info, sizeof(info));
+	ration_init(&p->ration, left == INT64_MIN ? 0 : left);
+	p->ration.rtt_us = info.rtt_us;
+	ration_look(&p->s->rations, &p->ration);
+}
+
+static void ration_no_more(struct peer *p)
+{
+	ration_leave(&p->ration);
+	if (allow(p, SG_STREAM_ALLOW_ALL) == INT64_MIN)
+		listen_to(p, true);
+}
+
+/* The owner says another number. */
+static void ration_anew(struct server *s, uint64_t before)
+{
+	shaper_init(&s->rations.shaper, s->conf.download_kbit);
+	sg_list_for (it, &s->peers) {
+		struct peer *p = sg_container_of(it, struct peer, node);
+
+		if (p->lease && !before && s->conf.download_kbit)
+			ration(p);
+		else if (p->lease && before && !s->conf.download_kbit)
+			ration_no_more(p);
+	}
+	if (s->conf.download_kbit)
+		give(s);
+	else
+		sg_timer_stop(&s->giving);
 }
 
 /* ---- the TUN ------------------------------------------------------------------------------------------------------ */
@@ -361,6 +453,8 @@ static bool hello_done(struct peer *p)
 	sg_timer_stop(&p->deadline);
 	sg_free(p->hello);
 	p->hello = NULL;
+	if (is_rationed(p))
+		ration(p);
 	log_info_rl(
 		&s->rl_clients, "client %s: %s leased", sg_pk_short(&p->via.remote, pk), sg_ip4_str(answer.tun_ip, ip));
 	return true;
@@ -388,6 +482,8 @@ static void on_data(void *arg, struct sg_view in)
 			sg_pk_short(&p->via.remote, pk), sg_strerror(err));
 		peer_free(p, true);
 	}
+	if (err == 0 && is_rationed(p))
+		ration_came(&p->s->rations, &p->ration, sg_loop_now(p->s->v->loop), in.len);
 }
 
 static void on_writable(void *arg)
@@ -412,7 +508,15 @@ static void on_close(void *arg, int err, const char *why)
 
 static void on_batch_end(void *arg)
 {
-	records_rest(&((struct peer *)arg)->in);
+	struct peer *p = arg;
+
+	records_rest(&p->in);
+	if (!is_rationed(p))
+		return;
+	ration_look(&p->s->rations, &p->ration);
+	if (p->ration.left <= 0)
+		tell(p);
+	give(p->s);
 }
 
 static const struct sg_stream_user stream_user = {.size = sizeof(stream_user),
@@ -453,6 +557,7 @@ static int on_stream(void *arg, struct sg_stream *stream)
 	p->in.bad = &s->v->count.drop_record;
 	out_init(&p->out, stream, s->queue, &s->v->count.drop_out);
 	sg_list_init(&p->ready);
+	ration_init(&p->ration, 0);
 	p->since_ms = server_now_ms(s);
 	stream->ops->info(stream, &p->via, sizeof(p->via));
 	p->in.whole = p->via.records;
@@ -486,7 +591,9 @@ int server_start(struct vpn *v, const struct sg_uci_section *section, char *why,
 	sg_list_init(&s->ready);
 	sg_timer_init(&s->tun_retry, v->loop, on_tun_retry, s);
 	sg_timer_init(&s->turn, v->loop, on_turn, s);
+	sg_timer_init(&s->giving, v->loop, on_giving, s);
 	shaper_init(&s->shaper, s->conf.upload_kbit);
+	rations_init(&s->rations, s->conf.download_kbit);
 	err = v->host->listen(v->inst, SG_VPN_PORT, &listener, s);
 	if (err < 0) {
 		snprintf(why, why_cap, "port %d: %s", SG_VPN_PORT,
@@ -502,6 +609,7 @@ int server_start(struct vpn *v, const struct sg_uci_section *section, char *why,
 /* White list and passcode change under way; whoever is not welcome any more leaves. */
 int server_reload(struct server *s, const struct sg_uci_section *section)
 {
+	uint64_t download_kbit = s->conf.download_kbit;
 	struct server_conf conf;
 	char why[128];
 
@@ -524,6 +632,8 @@ int server_reload(struct server *s, const struct sg_uci_section *section)
 			peer_free(p, true);
 	}
 	serve(s); /* what waits for the rate of before */
+	if (download_kbit != s->conf.download_kbit)
+		ration_anew(s, download_kbit);
 	return 0;
 }
 
@@ -532,6 +642,7 @@ bool server_stop(struct server *s)
 	close_all(s);
 	kept_stop(s);
 	sg_timer_stop(&s->turn);
+	sg_timer_stop(&s->giving);
 	sg_timer_stop(&s->tun_retry);
 	return !s->tun_asked;
 }

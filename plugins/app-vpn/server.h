@@ -6,6 +6,7 @@
 #include "lease.h"
 #include "loop/loop.h"
 #include "out.h"
+#include "rations.h"
 #include "records.h"
 #include "shaper.h"
 #include "tun.h"
@@ -24,6 +25,8 @@ struct peer {
 	struct sg_list ready; /* of those who have packets and a stream that takes them */
 	int64_t deficit;      /* bytes of the line that are left of its turn; below 0: it has used more */
 	uint32_t turn;        /* the number of its last one */
+	struct ration ration; /* what it may send */
+	bool unheard;         /* the stream is not listened to, for nothing is left of that */
 	int64_t since_ms;
 	uint64_t up_bytes, down_bytes; /* from it, to it */
 };
@@ -32,7 +35,8 @@ struct server_conf {
 	struct net4 pool;
 	bool announce;
 	size_t max_clients, n_allow;
-	uint64_t upload_kbit; /* that the line toward the clients takes; 0: unknown */
+	uint64_t upload_kbit;   /* that the line toward the clients takes; 0: unknown */
+	uint64_t download_kbit; /* that it brings from them */
 	struct sg_pk *allow;
 	char passcode[SG_VPN_PASSCODE_MAX + 1];
 };
@@ -52,6 +56,8 @@ struct server {
 	struct shaper shaper;
 	struct sg_timer turn; /* until the shaper lets something through */
 	uint32_t n_ready, turns;
+	struct rations rations;
+	struct sg_timer giving; /* until the next turn of what clients may send */
 	size_t n_pending, n_clients;
 	struct sg_log_limit rl_refused, rl_clients;
 };

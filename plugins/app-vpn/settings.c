@@ -98,6 +98,7 @@ int server_conf_read(struct server_conf *conf, const struct sg_uci_section *s, c
 	conf->announce = sg_uci_bool(s, "announce", true);
 	conf->max_clients = (size_t)sg_uci_uint(s, "max_clients", 100);
 	conf->upload_kbit = sg_uci_uint(s, "upload_kbit", 0);
+	conf->download_kbit = sg_uci_uint(s, "download_kbit", 0);
 	if (snprintf(conf->passcode, sizeof(conf->passcode), "%s", sg_uci_get(s, "passcode", "")) >
 		SG_VPN_PASSCODE_MAX) {
 		snprintf(why, why_cap, "vpn_server '%s': option passcode: at most %d bytes", s->name,

@@ -8,7 +8,7 @@
 
 Every client has one TCP connection with the server, every tenth has eight; all run at once, as fast as they can, first down,
 then up. --rate 0: no wire, and the machine's processors are what they share. --told: the exit knows what its line takes
-(option upload_kbit), which is for the way down.
+(options upload_kbit and download_kbit).
 
     ready            seconds from the first start until all have a lease
     memory.idle      KiB of PSS per client at the exit, all its processes, beside the same exit without any
@@ -73,9 +73,9 @@ class Net(bench.Net):
 class Exit(Ours):
     """The exit of Ours, open to everybody, and clients in boxes of their own."""
 
-    def __init__(self, net, upload_kbit):
+    def __init__(self, net, kbit):
         super().__init__(net)
-        self.upload_kbit = upload_kbit
+        self.kbit = kbit
         self.boxes, self.programs = [], []
 
     def up(self):
@@ -87,7 +87,8 @@ config carrier 'stcp'
 config vpn_server 'exit'
 	option uplink 'inet0'
 	option max_clients '250'
-	option upload_kbit '{self.upload_kbit}'
+	option upload_kbit '{self.kbit}'
+	option download_kbit '{self.kbit}'
 """)
         self.at_exit(*self.command("e"))
         wait_for("the exit listens", 30, lambda: ":7777" in self.net.exit.run("ss", "-Htln"))
