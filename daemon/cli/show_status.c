@@ -66,6 +66,7 @@ static void show_waiting(const json_t *vpn)
 static void show_exit_of_others(const json_t *server)
 {
 	int64_t clients = get_int(server, "clients"), upload = get_int(server, "upload_kbit");
+	int64_t download = get_int(server, "download_kbit");
 	char rate[TERM_TEXT];
 
 	if (!get_bool(server, "ready")) {
@@ -77,6 +78,8 @@ static void show_exit_of_others(const json_t *server)
 		get_bool(server, "open_to_all") ? "   open to everybody" : "");
 	if (upload)
 		printf("   upload %s", term_rate((uint64_t)upload * 1000, rate));
+	if (download)
+		printf("   download %s", term_rate((uint64_t)download * 1000, rate));
 	putchar('\n');
 }
 

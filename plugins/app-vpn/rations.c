@@ -6,9 +6,9 @@
 #define TURNS_PER_S 4000       /* at most, for each is a message */
 #define RESERVE     ((SG_VPN_PACKET_MAX + TURN) / 3 * 4) /* a quarter may be missing: a record goes whole or not at all */
 #define OLD_NS      (250 * SG_NS_PER_MS)
-#define RTT_US      100000  /* where it is unknown */
+#define RTT_US      100000 /* where it is unknown */
 #define RTT_MAX_US  1000000
-#define WAKE_US     5000    /* later than asked for, and the tick of timers */
+#define WAKE_US     5000 /* later than asked for, and the tick of timers */
 
 void rations_init(struct rations *rs, uint64_t kbit)
 {

@@ -63,10 +63,11 @@ json_t *server_status(const struct server *s)
 	json_t *list = json_array(), *out;
 
 	snprintf(pool, sizeof(pool), "%s/%u", sg_ip4_str(s->conf.pool.net, ip), s->conf.pool.bits);
-	out = json_pack("{s:b,s:s,s:s,s:s,s:I,s:I,s:b,s:b,s:I,s:o}", "ready", s->tun != NULL, "why", s->tun_why,
+	out = json_pack("{s:b,s:s,s:s,s:s,s:I,s:I,s:b,s:b,s:I,s:I,s:o}", "ready", s->tun != NULL, "why", s->tun_why,
 		"device", s->tun_name, "pool", pool, "clients", (json_int_t)s->n_clients, "max_clients",
 		(json_int_t)s->conf.max_clients, "open_to_all", s->conf.n_allow == 0 && !s->conf.passcode[0],
-		"white_list_open", s->conf.n_allow == 0, "upload_kbit", (json_int_t)s->conf.upload_kbit, "list", list);
+		"white_list_open", s->conf.n_allow == 0, "upload_kbit", (json_int_t)s->conf.upload_kbit,
+		"download_kbit", (json_int_t)s->conf.download_kbit, "list", list);
 	sg_list_for (it, &s->peers) {
 		const struct peer *p = sg_container_of(it, struct peer, node);
 

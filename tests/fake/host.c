@@ -3,6 +3,7 @@
 #include "base/common.h"
 #include "base/cursor.h"
 #include "base/err.h"
+#include "base/limits.h"
 
 #include <fcntl.h>
 #include <jansson.h>
@@ -395,8 +396,7 @@ static int stream_send(struct sg_stream *s, const struct iovec *iov, int n)
 
 static void stream_want(struct sg_stream *s, bool read)
 {
-	(void)s;
-	(void)read;
+	((struct fake_stream *)s)->unheard = !read;
 }
 
 static void stream_close(struct sg_stream *s)
@@ -412,11 +412,32 @@ static void stream_info(struct sg_stream *s, struct sg_stream_info *out, size_t 
 	sg_fill(out, size, &((struct fake_stream *)s)->info, sizeof(*out));
 }
 
+static int64_t stream_allow(struct sg_stream *s, size_t more)
+{
+	struct fake_stream *f = (struct fake_stream *)s;
+
+	f->rationed = more != SG_STREAM_ALLOW_ALL;
+	f->may += f->rationed ? (int64_t)more : 0;
+	return f->rationed ? f->may : INT64_MAX;
+}
+
 static const struct sg_stream_ops stream_ops = {.size = sizeof(stream_ops),
 	.send = stream_send,
 	.want = stream_want,
 	.close = stream_close,
+	.info = stream_info,
+	.allow = stream_allow};
+
+static const struct sg_stream_ops stream_ops_1_0 = {.size = offsetof(struct sg_stream_ops, allow),
+	.send = stream_send,
+	.want = stream_want,
+	.close = stream_close,
 	.info = stream_info};
+
+void fake_stream_of_1_0(struct fake_stream *s)
+{
+	s->s.ops = &stream_ops_1_0;
+}
 
 struct fake_stream *fake_stream_new(struct fake_host *h, const struct sg_pk *remote, bool records)
 {
@@ -426,6 +447,7 @@ struct fake_stream *fake_stream_new(struct fake_host *h, const struct sg_pk *rem
 	f->s.ops = &stream_ops;
 	f->host = h;
 	f->room = SIZE_MAX;
+	f->may = SG_VSTREAM_CREDIT_FIRST;
 	f->info = (struct sg_stream_info){
 		.remote = *remote, .port = 44, .network = "direct", .carrier = "stcp", .records = records};
 	return f;
@@ -462,6 +484,7 @@ void fake_deliver(struct fake_stream *s, const void *bytes, size_t len)
 	assert_non_null(copy);
 	assert_false(s->closed);
 	memcpy(copy, bytes, len);
+	s->may -= (int64_t)len;
 	s->s.user->on_data(s->s.user_arg, (struct sg_view){copy, len});
 	free(copy);
 	if (!s->closed && s->s.user->on_batch_end)

@@ -24,6 +24,8 @@ struct fake_stream {
 	size_t longest; /* above it SG_ELONG; 0: none */
 	size_t sends;
 	bool closed; /* by the plugin */
+	int64_t may; /* bytes that the plugin lets the other end send, once it is rationed */
+	bool rationed, unheard;
 };
 
 struct fake_peer {
@@ -107,6 +109,8 @@ void fake_turn(struct fake_host *h);
 void fake_pass(struct fake_host *h, int64_t ms);
 
 struct fake_stream *fake_stream_new(struct fake_host *h, const struct sg_pk *remote, bool records);
+/** fake_stream_of_1_0 - it is of a network that is older than what may be allowed: there is want only. */
+void fake_stream_of_1_0(struct fake_stream *s);
 void fake_stream_free(struct fake_stream *s);
 /** fake_incoming - a stream to the plugin's listener; what on_stream returned. */
 int fake_incoming(struct fake_host *h, struct fake_stream *s);

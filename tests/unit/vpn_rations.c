@@ -27,15 +27,15 @@
 struct client {
 	struct ration r;
 	bool greedy;
-	int64_t per_s; /* bytes that it has to send */
-	size_t record; /* sent whole or not at all */
+	int64_t per_s;              /* bytes that it has to send */
+	size_t record;              /* sent whole or not at all */
 	unsigned pushes, under_way; /* packets that its connection has under way at the most; now */
-	unsigned way;  /* ms, there or back */
-	int64_t may;   /* bytes, as it knows */
-	int64_t has;   /* bytes that wait to be sent */
+	unsigned way;               /* ms, there or back */
+	int64_t may;                /* bytes, as it knows */
+	int64_t has;                /* bytes that wait to be sent */
 	int64_t refused;
 	uint64_t got;
-	uint64_t told[LATER]; /* arrives there in that ms */
+	uint64_t told[LATER];    /* arrives there in that ms */
 	uint32_t packets[LATER]; /* arrive here */
 };
 
@@ -183,8 +183,9 @@ static void who_share_a_line_get_the_same(void **state)
 		forget(m);
 		pass(m, 5000);
 		mbit = all_of(m, 0, CLIENTS, 5000, &least);
-		print_message("P40: %u ms there: %.1f Mbit/s, the least gets %.3f of the most, %.1f ms of queue, %.0f messages/s\n", ways[w], mbit, least,
-			queue_ms(m), (double)m->messages / 5);
+		print_message("P40: %u ms there: %.1f Mbit/s, the least gets %.3f of the most, %.1f ms of queue, %.0f "
+			      "messages/s\n",
+			ways[w], mbit, least, queue_ms(m), (double)m->messages / 5);
 		assert_true(least >= 0.95);
 		assert_true(mbit >= 0.95 * MBIT * PACKET / COUNTED * 0.98 && mbit <= 0.95 * MBIT);
 		assert_true(queue_ms(m) <= 10);

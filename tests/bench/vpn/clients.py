@@ -7,8 +7,8 @@
     client 1 … N (mode host) ── provider ── wire: 100 Mbit/s, 20 ms each way, queue 512 KiB ── exit ── server
 
 Every client has one TCP connection with the server, every tenth has eight; all run at once, as fast as they can, first down,
-then up. --rate 0: no wire, and the machine's processors are what they share. --told: the exit knows what its line takes
-(options upload_kbit and download_kbit).
+then up, then a tenth of them up. --rate 0: no wire, and the machine's processors are what they share. --told: the exit knows
+what its line takes and brings (options upload_kbit and download_kbit).
 
     ready            seconds from the first start until all have a lease
     memory.idle      KiB of PSS per client at the exit, all its processes, beside the same exit without any
@@ -16,6 +16,7 @@ then up. --rate 0: no wire, and the machine's processors are what they share. --
                      for none
     down.*, up.*     Mbit/s of all together and Jain's index; the deviation of a client's share from the mean share, of those
                      with one connection (standard deviation in percent, <= 10); what eight connections got (<= 1.1 shares)
+    few.all          Mbit/s up of a tenth of them, while the others have nothing to send (>= 0.9 of up.all)
 
 Exit status 1 when a client is lost or takes too much memory; with --judge also when shares are not fair. That a client sends
 with no address but its own and reaches no private network is netns.exit-rules. Lines of name, number, unit for scripts.
@@ -247,6 +248,11 @@ def measure(args):
             pss, got, took = load(rival, net, rival.boxes, down, args.seconds)
             most = max(most, pss)
             unfair += judge(name, got, took)
+        whole = sum(got) / took
+        _, got, took = load(rival, net, few, False, min(args.seconds, 8))
+        say("few.all", sum(got) * 8e-6 / took, f"Mbit/s of {len(few)} clients, up")
+        if sum(got) / took < 0.9 * whole:
+            unfair.append(f"few: {len(few)} clients send {sum(got) / took / whole:.2f} of what all do")
         per_client = (most - some) / max(1, args.clients - len(few))
         say("memory.load", per_client, f"KiB per client; {most / 1024:.1f} MiB with all, {some / 1024:.1f} with {len(few)}")
         if per_client > PER_CLIENT_KIB:
