@@ -180,9 +180,11 @@ struct listing {
 	struct service *service;
 	const struct listing_kind *kind;
 	const char *type;
-	uint16_t port;  /* wanted; 0: nothing */
-	uint16_t told;  /* what the service has, or had before it failed */
-	uint16_t asked; /* in the request that is under way */
+	uint16_t port;   /* wanted; 0: nothing */
+	uint16_t told;   /* what the service has, or had before it failed */
+	uint16_t asked;  /* in the request that is under way */
+	unsigned denied; /* how often it was to be taken back and was not */
+	bool leaving;
 	struct sg_timer timer;
 	struct service_call *call;
 	struct backoff backoff;
@@ -197,7 +199,7 @@ void listing_fini(struct listing *l);
 int listing_set(struct listing *l, uint16_t port);
 /** listing_moved - another service, which knows nothing of us, or another address of ours. */
 void listing_moved(struct listing *l);
-/** listing_leave - nothing from now on. True once the service knows, or does not answer. */
+/** listing_leave - nothing from now on. True once the service knows, does not answer, or has been asked often enough. */
 bool listing_leave(struct listing *l);
 
 /* ---- deployment.c ---- */

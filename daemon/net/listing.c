@@ -1,7 +1,7 @@
 /*
  * A port of ours that a service makes known to others, kept so for as long as it is wanted:
  *
- *	wanted → POST → again every 90 s        failed → later        not wanted any more → DELETE
+ *	wanted → POST → again every 90 s        failed → later        not wanted any more → DELETE, failed → later, some times
  */
 #include "base/common.h"
 #include "base/err.h"
@@ -12,12 +12,14 @@ SG_LOG_TOPIC("net");
 
 #define REPEAT_MS 90000 /* as today's visors; those of 2024 do so every 5 minutes, or once (spec) */
 #define SOON_MS   50    /* after a listener opened: a reload moves it within this time */
+#define TAKE_BACK 8     /* times asked for it, within two minutes; services forget us after five (spec) */
 
 /* @tell: what it objects to, once. That it is away, service.c says. */
 static void later(struct listing *l, bool tell, const char *why)
 {
 	if (tell && strcmp(l->why, why) != 0)
-		log_warn("%s: not %s at the %s: %s", l->type, l->kind->listed, service_name(l->service), why);
+		log_warn("%s: %s %s at the %s: %s", l->type, l->port ? "not" : "still", l->kind->listed,
+			service_name(l->service), why);
 	snprintf(l->why, sizeof(l->why), "%s", why);
 	sg_timer_start(&l->timer, backoff_next(&l->backoff, l->n->conf.crypto));
 }
@@ -32,7 +34,7 @@ static void on_answer(void *arg, const struct http_answer *a)
 	if (!l->asked && a->err == 0 && a->status == 404)
 		l->told = 0;
 	if (a->err < 0 || a->status != 200) {
-		if (l->port)
+		if (l->port || (!l->asked && l->told && ++l->denied < TAKE_BACK))
 			later(l, a->err == 0 && a->status < 500, service_fail_text(l->service, a, why, sizeof(why)));
 		else if (l->asked && l->told)
 			sg_timer_start(&l->timer, SOON_MS);
@@ -88,6 +90,7 @@ void listing_fini(struct listing *l)
 int listing_set(struct listing *l, uint16_t port)
 {
 	l->port = port;
+	l->denied = 0;
 	backoff_reset(&l->backoff);
 	return sg_timer_start(&l->timer, port ? SOON_MS : 0);
 }
@@ -106,8 +109,11 @@ void listing_moved(struct listing *l)
 
 bool listing_leave(struct listing *l)
 {
-	if (l->port)
-		(void)listing_set(l, 0);
 	/* Even if it was away when it was asked last: it is asked once more. */
-	return !l->call && !sg_timer_active(&l->timer) && (!l->told || service_down(l->service));
+	if (!l->leaving && (l->port || l->told))
+		(void)listing_set(l, 0);
+	l->leaving = true;
+	if (l->call)
+		return false;
+	return !sg_timer_active(&l->timer) || (l->denied && service_silent(l->service));
 }

@@ -33,6 +33,7 @@ struct service {
 	struct sg_defer next;
 	uint64_t requests;
 	enum { UNTRIED, UP, DOWN } state;
+	bool silent;
 	struct sg_mono answered;
 	char why[300];
 };
@@ -61,6 +62,7 @@ static void heard(struct service *s, const struct http_answer *a)
 	/* Nobody was asked. */
 	if (!s->url[0])
 		return;
+	s->silent = a->err < 0 && a->err != SG_EREFUSED;
 	if (a->err == 0 && a->status < 500) {
 		if (s->state == DOWN)
 			log_info("%s %s answers again", s->name, s->url);
@@ -350,6 +352,7 @@ bool service_set_url(struct service *s, const char *url)
 	snprintf(s->url, sizeof(s->url), "%s", url);
 	s->nonce_known = false;
 	s->state = UNTRIED;
+	s->silent = false;
 	s->answered.ns = 0;
 	s->why[0] = '\0';
 	return true;
@@ -360,9 +363,9 @@ bool service_known(const struct service *s)
 	return s->url[0];
 }
 
-bool service_down(const struct service *s)
+bool service_silent(const struct service *s)
 {
-	return s->state == DOWN;
+	return s->silent;
 }
 
 const char *service_url(const struct service *s)

@@ -41,8 +41,8 @@ bool service_set_url(struct service *s, const char *url);
 bool service_known(const struct service *s);
 const char *service_url(const struct service *s);
 const char *service_name(const struct service *s);
-/** service_down - it did not answer when it was asked last. */
-bool service_down(const struct service *s);
+/** service_silent - it gave no answer, not even a bad one, when it was asked last. */
+bool service_silent(const struct service *s);
 /** service_ask - 0 and *out (for service_cancel; may be NULL), or -ENOMEM: then @done does not follow. */
 int service_ask(
 	struct service *s, const struct service_ask *ask, http_done_fn *done, void *arg, struct service_call **out);

@@ -43,6 +43,7 @@ struct transports {
 	enum { FORM_UNKNOWN, FORM_TODAY, FORM_2024 } form;
 	struct service_call *call, *compare;
 	bool paused; /* after a failure */
+	bool leaving;
 	struct sg_timer work, refresh, again;
 	struct backoff backoff;
 	struct sg_log_limit rl_full;
@@ -453,9 +454,15 @@ bool transports_leave(struct transports *ts)
 		if (!service_known(ts->n->tpd))
 			transport_free(ts, t);
 	}
+	/* However long the pause was to be: asked at once. */
+	if (!ts->leaving) {
+		ts->leaving = true;
+		ts->paused = false;
+		backoff_reset(&ts->backoff);
+	}
 	if (!ts->call && !ts->paused && !sg_list_empty(&ts->list))
 		sg_timer_start(&ts->work, 0);
-	return sg_list_empty(&ts->list) || service_down(ts->n->tpd);
+	return sg_list_empty(&ts->list) || service_silent(ts->n->tpd);
 }
 
 void transports_moved(struct transports *ts)

@@ -18,6 +18,8 @@ struct world {
 	struct sg_pk sd, ut;
 	uint64_t nonce[2];
 	int status;
+	int refusal; /* of deletions, for the first @refusals of them */
+	size_t refusals;
 	size_t posts, deletes, updates, answers, n;
 	char body[3000], target[300], list[8000], why[300];
 	int err;
@@ -42,6 +44,8 @@ static void serve(void *arg, struct web_request *r)
 	}
 	assert_int_equal(web_signed(r, w->us.crypto, &who, &got), 0);
 	assert_int_equal(got, *nonce);
+	if (strcmp(r->method, "DELETE") == 0 && w->deletes < w->refusals)
+		r->status = w->refusal;
 	*nonce += r->status == 200;
 	if (sg_pk_equal(r->service, &w->ut)) {
 		w->updates++;
@@ -218,6 +222,92 @@ static void taken_back_from_a_service_that_was_away(void **state)
 	assert_int_equal(w->deletes_then, 1);
 }
 
+/*
+ * A service that answered a deletion with anything but 200 was not asked again: others found the exit that had stopped until
+ * its entry was too old.
+ */
+static void taken_back_though_it_was_refused(void **state)
+{
+	static const int status[] = {500, 403};
+	struct world *w = *state;
+
+	for (size_t i = 0; i < SG_ARRAY_LEN(status); i++) {
+		w->refusal = status[i];
+		w->refusals = 3;
+		w->deletes = 0;
+		assert_int_equal(net_offer(w->us.net, "vpn", 44), 0);
+		run(w, 1000);
+		assert_int_equal(net_offer(w->us.net, "vpn", 0), 0);
+		run(w, 500);
+		assert_int_equal(w->deletes, 1);
+		run(w, 9000);
+		assert_int_equal(w->deletes, 4);
+		run(w, 300000);
+		assert_int_equal(w->deletes, 4);
+	}
+}
+
+/* Not for ever; and wanted again in between, it is listed and stays so. */
+static void taking_back_has_an_end(void **state)
+{
+	struct world *w = *state;
+
+	w->refusal = 403;
+	w->refusals = 1000;
+	assert_int_equal(net_offer(w->us.net, "vpn", 44), 0);
+	run(w, 1000);
+	assert_int_equal(net_offer(w->us.net, "vpn", 0), 0);
+	run(w, 3000000);
+	assert_int_equal(w->deletes, 8);
+	w->posts = w->deletes = 0;
+	assert_int_equal(net_offer(w->us.net, "vpn", 44), 0);
+	run(w, 1000);
+	assert_int_equal(net_offer(w->us.net, "vpn", 0), 0);
+	run(w, 2000);
+	assert_in_range(w->deletes, 1, 3);
+	assert_int_equal(net_offer(w->us.net, "vpn", 44), 0);
+	run(w, 1000);
+	w->deletes = 0;
+	run(w, 300000);
+	assert_int_equal(w->deletes, 0);
+	assert_in_range(w->posts, 4, 6);
+}
+
+/* Who ends has two seconds for it: asked once more within them, and not longer than until it is done. */
+static void the_end_waits_for_another_answer(void **state)
+{
+	struct world *w = *state;
+
+	w->refusal = 500;
+	w->refusals = 1;
+	assert_int_equal(net_offer(w->us.net, "vpn", 44), 0);
+	run(w, 1000);
+	net_leave(w->us.net, on_left, w);
+	run(w, 500);
+	assert_false(w->left);
+	run(w, 1000);
+	assert_true(w->left);
+	assert_int_equal(w->deletes_then, 2);
+}
+
+/* What waits for its next turn is asked for at once when all ends. */
+static void the_end_cuts_a_pause_short(void **state)
+{
+	struct world *w = *state;
+
+	w->refusal = 500;
+	w->refusals = 5;
+	assert_int_equal(net_offer(w->us.net, "vpn", 44), 0);
+	run(w, 1000);
+	assert_int_equal(net_offer(w->us.net, "vpn", 0), 0);
+	run(w, 20000);
+	assert_int_equal(w->deletes, 5);
+	net_leave(w->us.net, on_left, w);
+	run(w, 500);
+	assert_true(w->left);
+	assert_int_equal(w->deletes_then, 6);
+}
+
 static void who_is_away_holds_up_no_end(void **state)
 {
 	struct world *w = *state;
@@ -344,6 +434,10 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_refusal_is_not_repeated_fast, setup, fake_net_teardown),
 		cmocka_unit_test_setup_teardown(taken_back_though_a_repetition_failed, setup, fake_net_teardown),
 		cmocka_unit_test_setup_teardown(taken_back_from_a_service_that_was_away, setup, fake_net_teardown),
+		cmocka_unit_test_setup_teardown(taken_back_though_it_was_refused, setup, fake_net_teardown),
+		cmocka_unit_test_setup_teardown(taking_back_has_an_end, setup, fake_net_teardown),
+		cmocka_unit_test_setup_teardown(the_end_waits_for_another_answer, setup, fake_net_teardown),
+		cmocka_unit_test_setup_teardown(the_end_cuts_a_pause_short, setup, fake_net_teardown),
 		cmocka_unit_test_setup_teardown(who_is_away_holds_up_no_end, setup, fake_net_teardown),
 		cmocka_unit_test_setup_teardown(uptime, setup, fake_net_teardown),
 		cmocka_unit_test_setup_teardown(what_others_offer, setup, fake_net_teardown),

@@ -21,7 +21,7 @@ struct world {
 	struct fake_net us; /* first */
 	struct sg_pk service, peer;
 	struct sg_sk peer_sk;
-	bool v3;
+	bool v3, left;
 	int fail;
 	uint64_t nonce;
 	size_t n, posts, deletes, compares;
@@ -306,6 +306,50 @@ static void away_for_long(void **state)
 	assert_true(w->deletes < 100);
 }
 
+static void on_left(void *arg)
+{
+	struct world *w = arg;
+
+	w->left = true;
+}
+
+/* Who ended while the discovery answered with errors left its transports there: it was taken for a service that is away. */
+static void deleted_though_it_failed_before(void **state)
+{
+	struct world *w = *state;
+	struct net_transport in = transport(w, "stcpr", false), out = transport(w, "dmsg", false);
+
+	net_transport_up(w->us.net, &in);
+	net_transport_up(w->us.net, &out);
+	run(w, 1000);
+	assert_int_equal(w->n, 2);
+	/* So often that the next attempt is far away. */
+	w->fail = 500;
+	net_transport_down(w->us.net, &out);
+	run(w, 100000);
+	w->fail = 0;
+	net_leave(w->us.net, on_left, w);
+	run(w, 500);
+	assert_int_equal(w->n, 0);
+	assert_true(w->left);
+}
+
+static void the_end_does_not_wait_for_who_is_away(void **state)
+{
+	struct world *w = *state;
+	struct net_transport in = transport(w, "stcpr", false), out = transport(w, "dmsg", false);
+
+	net_transport_up(w->us.net, &in);
+	net_transport_up(w->us.net, &out);
+	run(w, 1000);
+	w->us.web.dead = true;
+	net_transport_down(w->us.net, &out);
+	run(w, 1000);
+	net_leave(w->us.net, on_left, w);
+	run(w, 500);
+	assert_true(w->left);
+}
+
 static void without_a_discovery(void **state)
 {
 	struct world *w = *state;
@@ -329,6 +373,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(compared, setup, fake_net_teardown),
 		cmocka_unit_test_setup_teardown(a_dead_discovery_is_not_pestered, setup, fake_net_teardown),
 		cmocka_unit_test_setup_teardown(away_for_long, setup, fake_net_teardown),
+		cmocka_unit_test_setup_teardown(deleted_though_it_failed_before, setup, fake_net_teardown),
+		cmocka_unit_test_setup_teardown(the_end_does_not_wait_for_who_is_away, setup, fake_net_teardown),
 		cmocka_unit_test_setup_teardown(without_a_discovery, setup, fake_net_teardown),
 	};
 
