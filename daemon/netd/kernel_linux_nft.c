@@ -20,7 +20,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define TABLE "skygate"
+#define TABLE     "skygate"
+#define RUN_TRIES 3 /* of a text whose child was killed, by the kernel that is out of memory or by somebody */
 
 static struct nft_ctx *context(void)
 {
@@ -144,17 +145,20 @@ static int run_for(struct nft_ctx *ctx, const char *text, char **out, char *why,
 	return err;
 }
 
-/* Runs one text; what it printed is returned new in *out. */
+/* Runs one text; what it printed is returned new in *out. Any text may be run twice: again where its child was killed. */
 static int run(const char *text, char **out, char *why, size_t cap)
 {
-	struct nft_ctx *ctx = context();
-	int err;
+	int err = -EIO;
 
 	*out = NULL;
-	if (!ctx)
-		return -ENOMEM;
-	err = run_for(ctx, text, out, why, cap);
-	nft_ctx_free(ctx);
+	for (int i = 0; i < RUN_TRIES && err == -EIO; i++) {
+		struct nft_ctx *ctx = context();
+
+		if (!ctx)
+			return -ENOMEM;
+		err = run_for(ctx, text, out, why, cap);
+		nft_ctx_free(ctx);
+	}
 	return err;
 }
 
@@ -170,17 +174,18 @@ int kernel_nft_run(struct kernel *k, const char *text, char *why, size_t cap)
 
 /*
  * One context for all of the guard's texts: its socket is the table's owner, so closing it removes the table, also where
- * we are killed.
+ * we are killed. What a killed child leaves unread there does not disturb the next.
  */
 int kernel_guard(struct kernel *k, const char *text, char *why, size_t cap)
 {
 	if (text) {
 		char *said = NULL;
-		int err;
+		int err = -EIO;
 
 		if (!k->guard && !(k->guard = context()))
 			return -ENOMEM;
-		err = run_for(k->guard, text, &said, why, cap);
+		for (int i = 0; i < RUN_TRIES && err == -EIO; i++)
+			err = run_for(k->guard, text, &said, why, cap);
 		sg_free(said);
 		return err;
 	}
