@@ -359,7 +359,6 @@ int applier_apply(struct applier *a, const struct netd_conf *given, const struct
 	struct pass p = {.a = a};
 	struct k_view view;
 	struct want want;
-	int lock = rundir_apply_lock(a->run);
 
 	p.err = kernel_read(a->kernel, conf->table, &view);
 	if (p.err == 0) {
@@ -371,7 +370,6 @@ int applier_apply(struct applier *a, const struct netd_conf *given, const struct
 		}
 		k_view_fini(&view);
 	}
-	rundir_apply_unlock(lock);
 	if (p.mended && a->settled && a->gate.word == gate->word && a->gate.lease == gate->lease)
 		log_info_rl(
 			&a->rl_rules, "rules: %u rules and routes were not as they should be: put in order", p.mended);

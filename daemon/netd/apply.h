@@ -32,7 +32,7 @@ void applier_fini(struct applier *a);
 /**
  * applier_apply - 0: table, rules, routes, addresses and sysctls were read back or written just now. A negative code:
  * the first thing that failed; the rest was done. It never opens what was closed because of an error: the ruleset goes
- * in first, and an old one stays when the new one is refused.
+ * in first, and an old one stays when the new one is refused. The caller holds rundir_apply_lock since it made @gate.
  */
 int applier_apply(struct applier *a, const struct netd_conf *given, const struct netd_gate *gate);
 

@@ -144,23 +144,34 @@ static int apply_once(struct kernel *k, struct rundir *run, const struct netd_co
 	return err;
 }
 
+/* Under the lock, so that a netd that starts meanwhile comes before or behind it. *living: that one will do it. */
+static int arm_or_tell(struct kernel *k, struct rundir *run, const struct netd_conf *conf, bool *living)
+{
+	int lock = rundir_apply_lock(run), err = rundir_set_disarmed(run, false);
+	pid_t pid = rundir_holder(run);
+
+	*living = pid > 0 && kill(pid, SIGUSR1) == 0;
+	if (err == 0 && !*living && conf->mode != NETD_OFF && conf->kill_switch)
+		err = apply_once(k, run, conf, NETD_IS_ARMED);
+	rundir_apply_unlock(lock);
+	return err;
+}
+
 static int arm(struct kernel *k, struct rundir *run, const struct netd_conf *conf)
 {
-	pid_t living = rundir_holder(run);
-	int err = rundir_set_disarmed(run, false);
+	bool living;
+	int err = arm_or_tell(k, run, conf, &living);
 
 	if (conf->mode == NETD_OFF || !conf->kill_switch) {
 		printf("nothing to arm: %s\n",
 			conf->mode == NETD_OFF ? "the mode of vpn_client is 'off'" : "option kill_switch is off");
 		return 0;
 	}
-	if (living > 0 && kill(living, SIGUSR1) == 0)
+	if (err == 0 && living)
 		return wait_for(k, applier_found, true)
 			       ? 0
 			       : complain(1, "the running skygate-netd did not arm within 2 s. Look why:  "
 					     "journalctl -u skygate -n 20");
-	if (err == 0)
-		err = apply_once(k, run, conf, NETD_IS_ARMED);
 	if (err < 0) {
 		fprintf(stderr, "skygate-netd: not armed: %s\n", sg_strerror(err));
 		return 1;
@@ -186,6 +197,7 @@ static bool let_go(struct kernel *k, struct rundir *run, pid_t living)
 static int disarm(struct kernel *k, struct rundir *run, const struct netd_conf *conf)
 {
 	struct netd_conf nothing;
+	int lock;
 	pid_t living = rundir_holder(run);
 	/* First the word that it is to stay open: a living netd asks for it before each of its steps. */
 	int err = living > 0 ? rundir_set_disarmed(run, true) : 0;
@@ -197,7 +209,9 @@ static int disarm(struct kernel *k, struct rundir *run, const struct netd_conf *
 			run->path, sg_strerror(err));
 	if (living > 0)
 		(void)kill(living, SIGUSR1);
+	lock = rundir_apply_lock(run);
 	err = apply_once(k, run, &nothing, NETD_IS_OFF);
+	rundir_apply_unlock(lock);
 	if (err < 0) {
 		fprintf(stderr, "skygate-netd: not everything could be removed: %s\n", sg_strerror(err));
 		return 1;
@@ -296,6 +310,8 @@ static int start_service(struct kernel *k, struct rundir *run, const struct comm
 			c->opt.core, sg_strerror(-errno));
 		return 1;
 	}
+	/* Whoever sees the lock tells us by it. Before we listen, it is not to end us; we read the word itself later. */
+	signal(SIGUSR1, SIG_IGN);
 	err = rundir_lock(run, &holder);
 	if (err == -EEXIST) {
 		fprintf(stderr,

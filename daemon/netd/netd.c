@@ -152,11 +152,12 @@ int netd_reconcile(struct netd *n)
 {
 	struct netd_gate gate;
 	int64_t next_ms;
-	int err;
+	int lock = rundir_apply_lock(n->run), err;
 
 	n->state.disarmed = rundir_disarmed(n->run);
 	gate = netd_state_gate(&n->state, &n->conf, sg_loop_now(n->loop), &next_ms);
 	err = applier_apply(&n->applier, &n->conf, &gate);
+	rundir_apply_unlock(lock);
 	if (err == 0)
 		say_state(n, gate.word);
 	else
@@ -218,6 +219,8 @@ void netd_look_again(struct netd *n)
 {
 	bool was = n->state.disarmed;
 
+	/* The owner has spoken: mode host does not wait for core to. */
+	n->state.path_known = true;
 	(void)netd_reconcile(n);
 	if (was != n->state.disarmed)
 		log_info("%s", n->state.disarmed ? "disarmed by the owner, until skygate-netd --arm or a restart"

@@ -162,13 +162,18 @@ int rundir_disarm_next(const struct rundir *r)
 	return rundir_write(r, "disarmed", NEXT_TOO);
 }
 
+/* In one piece: an owner who arms meanwhile is not to find his word taken back. */
 int rundir_started(struct rundir *r)
 {
+	int lock = rundir_apply_lock(r), err;
 	char text[sizeof(NEXT_TOO) + 1];
 
 	if (rundir_read(r, "disarmed", text, sizeof(text)) == 0 && strcmp(text, NEXT_TOO) == 0)
-		return rundir_write(r, "disarmed", "");
-	return rundir_set_disarmed(r, false);
+		err = rundir_write(r, "disarmed", "");
+	else
+		err = rundir_set_disarmed(r, false);
+	rundir_apply_unlock(lock);
+	return err;
 }
 
 int rundir_apply_lock(const struct rundir *r)

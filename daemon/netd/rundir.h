@@ -4,7 +4,8 @@
  * may have put there under our names is not believed (see rundir_read).
  *
  *	netd.lock   held while netd runs; its process id
- *	apply.lock  held while rules change, so that --disarm and a living netd do not mix
+ *	apply.lock  held from reading the owner's word until the rules are as it says, so that --arm, --disarm and a living
+ *	            netd do not mix
  *	disarmed    present: do not arm
  *	saved       original sysctls
  *	lans        index of each LAN interface

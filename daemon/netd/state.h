@@ -23,7 +23,7 @@ enum netd_word { NETD_IS_OFF, NETD_IS_ARMED, NETD_IS_BLOCKING, NETD_IS_CONNECTED
 
 struct netd_state {
 	uint8_t path;    /* enum sg_netd_path, as core said last */
-	bool path_known; /* core said something since we started, or the rules were in when we came */
+	bool path_known; /* core or the owner said something since we started, or the rules were in when we came */
 	uint32_t lease;  /* address in host order, 0: none */
 	bool disarmed;   /* by --disarm, until --arm or the next start */
 	bool stopping;   /* we end, and the rules stay as the kill switch says */

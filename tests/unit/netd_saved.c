@@ -11,6 +11,8 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 #include <cmocka.h>
 
@@ -272,6 +274,36 @@ static void test_disarmed_over_a_start(void **state)
 	assert_false(rundir_disarmed(&w->run));
 }
 
+/*
+ * A start that read the owner's word, and wrote it back after he had armed, stayed open. It has to leave the file alone while
+ * somebody holds the lock.
+ */
+static void test_a_start_waits_for_who_arms(void **state)
+{
+	const struct timespec some = {.tv_nsec = 300000000};
+	struct world *w = *state;
+	char text[32] = "";
+	int lock, status = -1;
+	pid_t child;
+
+	assert_int_equal(rundir_disarm_next(&w->run), 0);
+	lock = rundir_apply_lock(&w->run);
+	assert_true(lock >= 0);
+	child = fork();
+	if (child == 0) {
+		rundir_apply_unlock(lock); /* the parent's is not let go by it */
+		_exit(rundir_started(&w->run) == 0 ? 0 : 1);
+	}
+	nanosleep(&some, NULL);
+	assert_int_equal(rundir_read(&w->run, "disarmed", text, sizeof(text)), 0);
+	assert_string_not_equal(text, "");
+	assert_int_equal(rundir_set_disarmed(&w->run, false), 0);
+	rundir_apply_unlock(lock);
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_int_equal(status, 0);
+	assert_false(rundir_disarmed(&w->run));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -286,6 +318,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_disarmed, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_run_directory_refused, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_disarmed_over_a_start, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_a_start_waits_for_who_arms, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

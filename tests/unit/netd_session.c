@@ -21,6 +21,7 @@
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 #include <cmocka.h>
 
@@ -28,6 +29,7 @@
 #define VISOR "config visor 'main'\n\toption user '64011'\n"
 #define LAN   "config interface 'home'\n\toption role 'lan'\n\tlist device 'br-lan'\n"
 #define VPN   VISOR LAN "config vpn_client 'vpn'\n\toption mode 'vpn'\n"
+#define HOST  VISOR "config vpn_client 'vpn'\n\toption mode 'host'\n"
 #define EXIT  VISOR "config vpn_server 'exit'\n\toption uplink 'wan0'\n"
 
 struct world {
@@ -604,6 +606,56 @@ static void test_disarmed_and_armed(void **state)
 	assert_non_null(strstr(w->log, "disarmed by the owner, until skygate-netd --arm or a restart"));
 }
 
+/*
+ * --arm removes the owner's word, makes the rules and says that they are there, all under the lock. A netd that had read the
+ * word before it waited for the lock took them away again, until the kernel told it that they had changed.
+ */
+static void test_the_word_is_read_under_the_lock(void **state)
+{
+	const struct timespec some = {.tv_nsec = 300000000};
+	struct world *w = *state;
+	int ready[2], status = -1;
+	char byte;
+	pid_t child;
+
+	begin(w, VPN);
+	assert_int_equal(rundir_set_disarmed(&w->run, true), 0);
+	netd_look_again(&w->n);
+	assert_null(w->k->nft);
+	assert_int_equal(pipe2(ready, O_CLOEXEC), 0);
+	child = fork();
+	if (child == 0) {
+		int lock = rundir_apply_lock(&w->run);
+
+		close(ready[1]);
+		nanosleep(&some, NULL);
+		status = rundir_set_disarmed(&w->run, false);
+		rundir_apply_unlock(lock);
+		_exit(lock >= 0 && status == 0 ? 0 : 1);
+	}
+	close(ready[1]);
+	assert_int_equal(read(ready[0], &byte, 1), 0);
+	close(ready[0]);
+	assert_int_equal(netd_reconcile(&w->n), 0);
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_int_equal(status, 0);
+	assert_non_null(w->k->nft);
+}
+
+/* Mode host waits for core before it closes; who armed is not kept waiting. */
+static void test_host_armed_by_the_owner(void **state)
+{
+	struct world *w = *state;
+
+	assert_int_equal(rundir_disarm_next(&w->run), 0);
+	assert_int_equal(rundir_started(&w->run), 0);
+	begin(w, HOST);
+	assert_null(w->k->nft);
+	assert_int_equal(rundir_set_disarmed(&w->run, false), 0);
+	netd_look_again(&w->n);
+	assert_non_null(w->k->nft);
+}
+
 static void test_end(void **state)
 {
 	struct world *w = *state;
@@ -637,6 +689,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_refusal_after_30_s, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_tried_again, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_disarmed_and_armed, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_the_word_is_read_under_the_lock, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_host_armed_by_the_owner, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_end, setup, teardown),
 	};
 
