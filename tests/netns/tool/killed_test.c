@@ -38,11 +38,13 @@ static int set(struct kernel *k, bool guard, int n)
 	char text[TEXT], why[200] = "";
 	int err;
 
-	snprintf(text, sizeof(text), "add table inet %s {\n%s}\ndelete table inet %s\ntable inet %s {\n%schain c%d { }\n",
-		table, owner, table, table, owner, n);
+	snprintf(text, sizeof(text),
+		"add table inet %s {\n%s}\ndelete table inet %s\ntable inet %s {\n%schain c%d { }\n", table, owner,
+		table, table, owner, n);
 	/* So much that it takes several answers. */
 	for (int i = 0; i < CHAINS; i++)
-		snprintf(text + strlen(text), sizeof(text) - strlen(text), "chain filler%d { ip saddr 192.0.2.%d counter; }\n", i, i);
+		snprintf(text + strlen(text), sizeof(text) - strlen(text),
+			"chain filler%d { ip saddr 192.0.2.%d counter; }\n", i, i);
 	snprintf(text + strlen(text), sizeof(text) - strlen(text), "}\n");
 	err = guard ? kernel_guard(k, text, why, sizeof(why)) : kernel_nft_run(k, text, why, sizeof(why));
 	if (err < 0)
