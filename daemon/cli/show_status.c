@@ -281,6 +281,17 @@ static void show_traffic(const json_t *status)
 		term_count((uint64_t)get_int(kernel, "blocked"), count));
 }
 
+/* Only what is amiss: clients of an exit would get no answer, and nobody would say why. */
+static void show_uplink(const json_t *uplink)
+{
+	if (!json_is_object(uplink) || get_bool(uplink, "present"))
+		return;
+	label("uplink");
+	term_word("missing", WORD, MOOD_BAD);
+	printf("%s: no such interface, so nothing of the clients leaves; what there is:  ip -br link\n",
+		get_str(uplink, "device"));
+}
+
 /* Only what is amiss: that nothing is lost needs no line. */
 static void show_store(const json_t *store)
 {
@@ -308,6 +319,7 @@ int show_status(const json_t *result)
 		puts("no VPN (the plugin app-vpn is not loaded)");
 	}
 	show_traffic(result);
+	show_uplink(json_object_get(result, "uplink"));
 	show_proof(vpn);
 	label("visor");
 	printf("%s   %lld transport%s   memory %s   version %s   up %s\n", term_key(get_str(result, "pk"), key),

@@ -88,10 +88,20 @@ static void check_carrier(
 {
 	char have[128];
 	struct sg_text t = sg_text(have, sizeof(have));
+	const char *plugin = plugin_to_load(carrier);
 	struct sg_suggest near;
 
-	if (plugin_of_carrier(c->plugins, c->n_plugins, carrier) || findings_has(f, line))
+	/* One that did not load may be what would provide it. */
+	if (plugin_of_carrier(c->plugins, c->n_plugins, carrier) || findings_has(f, line) ||
+		c->n_plugins < count_plugins(c))
 		return;
+	if (plugin) {
+		findings_addf(f, line,
+			"%s:%u: %s: no loaded plugin provides the carrier '%s'\n  add  list plugin '%s'  to section "
+			"visor",
+			c->doc->file, line, what, carrier, plugin);
+		return;
+	}
 	near = sg_suggest(carrier);
 	for (size_t i = 0; i < c->n_plugins; i++) {
 		for (const struct sg_provide *p = c->plugins[i]->desc->provides; p->kind != SG_PROVIDE_END; p++) {
@@ -101,12 +111,9 @@ static void check_carrier(
 			sg_suggest_try(&near, p->name);
 		}
 	}
-	findings_addf(f, line, "%s:%u: %s: no loaded plugin provides the carrier '%s'\n  %s%s%s%s%s", c->doc->file,
-		line, what, carrier,
-		t.len ? "accepted: "
-		      : "for stcp, stcpr:  list plugin 'transport-tcp', for dmsg:  list plugin 'transport-dmsg',  in "
-			"section visor",
-		have, near.best ? "        did you mean '" : "", near.best ? near.best : "", near.best ? "'?" : "");
+	findings_addf(f, line, "%s:%u: %s: no loaded plugin provides the carrier '%s'\n  accepted: %s%s%s%s",
+		c->doc->file, line, what, carrier, t.len ? have : "none", near.best ? "        did you mean '" : "",
+		near.best ? near.best : "", near.best ? "'?" : "");
 }
 
 static void check_address(
@@ -158,7 +165,6 @@ static int check_all(struct core *core, struct conf *c, struct findings *f)
 {
 	struct check check = {core, f};
 	const struct sg_option **tables = sg_calloc(c->n_plugins + 2, sizeof(*tables));
-	bool all_loaded = c->n_plugins == count_plugins(c);
 	size_t n = 0;
 
 	if (!tables)
@@ -170,14 +176,13 @@ static int check_all(struct core *core, struct conf *c, struct findings *f)
 			tables[n++] = c->plugins[i]->desc->options;
 	}
 	/* Sections of a plugin that did not load are not called unknown on top. */
-	if (all_loaded)
+	if (c->n_plugins == count_plugins(c))
 		sg_uci_check(c->doc, tables, n, pk_ok, report, &check);
 	else
 		sg_uci_check_part(c->doc, tables, n, pk_ok, report, &check);
 	sg_free(tables);
 	check_peers(c, f);
-	if (all_loaded)
-		check_carriers(c, f);
+	check_carriers(c, f);
 	sg_schema_check(c->doc, report_closer, &check);
 	net_check(core->crypto, c->doc, report_closer, &check);
 	return 0;

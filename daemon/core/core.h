@@ -101,6 +101,8 @@ struct plugin {
  */
 int plugin_load(struct core *core, const char *name, struct plugin **out, char *why, size_t cap);
 void plugins_free(struct core *core);
+/** plugin_to_load - the name of one of ours that provides the carrier, or NULL. Static. */
+const char *plugin_to_load(const char *carrier);
 /** plugin_of_carrier - the one among @plugins that provides it, or NULL. */
 struct plugin *plugin_of_carrier(struct plugin *const *plugins, size_t n, const char *carrier);
 const struct sg_carrier_ops *plugin_carrier_ops(const struct plugin *p, const char *carrier);

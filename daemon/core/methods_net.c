@@ -74,8 +74,11 @@ void method_transport_add(struct core *core, struct call *call, json_t *params)
 	if (address)
 		snprintf(carrier, sizeof(carrier), "%.*s", (int)strcspn(address, ":"), address);
 	if (address && !plugin_of_carrier(core->conf->plugins, core->conf->n_plugins, carrier)) {
-		call_fail(call, SG_RPC_PARAMS, "no plugin provides the carrier '%s'\n  see them:  skygate plugin ls",
-			carrier);
+		const char *plugin = plugin_to_load(carrier);
+
+		call_fail(call, SG_RPC_PARAMS, "no plugin provides the carrier '%s'\n  %s%s%s", carrier,
+			plugin ? "it takes  list plugin '" : "see them:  skygate plugin ls", plugin ? plugin : "",
+			plugin ? "'  in section visor" : "");
 		return;
 	}
 	err = peers_add(core, &pk, address ? address : "", keep);

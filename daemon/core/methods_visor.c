@@ -164,6 +164,22 @@ static json_t *lan_devices(const struct conf *conf)
 	return list;
 }
 
+/* Where the traffic of an exit's clients leaves; null for who is none. */
+static json_t *uplink_device(const struct conf *conf)
+{
+	const struct sg_uci_section *s = sg_uci_next(conf->doc, "vpn_server", NULL);
+	const char *device = s ? sg_uci_get(s, "uplink", NULL) : NULL;
+	struct ifaddrs *here = NULL;
+	bool known = device && getifaddrs(&here) == 0;
+	json_t *out = device ? json_pack("{s:o, s:b}", "device", core_text(device), "present",
+				       !known || is_present(here, device))
+			     : json_null();
+
+	if (known)
+		freeifaddrs(here);
+	return out;
+}
+
 /* What a plugin says of itself; null when it does not run. */
 static json_t *plugin_status(const struct core *core, const char *method)
 {
@@ -224,15 +240,15 @@ static void answer(struct core *core, struct call *call, json_t *kernel, uint64_
 
 	links_each(core->links, count_link, &links);
 	route_each_stream(core->route, count_stream, &streams);
-	call_done(
-		call, json_pack("{s:o, s:s, s:I, s:s, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "pk",
-			      core_pk(&core->pk), "version", SG_VERSION, "uptime_ms",
-			      (json_int_t)sg_mono_ms_since(sg_loop_now(core->loop), core->started), "config",
-			      core->opt.config, "transports", links, "streams", streams, "memory", memory_status(netd),
-			      "interfaces", lan_devices(core->conf), "vpn", plugin_status(core, "vpn.status"), "kernel",
-			      kernel, "sandbox", sandbox_status(&core->sandbox), "services", net_status(core->net),
-			      "store", store_status(core), "dmsg", plugin_status(core, "dmsg.status"), "directory",
-			      net_services(core->net)));
+	call_done(call,
+		json_pack("{s:o, s:s, s:I, s:s, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "pk",
+			core_pk(&core->pk), "version", SG_VERSION, "uptime_ms",
+			(json_int_t)sg_mono_ms_since(sg_loop_now(core->loop), core->started), "config",
+			core->opt.config, "transports", links, "streams", streams, "memory", memory_status(netd),
+			"interfaces", lan_devices(core->conf), "uplink", uplink_device(core->conf), "vpn",
+			plugin_status(core, "vpn.status"), "kernel", kernel, "sandbox", sandbox_status(&core->sandbox),
+			"services", net_status(core->net), "store", store_status(core), "dmsg",
+			plugin_status(core, "dmsg.status"), "directory", net_services(core->net)));
 }
 
 struct wait {

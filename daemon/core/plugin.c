@@ -334,3 +334,15 @@ struct plugin *plugin_of_carrier(struct plugin *const *plugins, size_t n, const 
 	}
 	return NULL;
 }
+
+const char *plugin_to_load(const char *carrier)
+{
+	static const char *const ours[][2] = {
+		{"stcp", "transport-tcp"}, {"stcpr", "transport-tcp"}, {"dmsg", "transport-dmsg"}};
+
+	for (size_t i = 0; i < SG_ARRAY_LEN(ours); i++) {
+		if (strcmp(ours[i][0], carrier) == 0)
+			return ours[i][1];
+	}
+	return NULL;
+}

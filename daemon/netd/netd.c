@@ -204,11 +204,11 @@ int netd_reload(struct netd *n, char *why, size_t cap)
 		log_error("%s: not taken over, nothing was changed", n->opt.config);
 		return err;
 	}
-	log_info("%s: read again: mode %s, kill switch %s, %zu LAN interfaces%s", n->opt.config,
+	log_info("%s: read again: mode %s, kill switch %s, %zu LAN interface%s%s", n->opt.config,
 		conf.mode == NETD_OFF   ? "off"
 		: conf.mode == NETD_VPN ? "vpn"
 					: "host",
-		conf.kill_switch ? "on" : "off", conf.n_lans, conf.server ? ", exit" : "");
+		conf.kill_switch ? "on" : "off", conf.n_lans, conf.n_lans == 1 ? "" : "s", conf.server ? ", exit" : "");
 	n->conf = conf;
 	err = netd_reconcile(n);
 	netd_tun_settle(n);

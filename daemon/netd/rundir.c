@@ -37,8 +37,11 @@ int rundir_open(struct rundir *r, const char *path, gid_t core_gid, char *why, s
 	}
 	r->owner = st.st_uid;
 	if (st.st_uid != 0 && st.st_uid != geteuid()) {
-		snprintf(why, cap, "%s: belongs to user %u, who could change our files. Mend it:  chown root %s", path,
-			(unsigned)st.st_uid, path);
+		snprintf(why, cap,
+			"%s: belongs to user %u, who could change our files. Start it as that user (systemctl start "
+			"skygate), "
+			"or with a place of its own:  --run DIR",
+			path, (unsigned)st.st_uid);
 		rundir_close(r);
 		return -EPERM;
 	}

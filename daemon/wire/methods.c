@@ -85,7 +85,7 @@ static const struct sg_method_row table[] = {
 	{"route.list", SG_ROLE_VIEWER, "route", "ls", NULL, page, "routes that end here or pass through"},
 	{"route.find", SG_ROLE_ADMIN, "route", "find", NULL, route_find, "the ways to a visor that are known"},
 	{"visor.ping", SG_ROLE_ADMIN, "ping", NULL, NULL, route_find,
-		"how far a visor is: over a route, or over the transport to it where none can be made"},
+		"how far a visor is, over a route or the transport to it"},
 	{"counter.list", SG_ROLE_VIEWER, "counter", "ls", NULL, NULL,
 		"what was counted since the start, drops by reason"},
 	{"plugin.list", SG_ROLE_VIEWER, "plugin", "ls", NULL, NULL, "plugins and what they provide"},

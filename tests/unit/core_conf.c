@@ -86,6 +86,11 @@ static void test_plugins(void **state)
 		"@:5: visor 'main': plugin 'alfa': there is no alfa.so in $\n  there: no plugin at all\n"
 		"@:8: interface 'x': option role: 'wan' is none of its values\n  accepted: lan        did you mean "
 		"'lan'?\n");
+	expect(p, "\tlist plugin 'transport-tpc'\n",
+		"config peer 'a'\n\toption pk '" PK_A
+		"'\n\tlist address 'stcp://192.0.2.1:7777'\nconfig carrier 'stcp'\n",
+		"@:5: visor 'main': plugin 'transport-tpc': there is no transport-tpc.so in $\n  there: no plugin at "
+		"all\n");
 	expect(p, "\tlist plugin 'alpha'\n", "config beta\n",
 		"@:6: section 'beta' belongs to nothing that is loaded\n  accepted: visor, interface, peer, kernel, "
 		"deployment, alpha\n"
@@ -124,8 +129,12 @@ static void test_peers(void **state)
 		"@:9: a peer without a name\n  like:  config peer 'my_exit'\n");
 	expect(p, "", "config peer 'a'\n\toption pk '" PK_A "'\n\tlist address 'stcp://192.0.2.1:7777'\n",
 		"@:7: peer 'a': list address: no loaded plugin provides the carrier 'stcp'\n"
-		"  for stcp, stcpr:  list plugin 'transport-tcp', for dmsg:  list plugin 'transport-dmsg',  in section "
-		"visor\n");
+		"  add  list plugin 'transport-tcp'  to section visor\n");
+	expect(p, "", "config peer 'a'\n\toption pk '" PK_A "'\n\tlist address 'dmsg'\n",
+		"@:7: peer 'a': list address: no loaded plugin provides the carrier 'dmsg'\n"
+		"  add  list plugin 'transport-dmsg'  to section visor\n");
+	expect(p, "", "config peer 'a'\n\toption pk '" PK_A "'\n\tlist address 'owl://192.0.2.1:7777'\n",
+		"@:7: peer 'a': list address: no loaded plugin provides the carrier 'owl'\n  accepted: none\n");
 	/* 02 and 32 bytes, and no point of the curve. */
 	expect(p, "",
 		"config peer 'a'\n\toption pk '020000000000000000000000000000000000000000000000000000000000000005'\n",

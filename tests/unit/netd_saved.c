@@ -254,7 +254,7 @@ static void test_run_directory_refused(void **state)
 		return;
 	assert_int_equal(chown(w->dir, 64011, 64011), 0);
 	assert_int_equal(rundir_open(&r, w->dir, 0, why, sizeof(why)), -EPERM);
-	assert_non_null(strstr(why, "belongs to user 64011, who could change our files. Mend it:  chown root "));
+	assert_non_null(strstr(why, "belongs to user 64011, who could change our files. Start it as that user "));
 	assert_int_equal(chown(w->dir, 0, 0), 0);
 }
 
