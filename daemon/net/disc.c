@@ -6,6 +6,7 @@
 #include "base/text.h"
 #include "net/internal.h"
 #include "wire/entry.h"
+#include "wire/url.h"
 
 #define LIST_MAX (256 * 1024) /* bytes of an answer (own) */
 

@@ -10,6 +10,7 @@
 #include "base/common.h"
 #include "base/err.h"
 #include "crypto/keys.h"
+#include "wire/url.h"
 
 #include <unistd.h>
 

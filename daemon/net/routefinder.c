@@ -11,6 +11,7 @@
 #include "base/err.h"
 #include "base/hex.h"
 #include "net/internal.h"
+#include "wire/service.h"
 
 #define ASK_MS      2000
 #define AGAIN_MS    500

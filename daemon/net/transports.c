@@ -15,6 +15,7 @@
 #include "base/limits.h"
 #include "base/log.h"
 #include "net/internal.h"
+#include "wire/service.h"
 #include "wire/settle.h"
 
 SG_LOG_TOPIC("net");

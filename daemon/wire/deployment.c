@@ -3,8 +3,8 @@
 #include "base/common.h"
 #include "base/err.h"
 #include "crypto/keys.h"
-#include "wire/http.h"
 #include "wire/json.h"
+#include "wire/url.h"
 
 static const char *const names[] = {
 	[SG_DEPLOYED_DMSG_DISCOVERY] = "dmsg_discovery",

@@ -41,7 +41,6 @@ const char *sg_http_target(const struct sg_http *h); /* of a request: "/path?que
 /** sg_http_header - the value of the first header of that name, without regard to case, or NULL. */
 const char *sg_http_header(const struct sg_http *h, const char *name);
 struct sg_view sg_http_body(const struct sg_http *h);
-bool sg_http_keep_alive(const struct sg_http *h);
 
 /**
  * sg_http_request / sg_http_response - a whole message (sg_free), its length in *len. Content-Length is written when there
@@ -51,14 +50,6 @@ bool sg_http_keep_alive(const struct sg_http *h);
 char *sg_http_request(const char *method, const char *target, const char *host, const struct sg_http_header *headers,
 	struct sg_view body, size_t *len);
 char *sg_http_response(int status, const struct sg_http_header *headers, struct sg_view body, size_t *len);
-
-/** sg_url_split - "http://host[:port][/path]" or "dmsg://key[:port][/path]". 0 or SG_EMALF. Port 80 when absent. */
-struct sg_url {
-	char scheme[8], host[256], path[256]; /* path "" when absent, without a slash at its end */
-	uint16_t port;
-	bool port_given;
-};
-int sg_url_split(const char *text, struct sg_url *out);
 
 SG_END_DECLS
 #endif

@@ -16,26 +16,32 @@ static bool is_space(uint8_t c)
 	return c == ' ' || c == '\t' || c == '\n' || c == '\r';
 }
 
-int sg_json_scan(struct sg_view in, size_t max)
+size_t sg_json_space(struct sg_view in)
 {
-	size_t limit = SG_MIN(in.len, max), i = 0, depth = 0;
-	bool quoted = false;
+	size_t n = 0;
 
-	while (i < limit && is_space(in.p[i]))
-		i++;
-	if (i < limit && in.p[i] != '{')
-		return SG_EMALF;
-	for (; i < limit; i++) {
-		uint8_t c = in.p[i];
+	while (n < in.len && is_space(in.p[n]))
+		n++;
+	return n;
+}
 
-		if (quoted && c == '\\')
-			i++;
-		else if (c == '"')
-			quoted = !quoted;
-		else if (!quoted && (c == '{' || c == '['))
-			depth++;
-		else if (!quoted && (c == '}' || c == ']') && --depth == 0)
-			return (int)i + 1;
+int sg_json_scan(struct sg_json_scan *s, struct sg_view in, size_t max)
+{
+	for (; s->at < in.len && s->at < max; s->at++) {
+		uint8_t c = in.p[s->at];
+
+		if (s->escaped)
+			s->escaped = false;
+		else if (s->quoted && c == '\\')
+			s->escaped = true;
+		else if (s->depth && c == '"')
+			s->quoted = !s->quoted;
+		else if (!s->quoted && (c == '{' || (s->depth && c == '[')))
+			s->depth++;
+		else if (!s->depth && !is_space(c))
+			return SG_EMALF;
+		else if (!s->quoted && (c == '}' || c == ']') && --s->depth == 0)
+			return (int)s->at + 1;
 	}
 	return in.len >= max ? SG_ELONG : 0;
 }
@@ -171,7 +177,8 @@ json_t *sg_json_parse_peer(struct sg_view in)
 
 int sg_json_object(struct sg_view in, size_t max, json_t **out)
 {
-	int len = sg_json_scan(in, max);
+	struct sg_json_scan scan = {0};
+	int len = sg_json_scan(&scan, in, max);
 
 	if (len <= 0)
 		return len;

@@ -8,6 +8,13 @@
 #include "base/text.h"
 #include <jansson.h>
 
+/* How far a byte run was looked through for the end of its object, so that no byte is looked at twice. All zeros at first. */
+struct sg_json_scan {
+	size_t at;
+	unsigned depth;
+	bool quoted, escaped;
+};
+
 SG_BEGIN_DECLS
 
 /**
@@ -18,9 +25,12 @@ SG_BEGIN_DECLS
 json_t *sg_json_parse(struct sg_view in, size_t *used);
 /**
  * sg_json_scan - where the object at the front of a byte run ends, at most @max bytes from its start: bytes through the
- * closing brace, 0 if more are needed, SG_EMALF (no object) or SG_ELONG. What is inside is the parser's question.
+ * closing brace, 0 if more are needed (then the same run, longer, with the same @s), SG_EMALF (no object) or SG_ELONG. What is
+ * inside is the parser's question.
  */
-int sg_json_scan(struct sg_view in, size_t max);
+int sg_json_scan(struct sg_json_scan *s, struct sg_view in, size_t max);
+/** sg_json_space - bytes of white space at the front. */
+size_t sg_json_space(struct sg_view in);
 /**
  * sg_json_parse_peer - one JSON value of a peer, read as leniently as Go reads it where Jansson does not: a number too
  * large for it, NUL, half a surrogate pair or bytes that are no UTF-8 in a member that nobody asks for must not spoil

@@ -33,8 +33,6 @@ int sg_routes_ask(
  */
 int sg_routes_answer(const struct sg_crypto *c, struct sg_view body, const struct sg_pk *src, const struct sg_pk *dst,
 	struct sg_paths *out);
-/** sg_service_error - the text in {"error":{"message":"…"}} or {"error":"…"}, "" when there is none. Returns @out. */
-char *sg_service_error(struct sg_view body, char *out, size_t cap);
 
 SG_END_DECLS
 #endif

@@ -60,8 +60,6 @@ bool sg_uci_bool(const struct sg_uci_section *s, const char *option, bool def);
 uint64_t sg_uci_uint(const struct sg_uci_section *s, const char *option, uint64_t def);
 /** sg_uci_digest - a number that differs when the values of one of these options do; their names end with NULL. @s: or NULL. */
 uint64_t sg_uci_digest(const struct sg_uci_section *s, const char *const *options);
-/** sg_uci_format - the document as text. 0 and *out (sg_free), or -ENOMEM. Comments are not kept. */
-int sg_uci_format(const struct sg_uci *doc, char **out);
 
 /**
  * sg_uci_check - the document against @n tables of options (each ended by a NULL section): unknown sections and

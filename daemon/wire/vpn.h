@@ -8,7 +8,7 @@
 #define SG_WIRE_VPN_H
 
 #include "base/limits.h"
-#include "base/text.h"
+#include "wire/json.h"
 
 enum sg_vpn_status {
 	SG_VPN_OK = 0,
@@ -44,12 +44,7 @@ struct sg_vpn_server_hello {
 struct sg_vpn_hello_in {
 	size_t len;
 	uint8_t b[SG_VPN_HELLO_MAX];
-	/* How far the end of the JSON object was looked for, so that no byte is looked at twice. */
-	struct sg_vpn_scan {
-		size_t at;
-		unsigned depth;
-		bool quoted, escaped;
-	} scan;
+	struct sg_json_scan scan;
 };
 
 enum sg_vpn_record_kind { SG_VPN_PACKET = 0, SG_VPN_PROBE = 1, SG_VPN_ANSWER = 2, SG_VPN_BYE = 3, SG_VPN_PART = 4 };

@@ -11,7 +11,7 @@
 #include "base/common.h"
 #include "base/cursor.h"
 #include "base/err.h"
-#include "wire/http.h"
+#include "wire/url.h"
 
 #include <unistd.h>
 

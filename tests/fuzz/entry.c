@@ -2,7 +2,7 @@
 #include "base/common.h"
 #include "fuzz.h"
 #include "wire/entry.h"
-#include "wire/http.h"
+#include "wire/url.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {

@@ -29,10 +29,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	const struct sg_view in = {data, size};
 	json_t *root = NULL, *strict;
 	char *text = calloc(1, size + 1);
-	int end = sg_json_scan(in, MAX), used = sg_json_object(in, MAX, &root);
+	struct sg_json_scan scan = {0}, on = {0};
+	int end = sg_json_scan(&scan, in, MAX), used = sg_json_object(in, MAX, &root);
 
 	must(text);
 	must(end <= (int)size && end <= MAX);
+	/* In two pieces as in one. */
+	if (sg_json_scan(&on, (struct sg_view){data, size / 2}, MAX) == 0)
+		must(sg_json_scan(&on, in, MAX) == end);
 	must(used < 0 || used == end || (used == end + 1 && data[end] == '\n'));
 	must(end > 0 || used == end);
 	if (end > 0) {

@@ -109,6 +109,13 @@ static void no_room_for_text(void **state)
 	assert_int_equal(strlen(out), 7);
 }
 
+static int scan(struct sg_view in, size_t max)
+{
+	struct sg_json_scan s = {0};
+
+	return sg_json_scan(&s, in, max);
+}
+
 /* Every prefix of a value is "more needed", for every kind of content that could be cut. */
 static void values_in_pieces(void **state)
 {
@@ -118,14 +125,17 @@ static void values_in_pieces(void **state)
 	(void)state;
 	for (size_t i = 0; i < SG_ARRAY_LEN(values); i++) {
 		size_t len = strlen(values[i]);
+		struct sg_json_scan on = {0};
 		json_t *root = NULL;
 
 		for (size_t cut = 0; cut < len; cut++) {
-			assert_int_equal(sg_json_scan((struct sg_view){(const uint8_t *)values[i], cut}, 100), 0);
+			assert_int_equal(sg_json_scan(&on, (struct sg_view){(const uint8_t *)values[i], cut}, 100), 0);
+			assert_int_equal(scan((struct sg_view){(const uint8_t *)values[i], cut}, 100), 0);
 			assert_int_equal(
 				sg_json_object((struct sg_view){(const uint8_t *)values[i], cut}, 100, &root), 0);
 		}
-		assert_int_equal(sg_json_scan(view(values[i]), len), len);
+		assert_int_equal(sg_json_scan(&on, view(values[i]), 100), len);
+		assert_int_equal(scan(view(values[i]), len), len);
 		assert_int_equal(sg_json_object(view(values[i]), 100, &root), len);
 		assert_true(json_is_object(root));
 		json_decref(root);
@@ -154,7 +164,7 @@ static void no_object(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < SG_ARRAY_LEN(bad); i++)
-		assert_int_equal(sg_json_scan(view(bad[i]), 100), SG_EMALF);
+		assert_int_equal(scan(view(bad[i]), 100), SG_EMALF);
 	for (size_t i = 0; i < SG_ARRAY_LEN(malformed); i++)
 		assert_int_equal(sg_json_object(view(malformed[i]), 100, &root), SG_EMALF);
 	assert_null(root);
@@ -163,13 +173,13 @@ static void no_object(void **state)
 static void longer_than_allowed(void **state)
 {
 	(void)state;
-	assert_int_equal(sg_json_scan(view("{\"a\":1}"), 7), 7);
-	assert_int_equal(sg_json_scan(view("{\"a\":1}"), 6), SG_ELONG);
-	assert_int_equal(sg_json_scan(view("{\"a\":"), 6), 0);
-	assert_int_equal(sg_json_scan(view("{\"a\":"), 5), SG_ELONG);
-	assert_int_equal(sg_json_scan(view("     "), 5), SG_ELONG); /* white space without end */
-	assert_int_equal(sg_json_scan(view("{\"a\\"), 4), SG_ELONG);
-	assert_int_equal(sg_json_scan(view("{}"), 0), SG_ELONG);
+	assert_int_equal(scan(view("{\"a\":1}"), 7), 7);
+	assert_int_equal(scan(view("{\"a\":1}"), 6), SG_ELONG);
+	assert_int_equal(scan(view("{\"a\":"), 6), 0);
+	assert_int_equal(scan(view("{\"a\":"), 5), SG_ELONG);
+	assert_int_equal(scan(view("     "), 5), SG_ELONG); /* white space without end */
+	assert_int_equal(scan(view("{\"a\\"), 4), SG_ELONG);
+	assert_int_equal(scan(view("{}"), 0), SG_ELONG);
 }
 
 /* Nested deeper than any stack: an error, not a crash. */

@@ -3,7 +3,7 @@
 #include "base/common.h"
 #include "base/err.h"
 #include "base/limits.h"
-#include "wire/uci.h"
+#include "fake/uci.h"
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -95,11 +95,11 @@ static void run(const char *name, const char *text, size_t len, struct output *o
 	assert_int_equal(out->findings, 0);
 	told = sg_uci_check(doc, tables, 2, NULL, collect, out);
 	assert_int_equal(told, out->findings);
-	assert_int_equal(sg_uci_format(doc, &written), 0);
+	assert_int_equal(fake_uci_format(doc, &written), 0);
 	if (!out->findings) {
 		memcpy(out->text, written, strlen(written) + 1);
 		assert_int_equal(sg_uci_parse(written, strlen(written), name, collect, out, &again), 0);
-		assert_int_equal(sg_uci_format(again, &twice), 0);
+		assert_int_equal(fake_uci_format(again, &twice), 0);
 		assert_string_equal(written, twice);
 	}
 	sg_free(written);

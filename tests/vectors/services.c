@@ -7,6 +7,7 @@
 #include "wire/httpauth.h"
 #include "wire/resolver.h"
 #include "wire/routefinder.h"
+#include "wire/service.h"
 #include "wire/servicedisc.h"
 #include "wire/settle.h"
 
