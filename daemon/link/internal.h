@@ -184,6 +184,7 @@ struct rx_plain {
 struct link_rx {
 	struct rx_plain *plain; /* NULL while no part of a packet is held */
 	unsigned paused;        /* counted by link_want */
+	bool held;              /* whole packets may wait: the next read has no room */
 	bool put_back;          /* the packet that was given last is to come again */
 	struct sg_defer resume;
 	size_t raw_len; /* the part of a frame that arrived */

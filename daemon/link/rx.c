@@ -82,7 +82,10 @@ static void deliver(struct sg_link *l)
 			break;
 		}
 	}
-	if (!l->closed && plain->head == plain->tail)
+	if (l->closed)
+		return;
+	l->rx.held = l->rx.paused && plain->head < plain->tail;
+	if (plain->head == plain->tail)
 		plain_release(l);
 }
 
@@ -177,7 +180,8 @@ void rx_on_readable(struct sg_link *l)
 	l->busy++;
 	if (l->rx.plain)
 		deliver(l); /* what waited while nobody wanted it */
-	while (!l->closed && !l->rx.paused && total < SG_LINK_RX_ROUND) {
+	/* Who wanted no more may want it again before this is back here; then resume() comes first. */
+	while (!l->closed && !l->rx.paused && !l->rx.held && total < SG_LINK_RX_ROUND) {
 		n = read_once(l);
 		/* A short read has emptied the socket: the next event saves asking it again. */
 		if (n < SG_LINK_RX_READ / 2)

@@ -21,6 +21,7 @@ struct end {
 	unsigned records, batches, writable, closed;
 	size_t bytes, last_len;
 	bool echo, in_order;
+	size_t ration; /* allowed at the end of each batch */
 	bool dialed;
 	int err;
 	char why[200];
@@ -57,7 +58,11 @@ static void on_close(void *arg, int err, const char *why)
 
 static void on_batch_end(void *arg)
 {
-	((struct end *)arg)->batches++;
+	struct end *e = arg;
+
+	e->batches++;
+	if (e->ration)
+		(void)e->st->ops->allow(e->st, e->ration);
 }
 
 static const struct sg_stream_user user = {sizeof(user), on_data, on_writable, on_close, on_batch_end};
@@ -373,6 +378,27 @@ static void what_may_come_is_what_its_user_says(void **state)
 	assert_true(b2->st->ops->allow(b2->st, SG_STREAM_ALLOW_ALL) > 0);
 	world_settle(&c->w);
 	assert_int_equal(b2->records, 3);
+	chain_free(c);
+}
+
+/* It allows more as soon as it has had something, so that the link is held and let go within each read. */
+static void a_ration_that_is_renewed_at_once(void **state)
+{
+	struct chain *c = chain_new(2);
+	struct end *a = &ends[0], *b = &ends[1];
+	unsigned sent = 0;
+
+	(void)state;
+	open_group(c, a, b);
+	assert_int_equal(b->st->ops->allow(b->st, 1), 1);
+	b->ration = 4000;
+	for (int i = 0; i < 1000 && b->records < 3000; i++) {
+		while (sent < 3000 && send_record(a, (uint8_t)sent, 4000) == 0)
+			sent++;
+		world_settle(&c->w);
+	}
+	assert_int_equal(b->records, 3000);
+	assert_true(b->in_order);
 	chain_free(c);
 }
 
@@ -856,6 +882,7 @@ int main(void)
 		cmocka_unit_test(nobody_listens),
 		cmocka_unit_test(a_slow_reader_ends_its_own_group_only),
 		cmocka_unit_test(what_may_come_is_what_its_user_says),
+		cmocka_unit_test(a_ration_that_is_renewed_at_once),
 		cmocka_unit_test(short_records_count_with_their_heads),
 		cmocka_unit_test(a_full_link_asks_its_senders_to_wait),
 		cmocka_unit_test(a_link_that_ends_takes_its_groups_along),
