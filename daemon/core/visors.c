@@ -17,6 +17,7 @@ SG_LOG_TOPIC("core");
 #define RETRY_MIN_MS 10000
 #define RETRY_MAX_MS 600000
 #define TRIED_MAX    32
+#define OFFERS_MAX   64
 #define TRIES        2 /* of one key, until others were tried (spec) */
 
 /* Whom we tried. */
@@ -109,29 +110,32 @@ static struct tried *tried_of(struct visors *v, const struct sg_pk *pk)
 	return NULL;
 }
 
-static void try_one(struct visors *v, const struct sg_pk *pk)
+/* Whether a link to it is asked for now. */
+static bool try_one(struct visors *v, const struct sg_pk *pk)
 {
 	struct tried *t;
 
 	if (sg_pk_equal(pk, &v->core->pk) || links_find(v->core->links, pk) || peers_configured(v->core, pk))
-		return;
+		return false;
 	t = tried_of(v, pk);
 	if (!t || t->asking || t->failed >= TRIES)
-		return;
+		return false;
 	t->asking = true;
 	if (links_want_by(v->core->links, pk, CARRIER, on_wanted, t) < 0)
 		t->asking = false;
+	return t->asking;
 }
 
 static void on_offers(void *arg, int err, const struct sg_offer *offers, size_t n, const char *why)
 {
 	struct visors *v = arg;
+	unsigned left = missing(v);
 
 	v->query = NULL;
 	if (err < 0)
 		log_debug("no automatic transports: %s", why);
-	for (size_t i = 0; i < n && missing(v); i++)
-		try_one(v, &offers[i].pk);
+	for (size_t i = 0; i < n && left; i++)
+		left -= try_one(v, &offers[i].pk);
 	look_later(v);
 }
 
@@ -145,7 +149,8 @@ static void on_look(void *arg)
 		look_in(v, LOOK_MS);
 		return;
 	}
-	ask.quantity *= 2; /* some of them are linked already, or away */
+	ask.quantity *= 2;     /* some of them are linked already, or away */
+	ask.most = OFFERS_MAX; /* of a service that does not count */
 	if (v->query || net_offers(v->core->net, &ask, on_offers, v, &v->query) < 0)
 		look_later(v);
 }

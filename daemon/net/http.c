@@ -109,7 +109,8 @@ static bool take(struct http_call *c, struct sg_view data, bool end)
 			sg_http_begun(c->in) || !end ? "its answer is no HTTP: %s" : "closed without an answer", why);
 		fail(c, ret, text);
 	} else {
-		const struct http_answer a = {.why = "", .status = sg_http_status(c->in), .body = sg_http_body(c->in)};
+		const struct http_answer a = {
+			.why = "", .status = sg_http_status(c->in), .body = sg_http_body(c->in), .message = c->in};
 
 		finish(c, &a);
 	}

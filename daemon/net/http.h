@@ -19,6 +19,7 @@ struct http_answer {
 	const char *why; /* a sentence */
 	int status;
 	struct sg_view body;
+	struct sg_http *message; /* whose body it is, for who wants to keep it (sg_http_take_body); NULL on an error */
 };
 
 typedef void http_done_fn(void *arg, const struct http_answer *a);

@@ -98,6 +98,7 @@ struct net_offers_ask {
 	const char *type, *version, *country; /* "vpn"; "" for any */
 	unsigned quantity;                    /* so many by chance; 0: all */
 	bool remembered;                      /* the last answer will do, if there is one */
+	size_t from, most;                    /* of the list only this part; most 0: all of it */
 };
 struct net_offers_query;
 /* Borrowed for the call. @err 0 with a sentence in @why: the service does not answer, this is what it said last. */

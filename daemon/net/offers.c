@@ -73,16 +73,20 @@ int net_offer(struct sg_net *n, const char *type, uint16_t port)
 
 /* ---- what others offer ---------------------------------------------------------------------------------------------- */
 
-/* An answer on its way through the worker: thousands of keys are checked to be points of the curve. */
+/*
+ * An answer on its way through the worker: thousands of keys are checked to be points of the curve, and what they took is given
+ * back there too.
+ */
 struct reading {
 	struct sg_task task;
 	const struct sg_crypto *crypto;
 	struct net_offers_query *q; /* NULL: nobody waits any more */
-	struct sg_offer *list;
-	int count; /* or an error */
+	size_t from, most;
+	struct sg_offer *list; /* that part */
+	int count;             /* of it, or an error */
 	char late[300];
+	uint8_t *body; /* NULL: empty, or read and too long to be remembered */
 	size_t len;
-	uint8_t body[];
 };
 
 struct net_offers_query {
@@ -91,6 +95,7 @@ struct net_offers_query {
 	struct service_call *call;
 	struct sg_timer known; /* answered from what is remembered */
 	struct reading *reading;
+	size_t from, most;
 	char name[CACHE_NAME];
 	net_offers_fn *fn;
 	void *arg;
@@ -99,6 +104,7 @@ struct net_offers_query {
 static void reading_free(struct reading *r)
 {
 	sg_free(r->list);
+	sg_free(r->body);
 	sg_free(r);
 }
 
@@ -126,11 +132,40 @@ static void ended(struct net_offers_query *q, int err, const struct sg_offer *li
 	fn(arg, err, list, count, why);
 }
 
+/* The part of @all that is wanted, in memory of its own. */
+static void take_part(struct reading *r, const struct sg_offer *all, size_t count)
+{
+	size_t n = r->from < count ? count - r->from : 0;
+
+	if (r->most)
+		n = SG_MIN(n, r->most);
+	r->list = sg_malloc(n * sizeof(*all));
+	if (r->list && n)
+		memcpy(r->list, all + r->from, n * sizeof(*all));
+	r->count = r->list ? (int)n : -ENOMEM;
+}
+
 static void read_list(void *arg)
 {
 	struct reading *r = arg;
+	struct sg_offer *all = sg_calloc(FOUND_MAX, sizeof(*all));
 
-	r->count = sg_offer_list_decode(r->crypto, (struct sg_view){r->body, r->len}, r->list, FOUND_MAX);
+	r->count = all ? sg_offer_list_decode(r->crypto, (struct sg_view){r->body, r->len}, all, FOUND_MAX) : -ENOMEM;
+	if (r->count >= 0)
+		take_part(r, all, (size_t)r->count);
+	sg_free(all);
+	if (r->len > CACHE_ENTRY_MAX) {
+		sg_free(r->body);
+		r->body = NULL;
+	}
+}
+
+static void remember(const struct reading *r)
+{
+	if (r->body)
+		cache_put(r->q->n->cache, r->q->name, (struct sg_view){r->body, r->len});
+	else
+		cache_drop(r->q->n->cache, r->q->name);
 }
 
 static void on_list(void *arg)
@@ -141,8 +176,10 @@ static void on_list(void *arg)
 	if (q) {
 		q->reading = NULL;
 		if (r->count >= 0 && !r->late[0])
-			cache_put(q->n->cache, q->name, (struct sg_view){r->body, r->len});
-		if (r->count < 0)
+			remember(r);
+		if (r->count == -ENOMEM)
+			ended(q, r->count, NULL, 0, "out of memory");
+		else if (r->count < 0)
 			ended(q, r->count, NULL, 0, "the service discovery's answer cannot be read");
 		else
 			ended(q, 0, r->list, (size_t)r->count, r->late);
@@ -150,25 +187,35 @@ static void on_list(void *arg)
 	reading_free(r);
 }
 
-/* @late: a sentence that says why this is not today's answer, or "". */
-static void take(struct net_offers_query *q, struct sg_view body, const char *late)
+/* Takes @body. @late: a sentence that says why this is not today's answer, or "". */
+static void take(struct net_offers_query *q, uint8_t *body, size_t len, const char *late)
 {
-	struct reading *r = sg_malloc(sizeof(*r) + body.len);
-	struct sg_offer *list = sg_calloc(FOUND_MAX, sizeof(*list));
+	struct reading *r = sg_malloc(sizeof(*r));
 
-	if (!r || !list) {
-		sg_free(r);
-		sg_free(list);
+	if (!r) {
+		sg_free(body);
 		ended(q, -ENOMEM, NULL, 0, "out of memory");
 		return;
 	}
-	*r = (struct reading){.crypto = q->n->conf.crypto, .q = q, .list = list, .len = body.len};
-	if (body.len) /* an empty answer has no address */
-		memcpy(r->body, body.p, body.len);
+	*r = (struct reading){
+		.crypto = q->n->conf.crypto, .q = q, .from = q->from, .most = q->most, .body = body, .len = len};
 	snprintf(r->late, sizeof(r->late), "%s", late);
 	q->reading = r;
 	sg_task_init(&r->task, read_list, on_list, r);
 	sg_task_start(q->n->conf.worker, &r->task, false);
+}
+
+/* What is remembered may be forgotten while the worker reads. */
+static void take_last(struct net_offers_query *q, struct sg_view last, const char *late)
+{
+	uint8_t *body = sg_malloc(last.len);
+
+	if (!body) {
+		ended(q, -ENOMEM, NULL, 0, "out of memory");
+		return;
+	}
+	memcpy(body, last.p, last.len);
+	take(q, body, last.len, late);
 }
 
 static void on_found(void *arg, const struct http_answer *a)
@@ -176,15 +223,18 @@ static void on_found(void *arg, const struct http_answer *a)
 	struct net_offers_query *q = arg;
 	struct sg_view last;
 	char why[300];
+	size_t len;
 
 	q->call = NULL;
 	if (a->err == 0 && a->status == 200) {
-		take(q, a->body, "");
+		uint8_t *body = sg_http_take_body(a->message, &len);
+
+		take(q, body, len, "");
 		return;
 	}
 	service_fail_text(q->n->sd, a, why, sizeof(why));
 	if (cache_get(q->n->cache, q->name, &last))
-		take(q, last, why);
+		take_last(q, last, why);
 	else
 		ended(q, a->err < 0 ? a->err : SG_EREFUSED, NULL, 0, why);
 }
@@ -195,7 +245,7 @@ static void on_known(void *arg)
 	struct sg_view last;
 
 	if (cache_get(q->n->cache, q->name, &last))
-		take(q, last, "");
+		take_last(q, last, "");
 	else
 		ended(q, -ENOENT, NULL, 0, "nothing is remembered");
 }
@@ -224,7 +274,7 @@ int net_offers(
 	q = sg_calloc(1, sizeof(*q));
 	if (!q)
 		return -ENOMEM;
-	*q = (struct net_offers_query){.n = n, .fn = fn, .arg = arg};
+	*q = (struct net_offers_query){.n = n, .fn = fn, .arg = arg, .from = ask->from, .most = ask->most};
 	sg_timer_init(&q->known, n->conf.loop, on_known, q);
 	sg_list_add_tail(&n->offers->finding, &q->node);
 	n->offers->n_finding++;

@@ -293,6 +293,16 @@ struct sg_view sg_http_body(const struct sg_http *h)
 	return (struct sg_view){h->body, h->body_len};
 }
 
+uint8_t *sg_http_take_body(struct sg_http *h, size_t *len)
+{
+	uint8_t *body = h->body;
+
+	*len = h->body_len;
+	h->body = NULL;
+	h->body_len = h->body_cap = 0;
+	return body;
+}
+
 /* ---- writing ------------------------------------------------------------------------------------------------------ */
 
 static bool one_line(const char *s, bool spaces)

@@ -41,6 +41,8 @@ const char *sg_http_target(const struct sg_http *h); /* of a request: "/path?que
 /** sg_http_header - the value of the first header of that name, without regard to case, or NULL. */
 const char *sg_http_header(const struct sg_http *h, const char *name);
 struct sg_view sg_http_body(const struct sg_http *h);
+/** sg_http_take_body - the body, the caller's from now on (sg_free), its length in *len. NULL: it is empty. */
+uint8_t *sg_http_take_body(struct sg_http *h, size_t *len);
 
 /**
  * sg_http_request / sg_http_response - a whole message (sg_free), its length in *len. Content-Length is written when there
