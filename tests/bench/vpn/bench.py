@@ -45,13 +45,16 @@ PROMISES = (("ours", "wireguard-go", ("up", "down"), 2), ("ours-group", "ceiling
 
 
 class Net:
-    """LAN, router, provider, exit, server. Made new for every measurement, so that no rival meets another's leftovers."""
+    """LAN, router, provider, exit, server. Made new for every measurement, so that no rival meets another's leftovers.
+
+    @beside: behind the names of the boxes, for a second one at the same time.
+    """
 
     ROUTER, GATEWAY, EXIT, SERVER = "192.0.2.2", "192.0.2.1", "203.0.113.2", "198.51.100.10"
 
-    def __init__(self):
+    def __init__(self, beside=""):
         self.boxes = self.lan, self.router, self.wan, self.exit, self.server = [
-            Box(n) for n in ("lan", "router", "wan", "exit", "server")]
+            Box(n + beside) for n in ("lan", "router", "wan", "exit", "server")]
         for box in self.boxes:
             box.sysctl(net__ipv4__conf__all__rp_filter=0, net__ipv4__conf__default__rp_filter=0,
                        net__ipv6__conf__all__disable_ipv6=1, net__ipv6__conf__default__disable_ipv6=1)
