@@ -28,6 +28,8 @@ void sg_text_add(struct sg_text *t, const char *s);
 void sg_text_addf(struct sg_text *t, const char *fmt, ...) SG_PRINTF(2, 3);
 void sg_text_vaddf(struct sg_text *t, const char *fmt, va_list ap) SG_PRINTF(2, 0);
 
+/** sg_utf8_len - bytes of the UTF-8 sequence at the front of @s, 0 when it is none. A zero byte ends what is looked at. */
+size_t sg_utf8_len(const uint8_t *s);
 /** sg_text_tame - control characters become '?', those of UTF-8 (U+0080 to U+009F) too: one line, and no terminal obeys it. */
 void sg_text_tame(char *s);
 /** sg_text_ascii - whatever is no printable ASCII becomes '?', so that a cut anywhere leaves a text. */

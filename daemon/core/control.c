@@ -237,6 +237,11 @@ static void call_end(struct call *call, char *line)
 		serve(c);
 }
 
+static char *too_long(const struct call *call)
+{
+	return sg_rpc_error(call->id, SG_RPC_INTERNAL, "the answer is longer than a line may be");
+}
+
 void call_done(struct call *call, json_t *result)
 {
 	char *line = NULL;
@@ -246,8 +251,22 @@ void call_done(struct call *call, json_t *result)
 	json_decref(result);
 	if (line && strlen(line) > SG_CONTROL_LINE_MAX) {
 		sg_free(line);
-		line = sg_rpc_error(call->id, SG_RPC_INTERNAL, "the answer is longer than a line may be");
+		line = too_long(call);
 	}
+	call_end(call, line);
+}
+
+struct sg_json_out call_answer(const struct call *call)
+{
+	return sg_rpc_answer(call->id, SG_CONTROL_LINE_MAX);
+}
+
+void call_answered(struct call *call, struct sg_json_out *out)
+{
+	char *line = sg_rpc_answered(out);
+
+	if (out->err == SG_ELONG)
+		line = too_long(call);
 	call_end(call, line);
 }
 

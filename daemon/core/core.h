@@ -27,7 +27,7 @@
 #include "loop/worker.h"
 #include "route/route.h"
 #include "store/store.h"
-#include "wire/json.h"
+#include "wire/jsonout.h"
 #include "wire/methods.h"
 #include "wire/netd.h"
 #include "wire/uci.h"
@@ -246,6 +246,10 @@ struct method {
 extern const struct method core_methods[];
 /** call_done - takes @result (NULL: memory is out). */
 void call_done(struct call *call, json_t *result);
+/** call_answer - the text of a long one: the members of the result are put into it (wire/jsonout.h), then call_answered. */
+struct sg_json_out call_answer(const struct call *call);
+/** call_answered - takes @out. */
+void call_answered(struct call *call, struct sg_json_out *out);
 void call_fail(struct call *call, int code, const char *fmt, ...) SG_PRINTF(3, 4);
 struct core *call_core(const struct call *call);
 /** call_method - the name of the method. */
@@ -273,21 +277,22 @@ json_t *core_pk(const struct sg_pk *pk);
 #define CORE_PAGE 96 /* entries */
 
 struct page {
-	json_t *list;   /* NULL: memory is out */
-	json_t *beside; /* another list, "waiting"; NULL: none */
+	struct call *call;
+	struct sg_json_out out;
 	size_t at, from;
 	bool more;
-	const char *note; /* for people; may be NULL */
 };
 
-/** page_init - the one that @params ask for ("from"). */
-void page_init(struct page *p, json_t *params);
-/** page_wants - whether the next entry is on this page; *stop when the page is full. */
+/** page_init - of the list called @name in the answer to @call, the page that begins with entry @from. */
+void page_init(struct page *p, struct call *call, const char *name, size_t from);
+/** page_asked - the same, as @params ask for ("from"). */
+void page_asked(struct page *p, struct call *call, const char *name, const json_t *params);
+/** page_wants - whether the next entry is on this page: an object, then, is put into @p's text; *stop when the page is full. */
 bool page_wants(struct page *p, bool *stop);
-/** page_add - takes @entry. */
-void page_add(struct page *p, json_t *entry);
-/** page_done - ends @call; @name: of the list in the answer. */
-void page_done(struct page *p, struct call *call, const char *name);
+/** page_end - of the list; other members may be put behind it. */
+void page_end(struct page *p);
+/** page_done - ends the call. @note: for people; may be NULL. */
+void page_done(struct page *p, const char *note);
 
 /* ---- shortened keys: key.c ---- */
 

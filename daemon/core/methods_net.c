@@ -5,48 +5,72 @@
 #include "core/core.h"
 #include "wire/jsonrpc.h"
 
-/* ---- transports --------------------------------------------------------------------------------------------------- */
+/* ---- transports--------------------------------------------------------------------------------------------------- */
 
 static bool add_link(void *arg, const struct sg_link_info *i)
 {
 	struct page *p = arg;
+	struct sg_json_out *out = &p->out;
 	char id[SG_TPID_TEXT];
 	bool stop;
 
-	if (page_wants(p, &stop))
-		page_add(p, json_pack("{s:s, s:o, s:s, s:s, s:s, s:o, s:b, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I}",
-				    "id", sg_tpid_str(&i->id, id), "pk", core_pk(&i->remote), "label", i->label, "peer",
-				    i->peer, "carrier", i->carrier, "address", core_text(i->address), "dialled",
-				    i->dialled, "kind", i->kind, "up_ms", (json_int_t)i->up_ms, "rtt_us",
-				    (json_int_t)i->rtt_us, "rx_bytes", (json_int_t)i->rx_bytes, "tx_bytes",
-				    (json_int_t)i->tx_bytes, "rx_packets", (json_int_t)i->rx_packets, "tx_packets",
-				    (json_int_t)i->tx_packets, "tx_waiting", (json_int_t)i->tx_waiting));
-	return !stop;
+	if (!page_wants(p, &stop))
+		return !stop;
+	sg_json_open(out, NULL, '{');
+	sg_json_put_text(out, "id", sg_tpid_str(&i->id, id));
+	sg_json_put_pk(out, "pk", &i->remote);
+	sg_json_put_text(out, "label", i->label);
+	sg_json_put_text(out, "peer", i->peer);
+	sg_json_put_text(out, "carrier", i->carrier);
+	sg_json_put_text(out, "address", i->address);
+	sg_json_put_bool(out, "dialled", i->dialled);
+	sg_json_put_text(out, "kind", i->kind);
+	sg_json_put_int(out, "up_ms", i->up_ms);
+	sg_json_put_int(out, "rtt_us", i->rtt_us);
+	sg_json_put_int(out, "rx_bytes", (int64_t)i->rx_bytes);
+	sg_json_put_int(out, "tx_bytes", (int64_t)i->tx_bytes);
+	sg_json_put_int(out, "rx_packets", (int64_t)i->rx_packets);
+	sg_json_put_int(out, "tx_packets", (int64_t)i->tx_packets);
+	sg_json_put_int(out, "tx_waiting", (int64_t)i->tx_waiting);
+	sg_json_close(out, '}');
+	return true;
 }
+
+struct waiting {
+	struct sg_json_out *out;
+	size_t n;
+};
 
 /* Those that should be up and are not: a list of its own, behind the last page's transports. */
 static bool add_waiting(void *arg, const char *name, const struct sg_peer_state *st)
 {
-	json_t *list = arg;
+	struct waiting *w = arg;
 
-	return json_array_append_new(list,
-		       json_pack("{s:o, s:s, s:s, s:s, s:I, s:I, s:s}", "pk", core_pk(&st->pk), "peer", name, "carrier",
-			       st->carrier, "address", st->address, "attempts", (json_int_t)st->attempts, "next_try_ms",
-			       (json_int_t)st->next_try_ms, "why", st->why)) == 0 &&
-	       json_array_size(list) < CORE_PAGE;
+	sg_json_open(w->out, NULL, '{');
+	sg_json_put_pk(w->out, "pk", &st->pk);
+	sg_json_put_text(w->out, "peer", name);
+	sg_json_put_text(w->out, "carrier", st->carrier);
+	sg_json_put_text(w->out, "address", st->address);
+	sg_json_put_int(w->out, "attempts", (int64_t)st->attempts);
+	sg_json_put_int(w->out, "next_try_ms", st->next_try_ms);
+	sg_json_put_text(w->out, "why", st->why);
+	sg_json_close(w->out, '}');
+	return ++w->n < CORE_PAGE;
 }
 
 void method_transport_list(struct core *core, struct call *call, json_t *params)
 {
-	json_t *waiting = json_array();
 	struct page p;
+	struct waiting w = {.out = &p.out};
 
-	page_init(&p, params);
+	page_asked(&p, call, "transports", params);
 	links_each(core->links, add_link, &p);
-	if (waiting && !p.more)
-		links_waiting(core->links, add_waiting, waiting);
-	p.beside = waiting;
-	page_done(&p, call, "transports");
+	page_end(&p);
+	sg_json_open(&p.out, "waiting", '[');
+	if (!p.more)
+		links_waiting(core->links, add_waiting, &w);
+	sg_json_close(&p.out, ']');
+	page_done(&p, NULL);
 }
 
 void method_transport_add(struct core *core, struct call *call, json_t *params)
@@ -139,30 +163,42 @@ void method_transport_rm(struct core *core, struct call *call, json_t *params)
 
 void method_service_list(struct core *core, struct call *call, json_t *params)
 {
-	json_t *list = net_services(core->net);
+	struct sg_json_out out = call_answer(call);
 
 	(void)params;
-	call_done(call, list ? json_pack("{s:o}", "services", list) : NULL);
+	net_services(core->net, &out, "services");
+	call_answered(call, &out);
+}
+
+static void add_exit(struct sg_json_out *out, const struct sg_offer *o)
+{
+	sg_json_open(out, NULL, '{');
+	sg_json_put_pk(out, "pk", &o->pk);
+	sg_json_put_int(out, "port", o->port);
+	sg_json_put_text(out, "country", o->country);
+	sg_json_put_text(out, "region", o->region);
+	sg_json_put_text(out, "version", o->version);
+	sg_json_close(out, '}');
 }
 
 static void on_exits(void *arg, int err, const struct sg_offer *offers, size_t n, const char *why)
 {
 	struct call *call = arg;
-	struct page p = {.list = json_array(), .from = *call_note(call), .note = why};
+	struct page p;
 	bool stop = false;
 
 	if (err < 0) {
-		json_decref(p.list);
 		call_fail(call, SG_RPC_FAILED, "%s", why);
 		return;
 	}
+	page_init(&p, call, "exits", *call_note(call));
+	p.at = p.from; /* those before it were not asked for */
 	for (size_t i = 0; i < n && !stop; i++) {
 		if (page_wants(&p, &stop))
-			page_add(&p, json_pack("{s:o, s:i, s:s, s:s, s:s}", "pk", core_pk(&offers[i].pk), "port",
-					     (int)offers[i].port, "country", offers[i].country, "region",
-					     offers[i].region, "version", offers[i].version));
+			add_exit(&p.out, &offers[i]);
 	}
-	page_done(&p, call, "exits");
+	page_end(&p);
+	page_done(&p, why);
 }
 
 void method_exit_list(struct core *core, struct call *call, json_t *params)
@@ -175,6 +211,8 @@ void method_exit_list(struct core *core, struct call *call, json_t *params)
 
 	*call_note(call) = (uint64_t)json_integer_value(json_object_get(params, "from"));
 	ask.remembered = *call_note(call) > 0; /* a further page of the same list */
+	ask.from = (size_t)*call_note(call);
+	ask.most = CORE_PAGE + 1; /* one more tells that there is a next one */
 	err = net_offers(core->net, &ask, on_exits, call, NULL);
 	if (err == SG_EMALF)
 		call_fail(

@@ -111,17 +111,18 @@ void method_config_reload(struct core *core, struct call *call, json_t *params)
 
 /* ---- counters ------------------------------------------------------------------------------------------------------ */
 
-static int add_counters(json_t *list, const struct sg_counter *table, const void *base)
+static void add_counters(struct sg_json_out *out, const struct sg_counter *table, const void *base)
 {
 	for (const struct sg_counter *c = table; c && c->name; c++) {
 		uint64_t value;
 
 		memcpy(&value, (const char *)base + c->offset, sizeof(value));
-		if (json_array_append_new(list, json_pack("{s:s, s:I, s:s}", "name", c->name, "value",
-							(json_int_t)value, "help", c->help)) < 0)
-			return -ENOMEM;
+		sg_json_open(out, NULL, '{');
+		sg_json_put_text(out, "name", c->name);
+		sg_json_put_int(out, "value", (int64_t)value);
+		sg_json_put_text(out, "help", c->help);
+		sg_json_close(out, '}');
 	}
-	return 0;
 }
 
 static const struct sg_counter loop_counter_table[] = {
@@ -132,22 +133,19 @@ static const struct sg_counter loop_counter_table[] = {
 
 void method_counter_list(struct core *core, struct call *call, json_t *params)
 {
-	json_t *list = json_array();
-	int err = 0;
+	struct sg_json_out out = call_answer(call);
 
 	(void)params;
-	err |= add_counters(list, loop_counter_table, sg_loop_counters(core->loop));
-	err |= add_counters(list, link_counter_table, links_counters(core->links));
-	err |= add_counters(list, route_counter_table, route_counters(core->route));
+	sg_json_open(&out, "counters", '[');
+	add_counters(&out, loop_counter_table, sg_loop_counters(core->loop));
+	add_counters(&out, link_counter_table, links_counters(core->links));
+	add_counters(&out, route_counter_table, route_counters(core->route));
 	sg_list_for (it, &core->plugins) {
 		const struct plugin *p = sg_container_of(it, struct plugin, node);
 
 		if (p->inst.state == INST_RUNNING)
-			err |= add_counters(list, p->desc->counters, p->inst.ctx);
+			add_counters(&out, p->desc->counters, p->inst.ctx);
 	}
-	if (err) {
-		json_decref(list);
-		list = NULL;
-	}
-	call_done(call, list ? json_pack("{s:o}", "counters", list) : NULL);
+	sg_json_close(&out, ']');
+	call_answered(call, &out);
 }

@@ -16,55 +16,90 @@
 static bool add_stream(void *arg, const struct sg_route_stream_info *s)
 {
 	struct page *p = arg;
+	struct sg_json_out *out = &p->out;
+	char id[17];
 	bool stop;
 
-	if (page_wants(p, &stop))
-		page_add(p,
-			json_pack("{s:o, s:i, s:s, s:s, s:b, s:o, s:I, s:I, s:I, s:I}", "pk", core_pk(&s->info.remote),
-				"port", (int)s->info.port, "network", s->info.network, "carrier", s->info.carrier,
-				"dialled", s->dialled, "id", json_sprintf("%016llx", (unsigned long long)s->id),
-				"rx_bytes", (json_int_t)s->rx_bytes, "tx_bytes", (json_int_t)s->tx_bytes, "rx_waiting",
-				(json_int_t)s->rx_waiting, "up_ms", (json_int_t)s->up_ms));
-	return !stop;
+	if (!page_wants(p, &stop))
+		return !stop;
+	snprintf(id, sizeof(id), "%016llx", (unsigned long long)s->id);
+	sg_json_open(out, NULL, '{');
+	sg_json_put_pk(out, "pk", &s->info.remote);
+	sg_json_put_int(out, "port", s->info.port);
+	sg_json_put_text(out, "network", s->info.network);
+	sg_json_put_text(out, "carrier", s->info.carrier);
+	sg_json_put_bool(out, "dialled", s->dialled);
+	sg_json_put_text(out, "id", id);
+	sg_json_put_int(out, "rx_bytes", (int64_t)s->rx_bytes);
+	sg_json_put_int(out, "tx_bytes", (int64_t)s->tx_bytes);
+	sg_json_put_int(out, "rx_waiting", (int64_t)s->rx_waiting);
+	sg_json_put_int(out, "up_ms", s->up_ms);
+	sg_json_close(out, '}');
+	return true;
 }
 
 void method_stream_list(struct core *core, struct call *call, json_t *params)
 {
 	struct page p;
 
-	page_init(&p, params);
+	page_asked(&p, call, "streams", params);
 	route_each_stream(core->route, add_stream, &p);
-	page_done(&p, call, "streams");
+	page_end(&p);
+	page_done(&p, NULL);
 }
 
 /* ---- rules and route groups --------------------------------------------------------------------------------------- */
 
-static json_t *tpid_or_null(bool there, const struct sg_tpid *id)
+static void put_tpid(struct sg_json_out *out, const char *name, bool there, const struct sg_tpid *id)
 {
 	char text[SG_TPID_TEXT];
 
-	return there ? json_string(sg_tpid_str(id, text)) : json_null();
+	if (there)
+		sg_json_put_text(out, name, sg_tpid_str(id, text));
+	else
+		sg_json_put_null(out, name);
+}
+
+static void put_rule(struct sg_json_out *out, const struct sg_route_rule_info *i)
+{
+	static const char *const types[] = {
+		[SG_RULE_REVERSE] = "reverse", [SG_RULE_FORWARD] = "forward", [SG_RULE_INTERMEDIARY] = "intermediary"};
+	bool has_next = i->rule.type != SG_RULE_REVERSE;
+
+	sg_json_open(out, NULL, '{');
+	sg_json_put_int(out, "id", i->rule.key);
+	sg_json_put_text(out, "type", types[i->rule.type]);
+	sg_json_put_text(out, "state", i->state);
+	if (*i->state)
+		sg_json_put_pk(out, "pk", &i->peer);
+	else
+		sg_json_put_null(out, "pk");
+	sg_json_put_bool(out, "dialled", i->dialled);
+	sg_json_put_int(out, "port", i->port);
+	if (has_next)
+		sg_json_put_int(out, "next_id", i->rule.next_id);
+	else
+		sg_json_put_null(out, "next_id");
+	put_tpid(out, "next", has_next, &i->rule.next_tp);
+	sg_json_put_bool(out, "next_up", i->next_up);
+	put_tpid(out, "from", i->bound, &i->from);
+	sg_json_put_int(out, "age_ms", i->age_ms);
+	sg_json_put_int(out, "left_ms", i->left_ms);
+	sg_json_put_int(out, "rtt_us", i->rtt_us);
+	sg_json_put_int(out, "packets", (int64_t)i->packets);
+	sg_json_put_int(out, "bytes", (int64_t)i->bytes);
+	sg_json_put_int(out, "up_bps", (int64_t)i->up_bps);
+	sg_json_put_int(out, "down_bps", (int64_t)i->down_bps);
+	sg_json_close(out, '}');
 }
 
 static bool add_rule(void *arg, const struct sg_route_rule_info *i)
 {
-	static const char *const types[] = {
-		[SG_RULE_REVERSE] = "reverse", [SG_RULE_FORWARD] = "forward", [SG_RULE_INTERMEDIARY] = "intermediary"};
-	bool has_next = i->rule.type != SG_RULE_REVERSE, stop;
 	struct page *p = arg;
+	bool stop;
 
 	if (page_wants(p, &stop))
-		page_add(p,
-			json_pack(
-				"{s:I, s:s, s:s, s:o, s:b, s:i, s:o, s:o, s:b, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I}",
-				"id", (json_int_t)i->rule.key, "type", types[i->rule.type], "state", i->state, "pk",
-				*i->state ? core_pk(&i->peer) : json_null(), "dialled", i->dialled, "port",
-				(int)i->port, "next_id", has_next ? json_integer(i->rule.next_id) : json_null(), "next",
-				tpid_or_null(has_next, &i->rule.next_tp), "next_up", i->next_up, "from",
-				tpid_or_null(i->bound, &i->from), "age_ms", (json_int_t)i->age_ms, "left_ms",
-				(json_int_t)i->left_ms, "rtt_us", (json_int_t)i->rtt_us, "packets",
-				(json_int_t)i->packets, "bytes", (json_int_t)i->bytes, "up_bps", (json_int_t)i->up_bps,
-				"down_bps", (json_int_t)i->down_bps));
+		put_rule(&p->out, i);
 	return !stop;
 }
 
@@ -72,9 +107,10 @@ void method_route_list(struct core *core, struct call *call, json_t *params)
 {
 	struct page p;
 
-	page_init(&p, params);
+	page_asked(&p, call, "rules", params);
 	route_each_rule(core->route, add_rule, &p);
-	page_done(&p, call, "rules");
+	page_end(&p);
+	page_done(&p, NULL);
 }
 
 /* ---- ways to a visor ----------------------------------------------------------------------------------------------- */

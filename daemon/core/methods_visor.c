@@ -6,7 +6,8 @@
 #include "core/core.h"
 #include "wire/jsonrpc.h"
 
-#include <ifaddrs.h>
+#include <errno.h>
+#include <net/if.h>
 #include <unistd.h>
 
 static const struct sg_method *plugin_method(const struct plugin *p, const char *name)
@@ -119,65 +120,54 @@ void method_plugin_list(struct core *core, struct call *call, json_t *params)
 
 /* ---- visor.status -------------------------------------------------------------------------------------------------- */
 
-static bool count_link(void *arg, const struct sg_link_info *i)
-{
-	(void)i;
-	++*(json_int_t *)arg;
-	return true;
-}
-
 static bool count_stream(void *arg, const struct sg_route_stream_info *s)
 {
 	(void)s;
-	++*(json_int_t *)arg;
+	++*(int64_t *)arg;
 	return true;
 }
 
-static bool is_present(const struct ifaddrs *here, const char *device)
+static bool is_present(const char *device)
 {
-	while (here && strcmp(here->ifa_name, device) != 0)
-		here = here->ifa_next;
-	return here != NULL;
+	return if_nametoindex(device) != 0 || errno != ENODEV;
 }
 
 /* Whether each is there, for a name that was mistyped steers nothing. */
-static json_t *lan_devices(const struct conf *conf)
+static void put_lan_devices(struct sg_json_out *out, const struct conf *conf)
 {
 	const struct sg_uci_section *s = NULL;
-	json_t *list = json_array();
-	struct ifaddrs *here = NULL;
-	bool known = getifaddrs(&here) == 0;
 
-	while (list && (s = sg_uci_next(conf->doc, "interface", s))) {
+	sg_json_open(out, "interfaces", '[');
+	while ((s = sg_uci_next(conf->doc, "interface", s))) {
 		const struct sg_uci_option *o = sg_uci_option(s, "device");
 
 		sg_list_for (it, &o->values) {
 			const char *device = sg_container_of(it, struct sg_uci_value, node)->text;
 
-			json_array_append_new(
-				list, json_pack("{s:s, s:o, s:b}", "name", s->name, "device", core_text(device),
-					      "present", !known || is_present(here, device)));
+			sg_json_open(out, NULL, '{');
+			sg_json_put_text(out, "name", s->name);
+			sg_json_put_text(out, "device", device);
+			sg_json_put_bool(out, "present", is_present(device));
+			sg_json_close(out, '}');
 		}
 	}
-	if (known)
-		freeifaddrs(here);
-	return list;
+	sg_json_close(out, ']');
 }
 
 /* Where the traffic of an exit's clients leaves; null for who is none. */
-static json_t *uplink_device(const struct conf *conf)
+static void put_uplink(struct sg_json_out *out, const struct conf *conf)
 {
 	const struct sg_uci_section *s = sg_uci_next(conf->doc, "vpn_server", NULL);
 	const char *device = s ? sg_uci_get(s, "uplink", NULL) : NULL;
-	struct ifaddrs *here = NULL;
-	bool known = device && getifaddrs(&here) == 0;
-	json_t *out = device ? json_pack("{s:o, s:b}", "device", core_text(device), "present",
-				       !known || is_present(here, device))
-			     : json_null();
 
-	if (known)
-		freeifaddrs(here);
-	return out;
+	if (!device) {
+		sg_json_put_null(out, "uplink");
+		return;
+	}
+	sg_json_open(out, "uplink", '{');
+	sg_json_put_text(out, "device", device);
+	sg_json_put_bool(out, "present", is_present(device));
+	sg_json_close(out, '}');
 }
 
 /* What a plugin says of itself; null when it does not run. */
@@ -225,30 +215,59 @@ static json_t *sandbox_status(const struct sandbox_state *s)
 }
 
 /* PSS of us and netd, @netd of it its part; null where the kernel does not say. */
-static json_t *memory_status(uint64_t netd)
+static void put_memory(struct sg_json_out *out, uint64_t netd)
 {
 	uint64_t pss = sg_memory_pss();
 
-	return json_pack("{s:I, s:I, s:o}", "heap", (json_int_t)sg_alloc_live(), "resident",
-		(json_int_t)sg_memory_resident(), "pss", pss ? json_integer((json_int_t)(pss + netd)) : json_null());
+	sg_json_open(out, "memory", '{');
+	sg_json_put_int(out, "heap", (int64_t)sg_alloc_live());
+	sg_json_put_int(out, "resident", (int64_t)sg_memory_resident());
+	if (pss)
+		sg_json_put_int(out, "pss", (int64_t)(pss + netd));
+	else
+		sg_json_put_null(out, "pss");
+	sg_json_close(out, '}');
+}
+
+/* Takes @v. */
+static void put_new(struct sg_json_out *out, const char *name, json_t *v)
+{
+	sg_json_put_value(out, name, v);
+	json_decref(v);
+}
+
+/* The first members of what is said of the visor. */
+static struct sg_json_out begin(const struct core *core, const struct call *call)
+{
+	struct sg_json_out out = call_answer(call);
+
+	sg_json_put_pk(&out, "pk", &core->pk);
+	sg_json_put_text(&out, "version", SG_VERSION);
+	sg_json_put_int(&out, "uptime_ms", sg_mono_ms_since(sg_loop_now(core->loop), core->started));
+	sg_json_put_text(&out, "config", core->opt.config);
+	return out;
 }
 
 /* Takes @kernel. @netd: bytes that it holds. */
 static void answer(struct core *core, struct call *call, json_t *kernel, uint64_t netd)
 {
-	json_int_t links = 0, streams = 0;
+	struct sg_json_out out = begin(core, call);
+	int64_t streams = 0;
 
-	links_each(core->links, count_link, &links);
 	route_each_stream(core->route, count_stream, &streams);
-	call_done(call,
-		json_pack("{s:o, s:s, s:I, s:s, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "pk",
-			core_pk(&core->pk), "version", SG_VERSION, "uptime_ms",
-			(json_int_t)sg_mono_ms_since(sg_loop_now(core->loop), core->started), "config",
-			core->opt.config, "transports", links, "streams", streams, "memory", memory_status(netd),
-			"interfaces", lan_devices(core->conf), "uplink", uplink_device(core->conf), "vpn",
-			plugin_status(core, "vpn.status"), "kernel", kernel, "sandbox", sandbox_status(&core->sandbox),
-			"services", net_status(core->net), "store", store_status(core), "dmsg",
-			plugin_status(core, "dmsg.status"), "directory", net_services(core->net)));
+	sg_json_put_int(&out, "transports", (int64_t)links_count(core->links));
+	sg_json_put_int(&out, "streams", streams);
+	put_memory(&out, netd);
+	put_lan_devices(&out, core->conf);
+	put_uplink(&out, core->conf);
+	put_new(&out, "vpn", plugin_status(core, "vpn.status"));
+	put_new(&out, "kernel", kernel);
+	put_new(&out, "sandbox", sandbox_status(&core->sandbox));
+	put_new(&out, "services", net_status(core->net));
+	put_new(&out, "store", store_status(core));
+	put_new(&out, "dmsg", plugin_status(core, "dmsg.status"));
+	net_services(core->net, &out, "directory");
+	call_answered(call, &out);
 }
 
 struct wait {
@@ -327,11 +346,13 @@ static json_t *networks(const struct core *core)
 
 void method_visor_show(struct core *core, struct call *call, json_t *params)
 {
+	struct sg_json_out out = begin(core, call);
+
 	(void)params;
-	call_done(call,
-		json_pack("{s:o, s:s, s:I, s:s, s:o, s:o, s:o, s:o, s:o}", "pk", core_pk(&core->pk), "version",
-			SG_VERSION, "uptime_ms", (json_int_t)sg_mono_ms_since(sg_loop_now(core->loop), core->started),
-			"config", core->opt.config, "networks", networks(core), "dmsg",
-			plugin_status(core, "dmsg.status"), "transports", transports_by_type(core), "services",
-			net_services(core->net), "store", store_status(core)));
+	put_new(&out, "networks", networks(core));
+	put_new(&out, "dmsg", plugin_status(core, "dmsg.status"));
+	put_new(&out, "transports", transports_by_type(core));
+	net_services(core->net, &out, "services");
+	put_new(&out, "store", store_status(core));
+	call_answered(call, &out);
 }

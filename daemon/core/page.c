@@ -2,45 +2,36 @@
 #include "base/common.h"
 #include "core/core.h"
 
-void page_init(struct page *p, json_t *params)
+void page_init(struct page *p, struct call *call, const char *name, size_t from)
 {
-	*p = (struct page){.list = json_array(), .from = (size_t)json_integer_value(json_object_get(params, "from"))};
+	*p = (struct page){.call = call, .out = call_answer(call), .from = from};
+	sg_json_open(&p->out, name, '[');
+}
+
+void page_asked(struct page *p, struct call *call, const char *name, const json_t *params)
+{
+	page_init(p, call, name, (size_t)json_integer_value(json_object_get(params, "from")));
 }
 
 bool page_wants(struct page *p, bool *stop)
 {
 	size_t at = p->at++;
 
-	*stop = at >= p->from + CORE_PAGE || !p->list;
+	*stop = at >= p->from + CORE_PAGE || p->out.err;
 	p->more = p->more || at >= p->from + CORE_PAGE;
 	return at >= p->from && !*stop;
 }
 
-void page_add(struct page *p, json_t *entry)
+void page_end(struct page *p)
 {
-	if (json_array_append_new(p->list, entry) < 0) {
-		json_decref(p->list);
-		p->list = NULL;
-	}
+	sg_json_close(&p->out, ']');
 }
 
-void page_done(struct page *p, struct call *call, const char *name)
+void page_done(struct page *p, const char *note)
 {
-	json_t *result = p->list ? json_pack("{s:o}", name, p->list) : NULL;
-
-	if (p->beside && result && json_object_set(result, "waiting", p->beside) < 0) {
-		json_decref(result);
-		result = NULL;
-	}
-	json_decref(p->beside);
-	if (result && p->more &&
-		json_object_set_new(result, "next", json_integer((json_int_t)p->from + CORE_PAGE)) < 0) {
-		json_decref(result);
-		result = NULL;
-	}
-	if (result && p->note && *p->note && json_object_set_new(result, "note", core_text(p->note)) < 0) {
-		json_decref(result);
-		result = NULL;
-	}
-	call_done(call, result);
+	if (p->more)
+		sg_json_put_int(&p->out, "next", (int64_t)(p->from + CORE_PAGE));
+	if (note && *note)
+		sg_json_put_text(&p->out, "note", note);
+	call_answered(p->call, &p->out);
 }

@@ -176,7 +176,8 @@ static const char *const deadly[] = {"execve", "execveat", "fork", "vfork", "ptr
 	"setresgid", "capset", "personality"};
 
 static const unsigned long ioctls[] = {FIONBIO, FIONREAD, FIOCLEX, FIONCLEX, TIOCOUTQ, SIOCOUTQNSD, TUNSETOFFLOAD,
-	TUNSETVNETHDRSZ, TUNGETVNETHDRSZ, TUNGETIFF, TUNGETFEATURES, TUNSETSNDBUF};
+	TUNSETVNETHDRSZ, TUNGETVNETHDRSZ, TUNGETIFF, TUNGETFEATURES, TUNSETSNDBUF,
+	SIOCGIFINDEX /* whether an interface is there; getifaddrs tells more and takes longer */};
 
 static int add_names(scmp_filter_ctx ctx, uint32_t action, const char *const *names, size_t n)
 {

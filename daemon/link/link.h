@@ -157,6 +157,9 @@ size_t links_close(struct sg_links *ls, const struct sg_pk *pk, const char *carr
 /** links_each - @fn for every live link, until it returns false. */
 void links_each(const struct sg_links *ls, bool (*fn)(void *arg, const struct sg_link_info *info), void *arg);
 
+/** links_count - how many those are. */
+size_t links_count(const struct sg_links *ls);
+
 /* Counters of all links since start. X(member, name, help) */
 #define SG_LINK_COUNTERS(X)                                                                                            \
 	X(rx_bytes, "link.rx_bytes", "bytes received in frames")                                                       \

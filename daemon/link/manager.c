@@ -223,6 +223,11 @@ void links_each(const struct sg_links *ls, bool (*fn)(void *arg, const struct sg
 	}
 }
 
+size_t links_count(const struct sg_links *ls)
+{
+	return ls->n_links;
+}
+
 /* ---- connections from carriers ---- */
 
 /* One address of IPv4, or the /64 of IPv6 that one customer has. */

@@ -319,30 +319,30 @@ void net_network_set(struct sg_net *n, const char *name, const struct sg_network
 }
 
 /* The dmsg discovery keeps its own account: it is asked without service.c. */
-static json_t *disc_service(const struct sg_net *n)
+static void disc_service(const struct sg_net *n, struct sg_json_out *out)
 {
 	static const char *const states[] = {[DISC_UNTRIED] = "not asked yet", [DISC_UP] = "up", [DISC_DOWN] = "down"};
 	bool ever = n->disc_answered.ns != 0;
 
-	return json_pack("{s:s, s:s, s:s, s:I, s:s}", "name", "dmsg discovery", "url", n->discovery, "state",
-		n->discovery[0] ? states[n->disc_state] : "none", "answer_ms_ago",
-		(json_int_t)(ever ? (sg_loop_now(n->conf.loop).ns - n->disc_answered.ns) / SG_NS_PER_MS : -1), "reason",
-		n->own.why[0] ? n->own.why : n->disc_why);
+	sg_json_open(out, NULL, '{');
+	sg_json_put_text(out, "name", "dmsg discovery");
+	sg_json_put_text(out, "url", n->discovery);
+	sg_json_put_text(out, "state", n->discovery[0] ? states[n->disc_state] : "none");
+	sg_json_put_int(
+		out, "answer_ms_ago", ever ? sg_mono_ms_since(sg_loop_now(n->conf.loop), n->disc_answered) : -1);
+	sg_json_put_text(out, "reason", n->own.why[0] ? n->own.why : n->disc_why);
+	sg_json_close(out, '}');
 }
 
-json_t *net_services(const struct sg_net *n)
+void net_services(const struct sg_net *n, struct sg_json_out *out, const char *name)
 {
 	const struct service *const all[] = {n->tpd, n->ar, n->rf, n->sd, n->ut};
-	json_t *list = json_array();
-	int err = list ? json_array_append_new(list, disc_service(n)) : -1;
 
-	for (size_t i = 0; i < SG_ARRAY_LEN(all) && err == 0; i++)
-		err = json_array_append_new(list, service_status(all[i]));
-	if (err) {
-		json_decref(list);
-		return NULL;
-	}
-	return list;
+	sg_json_open(out, name, '[');
+	disc_service(n, out);
+	for (size_t i = 0; i < SG_ARRAY_LEN(all); i++)
+		service_status(all[i], out);
+	sg_json_close(out, ']');
 }
 
 json_t *net_status(const struct sg_net *n)

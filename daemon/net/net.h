@@ -11,7 +11,7 @@
 #include "crypto/keys.h"
 #include "net/http.h"
 #include "store/store.h"
-#include "wire/json.h"
+#include "wire/jsonout.h"
 #include "wire/routefinder.h"
 #include "wire/servicedisc.h"
 #include "wire/settle.h"
@@ -113,8 +113,8 @@ void net_offers_cancel(struct net_offers_query *q);
 int net_offer(struct sg_net *n, const char *type, uint16_t port);
 /** net_seen_at - others see our connections come from there; unless the configuration says another address, that is ours. */
 void net_seen_at(struct sg_net *n, const struct sg_addr *addr);
-/** net_services - [{"name", "url", "state": none, up, down or not asked yet, "answer_ms_ago", "reason"}]. Returns new. */
-json_t *net_services(const struct sg_net *n);
+/** net_services - puts [{"name", "url", "state": none, up, down or not asked yet, "answer_ms_ago", "reason"}]. */
+void net_services(const struct sg_net *n, struct sg_json_out *out, const char *name);
 
 /** net_status - how it stands with each service. Returns new; NULL when memory is out. */
 json_t *net_status(const struct sg_net *n);

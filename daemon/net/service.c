@@ -378,15 +378,19 @@ const char *service_name(const struct service *s)
 	return s->name;
 }
 
-json_t *service_status(const struct service *s)
+void service_status(const struct service *s, struct sg_json_out *out)
 {
 	static const char *const states[] = {[UNTRIED] = "not asked yet", [UP] = "up", [DOWN] = "down"};
 	bool ever = s->answered.ns != 0;
 
-	return json_pack("{s:s, s:s, s:s, s:I, s:s, s:I}", "name", s->name, "url", s->url, "state",
-		s->url[0] ? states[s->state] : "none", "answer_ms_ago",
-		(json_int_t)(ever ? (sg_loop_now(s->env->loop).ns - s->answered.ns) / 1000000 : -1), "reason", s->why,
-		"requests", (json_int_t)s->requests);
+	sg_json_open(out, NULL, '{');
+	sg_json_put_text(out, "name", s->name);
+	sg_json_put_text(out, "url", s->url);
+	sg_json_put_text(out, "state", s->url[0] ? states[s->state] : "none");
+	sg_json_put_int(out, "answer_ms_ago", ever ? sg_mono_ms_since(sg_loop_now(s->env->loop), s->answered) : -1);
+	sg_json_put_text(out, "reason", s->why);
+	sg_json_put_int(out, "requests", (int64_t)s->requests);
+	sg_json_close(out, '}');
 }
 
 /* ---- pauses --------------------------------------------------------------------------------------------------------- */

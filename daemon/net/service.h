@@ -7,7 +7,7 @@
 
 #include "crypto/keys.h"
 #include "net/http.h"
-#include "wire/json.h"
+#include "wire/jsonout.h"
 
 struct service;
 struct service_call;
@@ -50,8 +50,8 @@ int service_ask(
 void service_cancel(struct service_call *call);
 /** service_fail_text - what an answer other than the wanted one says, as a sentence for people. Returns @out. */
 char *service_fail_text(const struct service *s, const struct http_answer *a, char *out, size_t cap);
-/** service_status - {"name", "url", "state", "answer_ms_ago", "reason", "requests"}. Returns new; NULL: memory is out. */
-json_t *service_status(const struct service *s);
+/** service_status - puts {"name", "url", "state", "answer_ms_ago", "reason", "requests"}. */
+void service_status(const struct service *s, struct sg_json_out *out);
 
 /* ---- pauses between attempts ---- */
 

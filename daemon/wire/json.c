@@ -46,24 +46,6 @@ int sg_json_scan(struct sg_json_scan *s, struct sg_view in, size_t max)
 	return in.len >= max ? SG_ELONG : 0;
 }
 
-/* Bytes of the UTF-8 sequence at the front of @s, 0 when it is none. */
-static size_t utf8_len(const uint8_t *s)
-{
-	size_t len = s[0] < 0x80 ? 1 : s[0] >= 0xc2 && s[0] < 0xe0 ? 2 : (s[0] & 0xf0) == 0xe0 ? 3 : 4;
-
-	if (s[0] >= 0x80 && (s[0] < 0xc2 || s[0] > 0xf4))
-		return 0;
-	for (size_t i = 1; i < len; i++) {
-		if ((s[i] & 0xc0) != 0x80)
-			return 0;
-	}
-	if (len == 3 && ((s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xed && s[1] > 0x9f)))
-		return 0; /* too long a form; half of a surrogate pair */
-	if (len == 4 && ((s[0] == 0xf0 && s[1] < 0x90) || (s[0] == 0xf4 && s[1] > 0x8f)))
-		return 0;
-	return len;
-}
-
 /* Bytes of a JSON number at the front of @s, 0 when there is none. */
 static size_t number_len(const uint8_t *s)
 {
@@ -118,7 +100,7 @@ static size_t soften_character(uint8_t *p, bool *changed)
 {
 	static const uint8_t replacement[] = {'f', 'f', 'f', 'd'};
 	unsigned u = escaped_unit(p);
-	size_t len = utf8_len(p);
+	size_t len = sg_utf8_len(p);
 
 	if (u <= UINT16_MAX) {
 		unsigned low = u >= 0xd800 && u < 0xdc00 ? escaped_unit(p + 6) : 0;
@@ -306,7 +288,7 @@ void sg_json_text_add(struct sg_text *t, const char *s)
 
 	sg_text_add(t, "\"");
 	while (*p) {
-		size_t len = utf8_len(p);
+		size_t len = sg_utf8_len(p);
 		const char *at = strchr(plain, *p);
 
 		if (at)

@@ -99,26 +99,37 @@ int sg_rpc_check(const struct sg_method_row *row, json_t *params, char *why, siz
 /* Takes @obj. */
 static char *line_of(json_t *obj)
 {
-	char *text = NULL;
-	size_t len;
+	struct sg_json_out out = {.max = SIZE_MAX};
 
-	if (!obj)
-		return NULL;
-	len = json_dumpb(obj, NULL, 0, JSON_COMPACT);
-	if (len)
-		text = sg_malloc(len + 2);
-	if (text) {
-		json_dumpb(obj, text, len, JSON_COMPACT);
-		text[len] = '\n';
-		text[len + 1] = '\0';
-	}
+	sg_json_put_value(&out, NULL, obj);
+	sg_json_raw(&out, "\n", 1);
 	json_decref(obj);
-	return text;
+	return sg_json_take(&out);
 }
 
 char *sg_rpc_result(json_t *id, json_t *result)
 {
 	return line_of(json_pack("{s:s, s:O?, s:O?}", "jsonrpc", "2.0", "id", id, "result", result));
+}
+
+struct sg_json_out sg_rpc_answer(const json_t *id, size_t max)
+{
+	struct sg_json_out out = {.max = max};
+
+	sg_json_open(&out, NULL, '{');
+	sg_json_put_text(&out, "jsonrpc", "2.0");
+	if (id)
+		sg_json_put_value(&out, "id", id);
+	else
+		sg_json_put_null(&out, "id");
+	sg_json_open(&out, "result", '{');
+	return out;
+}
+
+char *sg_rpc_answered(struct sg_json_out *out)
+{
+	sg_json_raw(out, "}}\n", 3);
+	return sg_json_take(out);
 }
 
 char *sg_rpc_error(json_t *id, int code, const char *message)

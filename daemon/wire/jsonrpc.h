@@ -2,7 +2,7 @@
 #ifndef SG_WIRE_JSONRPC_H
 #define SG_WIRE_JSONRPC_H
 
-#include "wire/json.h"
+#include "wire/jsonout.h"
 #include "wire/methods.h"
 
 enum {
@@ -32,6 +32,12 @@ int sg_rpc_check(const struct sg_method_row *row, json_t *params, char *why, siz
 /** sg_rpc_result / sg_rpc_error - one line with its newline (sg_free). NULL: memory is out. @id NULL: null. Borrows. */
 char *sg_rpc_result(json_t *id, json_t *result);
 char *sg_rpc_error(json_t *id, int code, const char *message);
+/**
+ * sg_rpc_answer - the line of sg_rpc_result up to the first member of its result, which then are put there (wire/jsonout.h), and
+ * sg_rpc_answered its end (sg_free). NULL: an error of @out. At most @max bytes. Borrows.
+ */
+struct sg_json_out sg_rpc_answer(const json_t *id, size_t max);
+char *sg_rpc_answered(struct sg_json_out *out);
 /** sg_rpc_call - a request line (sg_free). */
 char *sg_rpc_call(int id, const char *method, json_t *params);
 /** sg_rpc_notify - a line that wants no answer (sg_free): what a subscription brings. */

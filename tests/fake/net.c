@@ -1,4 +1,5 @@
 #include "fake/net.h"
+#include "base/alloc.h"
 #include "base/hex.h"
 #include "loop/worker.h"
 
@@ -90,6 +91,21 @@ void fake_net_service(struct fake_net *f, const char *option, const struct sg_pk
 		fake_net_configure(f, "\toption %s 'dmsg://%s:80'\n", option, sg_pk_str(pk, text));
 	else
 		fake_net_configure(f, "%s", "");
+}
+
+json_t *fake_net_services(const struct fake_net *f)
+{
+	struct sg_json_out out = {.max = SIZE_MAX};
+	char *text;
+	json_t *list;
+
+	net_services(f->net, &out, NULL);
+	text = sg_json_take(&out);
+	assert_non_null(text);
+	list = json_loads(text, 0, NULL);
+	assert_non_null(list);
+	sg_free(text);
+	return list;
 }
 
 void fake_net_run(struct fake_net *f, int64_t ms)

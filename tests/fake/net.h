@@ -29,6 +29,8 @@ void fake_net_restart(struct fake_net *f);
 void fake_net_configure(struct fake_net *f, const char *options, ...) __attribute__((format(printf, 2, 3)));
 /** fake_net_service - a section deployment of that option alone, dmsg://@pk:80; NULL: without it. */
 void fake_net_service(struct fake_net *f, const char *option, const struct sg_pk *pk);
+/** fake_net_services - what net_services puts. Returns new. */
+json_t *fake_net_services(const struct fake_net *f);
 /** fake_net_run - time passes in steps of 100 ms. */
 void fake_net_run(struct fake_net *f, int64_t ms);
 /** fake_net_key - somebody's key; @sk may be NULL. */

@@ -1,11 +1,11 @@
 /*
  * JSON of peers. What the strict reader takes, the lenient one takes too and understands alike; what it takes ends where
- * the scan said, and comes back from a string of ours.
+ * the scan said, and comes back from a string of ours. What is put is what Jansson makes of it.
  */
 #include "base/alloc.h"
 #include "base/common.h"
 #include "fuzz.h"
-#include "wire/json.h"
+#include "wire/jsonout.h"
 
 #include <stdlib.h>
 
@@ -22,6 +22,37 @@ static void quoted(const char *s)
 	back = sg_json_parse((struct sg_view){(uint8_t *)out, t.len}, NULL);
 	must(json_is_string(back));
 	json_decref(back);
+}
+
+static void put_tree(const json_t *tree)
+{
+	struct sg_json_out out = {.max = SIZE_MAX};
+	char *text, *same = json_dumps(tree, JSON_COMPACT);
+
+	must(same);
+	sg_json_put_value(&out, NULL, tree);
+	text = sg_json_take(&out);
+	must(text && strcmp(text, same) == 0);
+	free(same);
+	sg_free(text);
+}
+
+static void put(const char *s)
+{
+	struct sg_json_out out = {.max = 6 * MAX + 3};
+	json_t *string = json_string(s);
+	char *text, *same = string ? json_dumps(string, JSON_ENCODE_ANY) : NULL;
+
+	sg_json_put_text(&out, NULL, s);
+	text = sg_json_take(&out);
+	must(text);
+	must(!string || strcmp(text, same) == 0);
+	free(same);
+	json_decref(string);
+	string = sg_json_parse((struct sg_view){(uint8_t *)text, strlen(text)}, NULL);
+	must(json_is_string(string));
+	json_decref(string);
+	sg_free(text);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -44,10 +75,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		must(!strict || (used > 0 && json_equal(strict, root)));
 		json_decref(strict);
 	}
+	if (root)
+		put_tree(root);
 	json_decref(root);
 	if (size && size < MAX) {
 		memcpy(text, data, size);
 		quoted(text);
+		put(text);
 	}
 	free(text);
 	return 0;

@@ -4,8 +4,11 @@
 #include "core_fixture.h"
 #include "wire/jsonrpc.h"
 
+#include <arpa/inet.h>
 #include <grp.h>
+#include <netinet/in.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -325,6 +328,119 @@ static void test_follower_that_does_not_read(void **state)
 	close(fd);
 }
 
+/* ---- pages ------------------------------------------------------------------------------------------------------ */
+
+#define EXITS 200
+
+static void send_all(int fd, const char *text)
+{
+	for (size_t at = 0, len = strlen(text); at < len;) {
+		ssize_t n = send(fd, text + at, len - at, MSG_NOSIGNAL);
+
+		if (n <= 0)
+			return;
+		at += (size_t)n;
+	}
+}
+
+/* A service discovery with so many exits: whoever asks gets all of them. */
+static void list_exits(int listen_fd, const struct sg_pk *pks)
+{
+	static char list[EXITS * 100];
+	char head[128], request[2048], pk[SG_PK_TEXT];
+	size_t len = 0;
+
+	for (size_t i = 0; i < EXITS; i++)
+		len += (size_t)snprintf(list + len, sizeof(list) - len, "%s{\"address\":\"%s:44\"}", i ? "," : "[",
+			sg_pk_str(&pks[i], pk));
+	snprintf(list + len, sizeof(list) - len, "]");
+	snprintf(head, sizeof(head), "HTTP/1.1 200 OK\r\nContent-Length: %zu\r\n\r\n", strlen(list));
+	for (;;) {
+		int fd = accept(listen_fd, NULL, NULL);
+
+		if (fd >= 0 && recv(fd, request, sizeof(request), 0) > 0) {
+			send_all(fd, head);
+			send_all(fd, list);
+		}
+		close(fd);
+	}
+}
+
+static pid_t start_discovery(const struct sg_pk *pks, unsigned *port)
+{
+	struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
+	socklen_t len = sizeof(a);
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
+	pid_t pid;
+
+	assert_int_equal(bind(fd, (struct sockaddr *)&a, sizeof(a)), 0);
+	assert_int_equal(listen(fd, 16), 0);
+	assert_int_equal(getsockname(fd, (struct sockaddr *)&a, &len), 0);
+	*port = ntohs(a.sin_port);
+	pid = fork();
+	assert_true(pid >= 0);
+	if (pid == 0)
+		list_exits(fd, pks);
+	close(fd);
+	return pid;
+}
+
+static void make_keys(struct sg_pk pks[EXITS])
+{
+	struct sg_crypto *crypto = sg_crypto_new(sg_random_system());
+
+	for (size_t i = 0; i < EXITS; i++) {
+		struct sg_sk sk;
+
+		sg_sk_generate(crypto, &sk);
+		assert_int_equal(sg_pk_of(crypto, &sk, &pks[i]), 0);
+	}
+	sg_crypto_free(crypto);
+}
+
+/* Each of them once, in order, and no page behind the last. */
+static void test_pages(void **state)
+{
+	static const struct {
+		unsigned from;
+		size_t n;
+		bool more;
+	} pages[] = {{0, CORE_PAGE, true}, {CORE_PAGE, CORE_PAGE, true}, {2 * CORE_PAGE, EXITS - 2 * CORE_PAGE, false},
+		{999, 0, false}};
+	static struct sg_pk pks[EXITS];
+	struct fixture *f = fixture_new();
+	char conf[160], params[32], pk[SG_PK_TEXT];
+	unsigned port;
+	pid_t pid;
+
+	(void)state;
+	make_keys(pks);
+	pid = start_discovery(pks, &port);
+	snprintf(conf, sizeof(conf), "config deployment 'net'\n\toption service_discovery 'http://127.0.0.1:%u'\n",
+		port);
+	fixture_conf(f, "", conf);
+	fixture_start(f);
+	for (size_t i = 0; i < SG_ARRAY_LEN(pages); i++) {
+		json_t *answer, *result, *exits;
+
+		snprintf(params, sizeof(params), "{\"from\":%u}", pages[i].from);
+		answer = fixture_ask(f, "exit.list", params);
+		result = json_object_get(answer, "result");
+		exits = json_object_get(result, "exits");
+		assert_int_equal(json_array_size(exits), pages[i].n);
+		for (size_t k = 0; k < pages[i].n; k++)
+			assert_string_equal(json_string_value(json_object_get(json_array_get(exits, k), "pk")),
+				sg_pk_str(&pks[pages[i].from + k], pk));
+		assert_int_equal(json_integer_value(json_object_get(result, "next")),
+			pages[i].more ? pages[i].from + CORE_PAGE : 0);
+		json_decref(answer);
+	}
+	assert_int_equal(fixture_stop(f), 0);
+	fixture_free(f);
+	kill(pid, SIGKILL);
+	assert_int_equal(waitpid(pid, NULL, 0), pid);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -336,6 +452,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_answers_that_pile_up, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_roles, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_follower_that_does_not_read, setup, teardown),
+		cmocka_unit_test(test_pages),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -8,6 +8,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <net/if.h>
 #include <netdb.h>
 #include <pthread.h>
 #include <setjmp.h>
@@ -211,6 +212,8 @@ static int needed(const struct place *p, const struct sandbox_state *s)
 		return 3;
 	if (!dlopen(SG_TEST_OBJECTS "/good.so", RTLD_NOW | RTLD_LOCAL))
 		return 4;
+	if (if_nametoindex("lo") == 0 || if_nametoindex("no-such") != 0 || errno != ENODEV)
+		return 7;
 	f = fopen("/proc/self/statm", "r");
 	if (!f || fgetc(f) == EOF)
 		return 5;

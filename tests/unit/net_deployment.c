@@ -86,7 +86,7 @@ static size_t servers(struct world *w)
 static const char *url_of(struct world *w, const char *name)
 {
 	static char url[SG_DEPLOYMENT_URL];
-	json_t *list = net_services(w->us.net), *i;
+	json_t *list = fake_net_services(&w->us), *i;
 	size_t at;
 
 	url[0] = '\0';

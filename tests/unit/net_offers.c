@@ -159,16 +159,50 @@ static void found(void *arg, int err, const struct sg_offer *offers, size_t n, c
 	snprintf(w->why, sizeof(w->why), "%s", why);
 }
 
-static void find(struct world *w, const char *country, bool remembered)
+static void ask_for(struct world *w, const struct net_offers_ask *ask)
 {
-	struct net_offers_ask ask = {.type = "vpn", .country = country, .version = "", .remembered = remembered};
-
 	w->answers = 0;
-	assert_int_equal(net_offers(w->us.net, &ask, found, w, NULL), 0);
+	assert_int_equal(net_offers(w->us.net, ask, found, w, NULL), 0);
 	run(w, 500);
 	for (int i = 0; i < 10000 && !w->answers; i++)
 		sg_loop_step(w->us.loop, 1);
 	assert_int_equal(w->answers, 1);
+}
+
+static void find(struct world *w, const char *country, bool remembered)
+{
+	struct net_offers_ask ask = {.type = "vpn", .country = country, .version = "", .remembered = remembered};
+
+	ask_for(w, &ask);
+}
+
+/* As the first of a page, and as what is behind the last one. */
+static void parts_of_a_list(void **state)
+{
+	static const struct {
+		size_t from, most, n;
+	} cases[] = {{0, 0, 5}, {0, 2, 2}, {1, 2, 2}, {4, 2, 1}, {5, 2, 0}, {SIZE_MAX, 1, 0}, {3, SIZE_MAX, 2}};
+	struct world *w = *state;
+	struct sg_pk pks[5];
+	char pk[SG_PK_TEXT];
+	size_t len = 0;
+
+	for (size_t i = 0; i < SG_ARRAY_LEN(pks); i++) {
+		fake_net_key(&w->us, NULL, &pks[i]);
+		len += (size_t)snprintf(w->list + len, sizeof(w->list) - len, "%s{\"address\":\"%s:44\"}",
+			i ? "," : "[", sg_pk_str(&pks[i], pk));
+	}
+	snprintf(w->list + len, sizeof(w->list) - len, "]");
+	for (size_t i = 0; i < SG_ARRAY_LEN(cases); i++) {
+		struct net_offers_ask ask = {
+			.type = "vpn", .country = "", .version = "", .from = cases[i].from, .most = cases[i].most};
+
+		ask_for(w, &ask);
+		assert_int_equal(w->err, 0);
+		assert_int_equal(w->n, cases[i].n);
+		if (w->n)
+			assert_true(sg_pk_equal(&w->first.pk, &pks[cases[i].from]));
+	}
 }
 
 static void on_left(void *arg)
@@ -408,7 +442,7 @@ static void how_services_stand(void **state)
 	json_t *list;
 
 	find(w, "", false);
-	list = net_services(w->us.net);
+	list = fake_net_services(&w->us);
 	assert_int_equal(json_array_size(list), 6);
 	assert_string_equal(json_string_value(json_object_get(json_array_get(list, 4), "name")), "service discovery");
 	assert_string_equal(json_string_value(json_object_get(json_array_get(list, 4), "state")), "up");
@@ -444,6 +478,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(what_others_offer, setup_with_worker, fake_net_teardown),
 		cmocka_unit_test_setup_teardown(
 			a_question_is_called_off_in_any_step, setup_with_worker, fake_net_teardown),
+		cmocka_unit_test_setup_teardown(parts_of_a_list, setup, fake_net_teardown),
+		cmocka_unit_test_setup_teardown(parts_of_a_list, setup_with_worker, fake_net_teardown),
 		cmocka_unit_test_setup_teardown(how_services_stand, setup, fake_net_teardown),
 	};
 

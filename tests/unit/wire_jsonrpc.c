@@ -1,6 +1,7 @@
 /* JSON-RPC lines: what is taken, what is refused with which code, and that our own lines are read back. */
 #include "base/alloc.h"
 #include "base/common.h"
+#include "base/err.h"
 #include "base/limits.h"
 #include "wire/jsonrpc.h"
 #include "view.h"
@@ -125,6 +126,32 @@ static void test_answers(void **state)
 	json_decref(result);
 }
 
+/* The same line as of a tree, and none when it is too long. */
+static void test_answer_in_parts(void **state)
+{
+	json_t *id = json_string("a\"b"), *result = json_pack("{s:[i]}", "list", 1);
+
+	(void)state;
+	for (size_t max = 50; max < 60; max++) {
+		struct sg_json_out out = sg_rpc_answer(id, max);
+		char *line = sg_rpc_result(id, result), *text;
+
+		sg_json_open(&out, "list", '[');
+		sg_json_put_int(&out, NULL, 1);
+		sg_json_close(&out, ']');
+		text = sg_rpc_answered(&out);
+		if (strlen(line) <= max)
+			assert_string_equal(text, line);
+		else
+			assert_null(text);
+		assert_int_equal(out.err, text ? 0 : SG_ELONG);
+		sg_free(text);
+		sg_free(line);
+	}
+	json_decref(id);
+	json_decref(result);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -133,6 +160,7 @@ int main(void)
 		cmocka_unit_test(test_too_long),
 		cmocka_unit_test(test_call),
 		cmocka_unit_test(test_answers),
+		cmocka_unit_test(test_answer_in_parts),
 	};
 
 	json_set_alloc_funcs(sg_malloc, sg_free);
