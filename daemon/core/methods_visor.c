@@ -214,13 +214,14 @@ static json_t *sandbox_status(const struct sandbox_state *s)
 		"why", s->why);
 }
 
-/* PSS of us and netd, @netd of it its part; null where the kernel does not say. */
-static void put_memory(struct sg_json_out *out, uint64_t netd)
+/* PSS of us and netd, @netd of it its part; null where the kernel does not say. Buffers are part of the heap. */
+static void put_memory(struct sg_json_out *out, const struct core *core, uint64_t netd)
 {
 	uint64_t pss = sg_memory_pss();
 
 	sg_json_open(out, "memory", '{');
 	sg_json_put_int(out, "heap", (int64_t)sg_alloc_live());
+	sg_json_put_int(out, "buffers", (int64_t)links_buffers(core->links));
 	sg_json_put_int(out, "resident", (int64_t)sg_memory_resident());
 	if (pss)
 		sg_json_put_int(out, "pss", (int64_t)(pss + netd));
@@ -257,7 +258,7 @@ static void answer(struct core *core, struct call *call, json_t *kernel, uint64_
 	route_each_stream(core->route, count_stream, &streams);
 	sg_json_put_int(&out, "transports", (int64_t)links_count(core->links));
 	sg_json_put_int(&out, "streams", streams);
-	put_memory(&out, netd);
+	put_memory(&out, core, netd);
 	put_lan_devices(&out, core->conf);
 	put_uplink(&out, core->conf);
 	put_new(&out, "vpn", plugin_status(core, "vpn.status"));

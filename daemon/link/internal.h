@@ -326,7 +326,7 @@ struct sg_links {
 	size_t closed_at; /* the next to be overwritten */
 	uint16_t next_port;
 	struct sg_list spare_chunks;
-	size_t n_spare_chunks;
+	size_t n_spare_chunks, n_chunks; /* all, with those of links */
 	struct rx_plain *spare_plain;
 	uint8_t *scratch; /* SG_LINK_RX_READ bytes: one read, the rest of the one before in front */
 	bool stopping;

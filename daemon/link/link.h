@@ -205,6 +205,8 @@ struct sg_link_counters {
 /* Offsets are into links_counters(). */
 extern const struct sg_counter link_counter_table[];
 const struct sg_link_counters *links_counters(const struct sg_links *ls);
+/** links_buffers - bytes of what all links send from, with what is kept for the next that needs some. */
+size_t links_buffers(const struct sg_links *ls);
 
 /* ---- one link, for route/
  * -------------------------------------------------------------------------------------- */

@@ -152,6 +152,11 @@ const struct sg_link_counters *links_counters(const struct sg_links *ls)
 	return &ls->count;
 }
 
+size_t links_buffers(const struct sg_links *ls)
+{
+	return ls->n_chunks * sizeof(struct tx_chunk);
+}
+
 void links_person(const struct sg_links *ls, const struct sg_pk *pk, char *buf, size_t cap)
 {
 	const struct peer *peer = peer_find(ls, pk);

@@ -76,6 +76,7 @@ static void chunk_release(struct sg_links *ls, struct tx_chunk *c)
 	sg_list_remove(&c->node);
 	if (ls->n_spare_chunks >= TX_SPARE) {
 		sg_free(c);
+		ls->n_chunks--;
 		return;
 	}
 	sg_list_add_tail(&ls->spare_chunks, &c->node);
@@ -102,6 +103,7 @@ static bool chunk_add(struct sg_link *l)
 		c = sg_malloc(sizeof(*c));
 		if (!c)
 			return false;
+		ls->n_chunks++;
 		sg_list_init(&c->node);
 	}
 	c->head = c->tail = 0;

@@ -39,6 +39,7 @@ static void a_link_comes_up_and_both_know_each_other(void **state)
 	struct fake_world *w = *state;
 	struct sg_link_info a, b;
 
+	assert_int_equal(links_buffers(w->node[0].links), 0);
 	world_peer(w, 0, 1, false);
 	world_settle(w);
 	assert_true(world_linked(w, 0, 1, &a));
@@ -52,6 +53,7 @@ static void a_link_comes_up_and_both_know_each_other(void **state)
 	assert_string_equal(a.address, secured ? "" : "192.0.2.2:7777");
 	assert_int_equal(a.rtt_us, 0); /* answered while time stood still */
 	assert_int_equal(w->node[0].ups, 1);
+	assert_in_range(links_buffers(w->node[0].links), 4096, 65536);
 	assert_true(peer_state(w, 0, 1)->linked);
 	assert_string_equal(peer_state(w, 0, 1)->why, "");
 }
@@ -245,9 +247,11 @@ static void peers_that_leave_the_configuration_are_let_go(void **state)
 	struct fake_world *w = *state;
 	struct sg_link_info info;
 	struct sg_pk pk;
+	size_t buffers;
 
 	world_peer(w, 0, 1, false);
 	world_settle(w);
+	buffers = links_buffers(w->node[0].links);
 	assert_int_equal(links_peer_find(w->node[0].links, "node_1", &pk), 0);
 	assert_memory_equal(&pk, &w->node[1].pk, sizeof(pk));
 	world_peer(w, 0, 1, false);
@@ -258,6 +262,7 @@ static void peers_that_leave_the_configuration_are_let_go(void **state)
 	assert_false(world_linked(w, 0, 1, &info));
 	assert_string_equal(w->node[0].down_why, "this peer is not configured any more");
 	assert_int_equal(links_peer_find(w->node[0].links, "node_1", &pk), -ENOENT);
+	assert_int_equal(links_buffers(w->node[0].links), buffers); /* kept for the next */
 }
 
 static void a_dial_under_way_ends_with_its_peer_or_its_carrier(void **state)
