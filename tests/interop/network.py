@@ -290,16 +290,16 @@ def move(box, how, total, connections=1, timeout=120):
 
 
 class Busy:
-    """A download that goes on until its end: whatever is closed meanwhile is closed under load."""
+    """A download, or an upload, that goes on until its end: whatever is closed meanwhile is closed under load."""
 
-    def __init__(self, box):
-        self.sock = connect(box)
+    def __init__(self, box, how=web.download):
+        self.how, self.sock = how, connect(box)
         self.thread = threading.Thread(target=self._run, daemon=True)
         self.thread.start()
 
     def _run(self):
         try:
-            web.download(self.sock, 1 << 40)
+            self.how(self.sock, 1 << 40)
         except OSError:
             pass  # its way was closed, or it is the end
 
