@@ -42,12 +42,14 @@ def cpu(pids):
     return sum(times(p)[0] for p in tree(pids))
 
 
-def pss_kib(pids):
+def pss_kib(pids, part="Pss"):
+    """Of all these processes. part: as smaps_rollup calls it; all of PSS where the kernel does not say."""
     total = 0
     for pid in tree(pids):
         try:
             with open(f"/proc/{pid}/smaps_rollup") as f:
-                total += int(re.search(r"^Pss:\s+(\d+)", f.read(), re.M)[1])
+                text = f.read()
+            total += int((re.search(rf"^{part}:\s+(\d+)", text, re.M) or re.search(r"^Pss:\s+(\d+)", text, re.M))[1])
         except OSError:
             pass
     return total
