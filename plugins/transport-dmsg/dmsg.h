@@ -45,6 +45,7 @@ struct dmsg {
 	struct sg_disc_entry servers[64]; /* as last heard */
 	char why[200];                    /* why there is no session, a sentence */
 	struct sg_defer changed;          /* the set of sessions that are up */
+	struct sg_worker *worker;         /* for strangers' requests; NULL: nobody came yet, or none could be had */
 };
 
 /* ---- session.c ---- */
@@ -105,6 +106,7 @@ struct stream {
 	struct sg_noise noise;
 	bool noise_live;
 	uint8_t req_hash[32];
+	struct answer *answer; /* to what the other end asked, under way; NULL: nothing asked, or answered */
 	struct sg_frame_key tx, rx;
 	uint8_t *in; /* received, not taken yet */
 	size_t in_len, in_cap;
@@ -143,6 +145,8 @@ int dmsg_stream_dial(struct session *s, const struct sg_pk *pk, uint16_t port, s
 void dmsg_stream_ask_address(struct session *s);
 /** dmsg_stream_offered - the other end opened one. 0 or a negative code: it is reset. */
 int dmsg_stream_offered(struct session *s, struct sg_yamux_stream *y);
+/** dmsg_request_drop - its answer is not wanted any more. */
+void dmsg_request_drop(struct stream *st);
 /** dmsg_request_in - the first object of a stream. Bytes used, 0 if more are needed, or a negative code. */
 int dmsg_request_in(struct stream *st);
 

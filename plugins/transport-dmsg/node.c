@@ -174,8 +174,20 @@ static void on_changed(void *arg)
 
 static void dial_go(struct dial *dl);
 
+/* What it asked for would call it back. */
+static void forget_stream(struct dial *dl)
+{
+	sg_list_for_safe (it, &dl->d->streams) {
+		struct stream *st = sg_container_of(it, struct stream, node);
+
+		if (st->state == STREAM_ASKED && st->done_arg == dl)
+			dmsg_stream_forget(st);
+	}
+}
+
 static void dial_free(struct dial *dl)
 {
+	forget_stream(dl);
 	sg_list_remove(&dl->node);
 	sg_defer_stop(&dl->begin);
 	sg_timer_stop(&dl->limit);
@@ -341,15 +353,8 @@ static void network_dial_cancel(void *ctx, void *arg)
 	sg_list_for_safe (it, &d->dials) {
 		struct dial *dl = sg_container_of(it, struct dial, node);
 
-		if (dl->arg != arg)
-			continue;
-		sg_list_for_safe (st_it, &d->streams) {
-			struct stream *st = sg_container_of(st_it, struct stream, node);
-
-			if (st->state == STREAM_ASKED && st->done_arg == dl)
-				dmsg_stream_forget(st);
-		}
-		dial_free(dl);
+		if (dl->arg == arg)
+			dial_free(dl);
 	}
 }
 

@@ -3,6 +3,7 @@
  * carrier dmsg, transports over such streams. This file is its face toward the host. See README.md.
  */
 #include "dmsg.h"
+#include "loop/worker.h"
 #include "base/alloc.h"
 #include "base/common.h"
 #include "base/err.h"
@@ -133,6 +134,7 @@ static void stop(void *ctx)
 
 	dmsg_carrier_stop(d);
 	dmsg_node_stop(d);
+	sg_worker_free(d->worker);
 	sg_free(d);
 	host->stopped(inst);
 }

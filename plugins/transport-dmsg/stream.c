@@ -49,6 +49,7 @@ void dmsg_stream_free(struct stream *st)
 	sg_timer_stop(&st->limit);
 	sg_defer_stop(&st->resume);
 	sg_list_remove(&st->node);
+	dmsg_request_drop(st);
 	if (st->noise_live)
 		sg_noise_fini(&st->noise);
 	sg_frame_key_fini(&st->tx);

@@ -444,6 +444,30 @@ static void a_dial_given_up(void **state)
 	w->net->unlisten(w->visor[1].ctx, 80);
 }
 
+/* The session or the visor ends at any step of a request: before, while and after the worker has it. */
+static void the_end_while_a_request_is_answered(void **state)
+{
+	for (int steps = 0; steps < 32; steps++) {
+		static struct end a, b;
+		struct world *w;
+
+		assert_int_equal(setup(state), 0);
+		w = *state;
+		a = b = (struct end){0};
+		assert_int_equal(w->net->listen(w->visor[1].ctx, 80, &listener, &b), 0);
+		assert_int_equal(w->net->dial(w->visor[0].ctx, &w->visor[1].pk, 80, on_dialed, &a), 0);
+		for (int i = 0; i < steps / 2; i++)
+			sg_loop_step(w->loop, 0);
+		if (steps % 2) {
+			relay_cut(w->relay);
+			until(w, w->visor[0].n_own == 0 && w->visor[1].n_own == 0);
+			assert_true(!b.s);
+		}
+		teardown(state);
+		assert_true(!a.s && !b.s);
+	}
+}
+
 static void the_server_dies(void **state)
 {
 	struct world *w = *state;
@@ -596,6 +620,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(refusals, setup, teardown),
 		cmocka_unit_test_setup_teardown(the_server_says_where_it_sees_us, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_dial_given_up, setup, teardown),
+		cmocka_unit_test(the_end_while_a_request_is_answered),
 		cmocka_unit_test_setup_teardown(the_server_dies, setup, teardown),
 		cmocka_unit_test_setup_teardown(one_end_does_not_read, setup, teardown),
 		cmocka_unit_test(attempts_back_off),
