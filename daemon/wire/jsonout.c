@@ -93,7 +93,7 @@ static bool is_utf8(const uint8_t *p)
 	size_t len;
 
 	for (; *p; p += len) {
-		len = sg_utf8_len(p);
+		len = *p < 0x80 ? 1 : sg_utf8_len(p); /* nearly all */
 		if (len == 0)
 			return false;
 	}
@@ -124,11 +124,13 @@ static char *escape(char *at, uint8_t c)
 static char *quote(char *at, const char *s, size_t len)
 {
 	*at++ = '"';
-	for (size_t i = 0; i < len; i++) {
-		if (is_plain((uint8_t)s[i]))
-			*at++ = s[i];
-		else
+	for (size_t i = 0, from = 0; i <= len; i++) {
+		if (i < len && is_plain((uint8_t)s[i]))
+			continue;
+		at = copy(at, s + from, i - from);
+		if (i < len)
 			at = escape(at, (uint8_t)s[i]);
+		from = i + 1;
 	}
 	*at++ = '"';
 	return at;
