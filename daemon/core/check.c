@@ -27,7 +27,10 @@ static int become(uid_t uid, gid_t gid)
 	return 0;
 }
 
-/* Where there is no such user, one who owns nothing, and *doc is the configuration as root read it. */
+/*
+ * Where there is no such user, one who owns nothing, and *doc is the configuration as root read it. 0, SG_ECONF with a finding, or
+ * -ENOMEM.
+ */
 static int user_become(const char *config, struct findings *f, struct sg_uci **doc)
 {
 	uid_t uid;
@@ -35,7 +38,7 @@ static int user_become(const char *config, struct findings *f, struct sg_uci **d
 	int err = sg_uci_load(config, findings_report, f, doc);
 
 	if (err < 0)
-		return SG_ECONF;
+		return err == -ENOMEM ? -ENOMEM : SG_ECONF;
 	if (sg_user_find(user_named(*doc), &uid, &gid) == 0) {
 		sg_uci_free(*doc);
 		*doc = NULL;

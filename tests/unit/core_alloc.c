@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 #include <cmocka.h>
 
@@ -191,6 +192,40 @@ static void test_configuration(void **state)
 	assert_true(fake_alloc_each("configuration with errors", load, p) > 0);
 }
 
+/* In a child, for root becomes another user by it. Exit status 0 of --check is said of a configuration that is valid only. */
+static int check_with_failure_at(struct place *p, size_t nth)
+{
+	int status = -1, null = open("/dev/null", O_WRONLY);
+	pid_t child = fork();
+
+	assert_true(null >= 0 && child >= 0);
+	if (child == 0) {
+		begin(p);
+		dup2(null, STDOUT_FILENO);
+		dup2(null, STDERR_FILENO);
+		fake_alloc_fail_at(nth);
+		status = core_check(&p->core);
+		_exit(fake_alloc_failed() ? 2 + (status != 0) : status != 0);
+	}
+	close(null);
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_true(WIFEXITED(status));
+	return WEXITSTATUS(status);
+}
+
+static void test_check(void **state)
+{
+	struct place *p = *state;
+	size_t n = 1;
+	int said;
+
+	write_conf(p, bad_text);
+	for (; (said = check_with_failure_at(p, n)) >= 2; n++)
+		assert_int_equal(said, 3);
+	assert_int_equal(said, 1);
+	assert_true(n > 1);
+}
+
 /* ---- plugins ------------------------------------------------------------------------------------------------------ */
 
 static bool make_links(struct core *core)
@@ -334,6 +369,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_configuration, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_check, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_plugins, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_control, setup, teardown),
 	};
