@@ -17,6 +17,8 @@
 #define PING_LEN    sizeof(((struct sg_link *)0)->ping_token)
 #define LATE_MS     1000
 #define KEEPALIVE_N 3
+#define FIRST_PINGS 48U         /* in a row, until the line is known to be uneven */
+#define QUIET       1400        /* bytes each way, 11 ms at 1 Mbit/s: no uneven line is made of these */
 #define PONG_EXTRA  (64 * 1024) /* bytes waiting above the mark: whoever pings so much does not read */
 
 static void tick(void *arg);
@@ -51,6 +53,7 @@ void alive_start(struct sg_link *l)
 	sg_timer_init(&l->alive, l->ls->conf.loop, tick, l);
 	l->last_rx = now(l);
 	l->rtt_us = -1;
+	l->pings_more = FIRST_PINGS;
 	alive_kind_changed(l);
 }
 
@@ -59,20 +62,35 @@ void alive_stop(struct sg_link *l)
 	sg_timer_stop(&l->alive);
 }
 
+/* Next to nothing came and went since the last ping. */
+static bool is_quiet(const struct sg_link *l)
+{
+	return l->tx_bytes - l->ping_tx < QUIET && l->rx_bytes - l->ping_rx < QUIET;
+}
+
 /* The reference sends its clock; only the echo counts, and random bytes tell nobody how long this machine is up. */
-void link_ping(struct sg_link *l)
+static void ping(struct sg_link *l)
 {
 	l->ping_at = now(l);
 	l->ping_open = true;
+	l->ping_quiet = is_quiet(l);
+	l->ping_tx = l->tx_bytes;
+	l->ping_rx = l->rx_bytes;
 	sg_crypto_random(l->ls->conf.crypto, l->ping_token, sizeof(l->ping_token));
 	link_send_control(l, SG_PACKET_TRANSPORT_PING, 0, l->ping_token, sizeof(l->ping_token));
+}
+
+void link_ping(struct sg_link *l)
+{
+	l->pings_more = 0; /* whoever asked waits until none is under way */
+	ping(l);
 }
 
 void alive_kind_changed(struct sg_link *l)
 {
 	keepalive_set(l, !l->own);
 	if (l->own) {
-		link_ping(l); /* for the round-trip time: credits grow by it */
+		ping(l); /* for the round-trip time: credits grow by it */
 		tick_in(l, SG_LINK_PING_OWN_MS);
 	} else if (l->newer) {
 		tick_in(l, SG_LINK_PING_2026_MS);
@@ -95,7 +113,7 @@ static void tick_own(struct sg_link *l, int64_t silent_ms)
 		return;
 	}
 	if (silent_ms >= SG_LINK_PING_OWN_MS)
-		link_ping(l);
+		ping(l);
 	/* Next when it will have been silent for long enough, and often enough once it is. */
 	tick_in(l, silent_ms >= SG_LINK_PING_OWN_MS ? SG_LINK_PING_OWN_MS / 2 : SG_LINK_PING_OWN_MS - silent_ms);
 }
@@ -106,7 +124,7 @@ static void tick_2026(struct sg_link *l, int64_t silent_ms)
 		dead(l, silent_ms);
 		return;
 	}
-	link_ping(l);
+	ping(l);
 	tick_in(l, SG_LINK_PING_2026_MS);
 }
 
@@ -153,4 +171,12 @@ void alive_on_pong(struct sg_link *l, struct sg_view payload)
 		return; /* of an earlier ping */
 	l->ping_open = false;
 	l->rtt_us = (now(l).ns - l->ping_at.ns) / 1000;
+	if (!l->pace.at.ns)
+		return; /* no TCP of ours */
+	if (l->ping_quiet && is_quiet(l))
+		uneven_add(&l->uneven, (uint32_t)SG_MIN(l->rtt_us, (int64_t)UINT32_MAX / 2));
+	if (l->pings_more && !l->uneven.is) {
+		l->pings_more--;
+		ping(l);
+	}
 }

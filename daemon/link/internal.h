@@ -127,7 +127,7 @@ bool link_congestion(const struct sg_link *l, const char *name);
 
 /* ---- Reno where BBR fails: link/trial.c ---- */
 
-enum trial_state { TRIAL_WATCH, TRIAL_FRESH, TRIAL_TRY, TRIAL_KEPT, TRIAL_BACK };
+enum trial_state { TRIAL_WATCH, TRIAL_FRESH, TRIAL_TRY, TRIAL_KEPT, TRIAL_KNOWN, TRIAL_BACK };
 
 /* What a look asks for. FRESH: a BBR that begins anew. */
 enum trial_do { TRIAL_DO_NOTHING, TRIAL_DO_FRESH, TRIAL_DO_RENO, TRIAL_DO_BBR };
@@ -142,10 +142,12 @@ struct trial_look {
 	bool backlog;        /* there was more to send */
 	bool stuck;          /* of struct link_pace */
 	bool bbr;            /* the connection is its */
+	uint32_t usual_us;   /* of a line known to be uneven, with data under way; 0: it is not known to be */
 };
 
 struct link_trial {
 	enum trial_state state;
+	enum trial_state next;    /* after TRIAL_FRESH */
 	struct sg_mono since, at; /* of the state; the last look */
 	uint64_t acked;           /* at that look */
 	struct sg_mono busy_at;   /* the last look with a backlog, of what is kept */
@@ -153,8 +155,10 @@ struct link_trial {
 	uint64_t before;          /* the rate that BBR had */
 	uint32_t rtt_us;          /* when the trial began */
 	uint32_t floor_us;        /* the shortest since */
+	uint32_t usual_us;        /* of struct trial_look */
 	struct trial_look window; /* where it began: what was kept is judged window by window */
 	unsigned n_windows;       /* before this one; how often BBR was asked for in vain */
+	bool lossy;               /* the window before this one was */
 	struct sg_mono not_before;
 	int64_t again_ns; /* between the last trial that failed and the next */
 	const char *why;  /* it is back: a sentence's end */
@@ -170,6 +174,22 @@ bool trial_drains(const struct link_trial *t);
 bool trial_tick(struct sg_link *l, const struct trial_look *k);
 /* BBR is chosen anew, and again until it is there. Only while nothing is tried. */
 void trial_renew(struct sg_link *l, const struct trial_look *k);
+
+/* ---- lines whose round trips vary by themselves: link/uneven.c ---- */
+
+#define UNEVEN_PINGS 16U
+#define UNEVEN_FEW   8U /* of which something can be said */
+
+/* Round trips of pings beside which next to nothing was under way. */
+struct link_uneven {
+	uint32_t rtt_us[UNEVEN_PINGS]; /* the one at n % UNEVEN_PINGS is the oldest */
+	unsigned n;
+	bool is;
+};
+
+void uneven_add(struct link_uneven *u, uint32_t rtt_us);
+/* The round trip that there will be with data under way; 0: the line is even, or it is not known. */
+uint32_t uneven_usual_us(const struct link_uneven *u);
 
 /* ---- receiving: link/rx.c ---- */
 
@@ -216,11 +236,15 @@ struct sg_link {
 	struct link_pace pace;
 	struct link_bbr bbr;
 	struct link_trial trial;
+	struct link_uneven uneven;
 	/* Liveness: link/alive.c */
 	struct sg_timer alive;
 	struct sg_mono last_rx, ping_at, tick_due;
 	uint8_t ping_token[8];
-	bool ping_open; /* sent at ping_at, not answered */
+	bool ping_open;            /* sent at ping_at, not answered */
+	bool ping_quiet;           /* nor was much under way before it */
+	uint64_t ping_tx, ping_rx; /* bytes so far, then */
+	unsigned pings_more;       /* how many of the line's first pings are left */
 	int64_t rtt_us;
 	uint64_t rx_bytes, tx_bytes, rx_packets, tx_packets, rx_payload, tx_payload;
 	struct sg_defer end; /* an error met while sending ends the link from the loop, not below its user's feet */

@@ -271,7 +271,7 @@ void pace_tick(struct sg_link *l)
 	struct pace_sample s = {.now = now};
 	struct trial_look look;
 	struct bbr_look bbr;
-	bool renew;
+	bool renew, known;
 
 	if (l->line.fd < 0 || now.ns < p->next.ns)
 		return;
@@ -302,13 +302,15 @@ void pace_tick(struct sg_link *l)
 		.rate = p->rate,
 		.backlog = l->tx.blocked || l->tx.refused || info.tcpi_notsent_bytes > 2 * s.mss,
 		.stuck = p->stuck,
-		.bbr = bbr_look(l, &bbr)};
+		.bbr = bbr_look(l, &bbr),
+		.usual_us = uneven_usual_us(&l->uneven)};
+	known = l->trial.state == TRIAL_KNOWN;
 	if (trial_tick(l, &look))
 		before.unsent = SG_LINK_NOTSENT_LOWAT;
 	s.starting = look.bbr && bbr.starting;
 	s.hold = look.bbr && l->trial.state == TRIAL_WATCH;
 	s.min_rtt_us = trial_floor_us(&l->trial, s.min_rtt_us);
-	if (!s.min_rtt_us)
+	if (!s.min_rtt_us || (!known && l->trial.state == TRIAL_KNOWN))
 		p->cap = p->standing = p->drained = 0;
 	pace_update(p, &s);
 	if (trial_drains(&l->trial))

@@ -5,6 +5,7 @@
 #include "base/common.h"
 #include "fake/stranger.h"
 #include "fake/world.h"
+#include "link/internal.h"
 #include "wire/linkhello.h"
 
 #include <setjmp.h>
@@ -207,6 +208,74 @@ static void the_round_trip_is_measured(void **state)
 	stranger_free(s);
 }
 
+/* The first pings find out whether the line is uneven; @pass ms later each is answered. How many there were, 60 at most. */
+static unsigned first_pings(struct stranger *s, const int64_t *pass, size_t n_pass, size_t talk)
+{
+	static const uint8_t nothing[1000];
+	struct sg_packet p;
+	unsigned n = 0;
+
+	for (; n < 60; n++) {
+		do {
+			if (!stranger_got(s, &p))
+				return n;
+		} while (p.type != SG_PACKET_TRANSPORT_PING);
+		fake_clock_add_ms(&s->w->clock, pass[n % n_pass]);
+		for (size_t sent = 0; sent < talk; sent += sizeof(nothing))
+			stranger_packet(s, SG_PACKET_TRANSPORT_PONG, 0, nothing, sizeof(nothing));
+		stranger_packet(s, SG_PACKET_TRANSPORT_PONG, 0, p.payload.p, p.payload.len);
+	}
+	return n;
+}
+
+static void the_first_pings_find_out_what_the_line_is(void **state)
+{
+	static const int64_t even[] = {40}, uneven[] = {120, 60, 150, 90, 30};
+	static const struct {
+		bool tcp;
+		size_t talk;
+		const int64_t *pass;
+		size_t n_pass;
+		unsigned least, most, known;
+	} cases[] = {
+		{true, 0, even, 1, 49, 49, UNEVEN_PINGS}, {true, 0, uneven, 5, 8, 12, 8},
+		{true, 2000, uneven, 5, 49, 49, 0}, /* what else is under way may make round trips long */
+		{false, 0, uneven, 5, 1, 1, 0},     /* what is no TCP has its own ways */
+	};
+	struct fake_world *w = *state;
+
+	for (size_t i = 0; i < SG_ARRAY_LEN(cases); i++) {
+		struct stranger *s = linked(w, true);
+		struct sg_link *l = sg_container_of(w->node[0].links->links.next, struct sg_link, node);
+
+		l->pace.at.ns = cases[i].tcp;
+		assert_in_range(
+			first_pings(s, cases[i].pass, cases[i].n_pass, cases[i].talk), cases[i].least, cases[i].most);
+		assert_true(l->uneven.n >= cases[i].known);
+		assert_int_equal(l->uneven.n > 0, cases[i].known > 0);
+		assert_int_equal(l->uneven.is, cases[i].most < 49 && cases[i].tcp);
+		stranger_free(s);
+		world_settle(w);
+	}
+}
+
+/* Who asks for a ping waits for its answer, not for those of all first pings. */
+static void a_ping_that_somebody_asks_for_ends_them(void **state)
+{
+	static const int64_t even[] = {40};
+	struct fake_world *w = *state;
+	struct stranger *s = linked(w, true);
+	struct sg_link *l = sg_container_of(w->node[0].links->links.next, struct sg_link, node);
+
+	l->pace.at.ns = 1;
+	link_ping(l);
+	world_settle(w);
+	assert_true(link_ping_waits(l));
+	assert_int_equal(first_pings(s, even, 1, 0), 2);
+	assert_false(link_ping_waits(l));
+	stranger_free(s);
+}
+
 /* The transport log has no line of a transport that only lived: each would be kept for a week and written again all day. */
 static void what_a_link_says_for_itself_is_no_payload(void **state)
 {
@@ -394,6 +463,8 @@ int main(void)
 		TEST(a_visor_of_2026_is_pinged_every_minute_and_given_five),
 		TEST(a_pong_that_we_did_not_ask_for_changes_nothing),
 		TEST(the_round_trip_is_measured),
+		TEST(the_first_pings_find_out_what_the_line_is),
+		TEST(a_ping_that_somebody_asks_for_ends_them),
 		TEST(what_a_link_says_for_itself_is_no_payload),
 		TEST(the_hello_is_the_first_thing_that_a_marked_caller_hears),
 		TEST(a_caller_without_the_mark_has_no_use_of_a_hello),

@@ -17,14 +17,17 @@
 
 /* A line whose queue holds 200 ms, and what sends into it. */
 struct model {
-	double rate;           /* bytes per second that it takes */
-	double min_s, way_s;   /* the shortest round trip, the usual one */
-	double stands_s;       /* a queue of others */
-	double queue;          /* of ours, bytes */
-	double window, acked;  /* packets, bytes */
-	uint32_t ssthresh;     /* of BBR, so that it has to be cleared */
-	uint32_t sent, lost;   /* packets */
+	double rate;          /* bytes per second that it takes */
+	double min_s, way_s;  /* the shortest round trip, the usual one */
+	double stands_s;      /* a queue of others */
+	double queue;         /* of ours, bytes */
+	double window, acked; /* packets, bytes */
+	uint32_t ssthresh;    /* of BBR, so that it has to be cleared */
+	double lost;          /* packets */
+	uint32_t sent;
 	unsigned lost_percent; /* of what is sent */
+	double lossy_window;   /* packets that this leaves of Reno's window; 0: all */
+	uint32_t usual_us;     /* what pings say of the line; 0: it is even */
 	bool bbr, deaf;        /* deaf: whoever should bring BBR back does not */
 	bool backlog, stuck, no_reno;
 	unsigned begun, switches;
@@ -85,12 +88,14 @@ static void step(struct model *m)
 	m->acked += m->arrives * rtt;
 	packets = (int64_t)(m->arrives * rtt / MSS);
 	m->sent += (uint32_t)packets;
-	m->lost += (uint32_t)(packets * m->lost_percent / 100);
+	m->lost += (double)packets * m->lost_percent / 100;
 	m->now.ns += (int64_t)(rtt * 1e9);
 	if (m->bbr)
 		m->window = SG_MIN(2 * m->arrives * m->min_s / MSS + 10, m->window);
 	else if (m->window * MSS < 2 * m->rate * way)
 		m->window *= 2; /* slow start */
+	if (!m->bbr && m->lossy_window > 0)
+		m->window = SG_MIN(m->window, m->lossy_window);
 	obey(m, trial_look(&m->t, &(struct trial_look){.now = m->now,
 					  .rtt_us = (uint32_t)(rtt * 1e6),
 					  .min_us = (uint32_t)(m->min_s * 1e6),
@@ -98,11 +103,12 @@ static void step(struct model *m)
 					  .ssthresh = m->ssthresh,
 					  .acked = (uint64_t)m->acked,
 					  .sent = m->sent,
-					  .lost = m->lost,
+					  .lost = (uint32_t)m->lost,
 					  .rate = (uint64_t)m->arrives,
 					  .backlog = m->backlog,
 					  .stuck = m->stuck,
-					  .bbr = m->bbr}));
+					  .bbr = m->bbr,
+					  .usual_us = m->usual_us}));
 }
 
 static void run(struct model *m, double seconds)
@@ -238,6 +244,99 @@ static void a_few_losses_of_the_start_are_borne(void **state)
 	assert_int_equal(m.t.state, TRIAL_KEPT);
 }
 
+/* Its pings say so before anything is sent. */
+static struct model known(void)
+{
+	struct model m = line_of(20, 0.03, 0.15);
+
+	m.usual_us = 170000;
+	m.backlog = m.stuck = false;
+	m.ssthresh = 6;
+	run(&m, 0.5);
+	assert_int_equal(m.t.state, TRIAL_KNOWN);
+	assert_false(m.bbr);
+	return m;
+}
+
+static void a_line_known_to_be_uneven_needs_no_trial(void **state)
+{
+	struct model m = known(), even = line_of(20, 0.03, 0.03), borne = line_of(20, 0.11, 0.15);
+
+	(void)state;
+	/* Idle or not, and less is never sent to see what happens. */
+	run(&m, 100);
+	m.backlog = true;
+	run(&m, 2);
+	assert_true(m.arrives > m.rate * 0.9);
+	for (int64_t end = m.now.ns + 300 * SG_NS_PER_S; m.now.ns < end; step(&m))
+		assert_false(trial_drains(&m.t));
+	m.backlog = false;
+	run(&m, 100);
+	assert_int_equal(m.t.state, TRIAL_KNOWN);
+	assert_int_equal(m.begun, 1);
+
+	even.stuck = false;
+	run(&even, 20);
+	assert_int_equal(even.switches, 0);
+	/* BBR keeps enough under way: the shortest round trip is not that short. */
+	borne.usual_us = 165000;
+	run(&borne, 20);
+	assert_int_equal(borne.switches, 0);
+}
+
+static void what_is_known_may_be_wrong(void **state)
+{
+	struct model lossy = known(), regular = known(), was = known(), refused = line_of(20, 0.03, 0.15);
+
+	(void)state;
+	/* Soon, and not again at once. */
+	lossy.backlog = true;
+	lossy.lost_percent = 6;
+	lossy.lossy_window = 6;
+	run(&lossy, 5);
+	assert_true(lossy.bbr);
+	run(&lossy, 50);
+	assert_true(lossy.bbr);
+	assert_int_equal(lossy.begun, 1);
+
+	regular.way_s = 0.03;
+	regular.backlog = true;
+	run(&regular, 12);
+	assert_true(regular.bbr);
+
+	was.usual_us = 0;
+	run(&was, 1);
+	assert_true(was.bbr);
+	was.usual_us = 170000;
+	run(&was, 1);
+	assert_int_equal(was.t.state, TRIAL_KNOWN);
+
+	refused.usual_us = 170000;
+	refused.no_reno = true;
+	run(&refused, 50);
+	assert_int_equal(refused.begun, 1);
+	assert_int_equal(refused.t.state, TRIAL_WATCH);
+}
+
+/* Story: slow start lost 700 packets at once, for the line's queue was full. The window was large: it stays Reno's. */
+static void what_slow_start_loses_is_borne_once(void **state)
+{
+	struct model m = known();
+
+	(void)state;
+	m.backlog = true;
+	run(&m, 2);
+	m.lost_percent = 30;
+	run(&m, 2);
+	m.lost_percent = 0;
+	run(&m, 20);
+	assert_int_equal(m.t.state, TRIAL_KNOWN);
+	/* Again and again is another line. */
+	m.lost_percent = 3;
+	run(&m, 11);
+	assert_true(m.bbr);
+}
+
 static void what_is_refused_is_borne(void **state)
 {
 	struct model m = kept(), refused = line_of(20, 0.03, 0.15), never = refused;
@@ -273,6 +372,8 @@ static void what_stands_is_measured_from_the_floor(void **state)
 	(void)state;
 	assert_int_equal(trial_floor_us(&m.t, 30000), 187500);
 	assert_int_equal(trial_floor_us(&(struct link_trial){.state = TRIAL_TRY}, 30000), 0);
+	m = known();
+	assert_int_equal(trial_floor_us(&m.t, 30000), 212500);
 	assert_int_equal(trial_floor_us(&(struct link_trial){0}, 30000), 30000);
 }
 
@@ -385,6 +486,9 @@ int main(void)
 		cmocka_unit_test(bbr_comes_back_when_it_would_do_better),
 		cmocka_unit_test(a_floor_that_is_a_queue_is_found),
 		cmocka_unit_test(a_few_losses_of_the_start_are_borne),
+		cmocka_unit_test(a_line_known_to_be_uneven_needs_no_trial),
+		cmocka_unit_test(what_is_known_may_be_wrong),
+		cmocka_unit_test(what_slow_start_loses_is_borne_once),
 		cmocka_unit_test(what_is_refused_is_borne),
 		cmocka_unit_test(what_stands_is_measured_from_the_floor),
 		cmocka_unit_test(the_socket_is_told),
