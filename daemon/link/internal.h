@@ -72,8 +72,9 @@ struct pace_sample {
 struct link_pace {
 	struct sg_mono next; /* look at the connection then */
 	struct sg_mono at;   /* of the last sample; 0: none */
-	uint32_t delivered;  /* then */
-	uint64_t received;   /* bytes, then */
+	uint32_t rtt_us;     /* then */
+	uint32_t delivered;
+	uint64_t received; /* bytes, then */
 	uint64_t sent_bytes;
 	uint32_t sent_packets, resent;
 	uint64_t rate;         /* what arrives, the most of the last second */

@@ -326,6 +326,11 @@ int64_t link_rtt_us(const struct sg_link *l)
 	return l->rtt_us;
 }
 
+int64_t link_rtt_busy_us(const struct sg_link *l)
+{
+	return SG_MAX(l->rtt_us, l->pace.rtt_us ? (int64_t)l->pace.rtt_us : -1);
+}
+
 void **link_user(struct sg_link *l)
 {
 	return &l->user;

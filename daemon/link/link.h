@@ -249,6 +249,8 @@ bool link_knows_streams(const struct sg_link *l);
 const char *link_name(const struct sg_link *l);
 /** link_rtt_us - of the last transport ping; -1: none answered yet. */
 int64_t link_rtt_us(const struct sg_link *l);
+/** link_rtt_busy_us - or that of what is under way now, when TCP says that it takes longer; -1: nothing is known. */
+int64_t link_rtt_busy_us(const struct sg_link *l);
 /** link_ping - sends a transport ping now. Only where link_knows_streams: others log a warning for each and do not answer. */
 void link_ping(struct sg_link *l);
 /** link_ping_waits - the last ping was not answered yet. */

@@ -51,6 +51,7 @@ static uint64_t time_bound(uint64_t rate, uint64_t ms, uint64_t most)
 static void pace_reset(struct link_pace *p, const struct pace_sample *s)
 {
 	*p = (struct link_pace){.at = s->now,
+		.rtt_us = s->rtt_us,
 		.delivered = s->delivered,
 		.received = p->received,
 		.sent_bytes = s->sent_bytes,
@@ -235,6 +236,7 @@ void pace_update(struct link_pace *p, const struct pace_sample *s)
 	/* Elsewhere a rate that is too low does more harm than one that is too high: bounds make it lower still. */
 	rate = p->even ? real : delivered * s->mss * 1000 / (uint64_t)SG_MAX(took / 1000000, 1);
 	p->at = s->now;
+	p->rtt_us = s->rtt_us;
 	p->delivered = s->delivered;
 	p->sent_bytes = s->sent_bytes;
 	p->sent_packets = s->sent_packets;

@@ -23,7 +23,8 @@ static int compare(const void *a, const void *b)
 static bool varies(const struct link_uneven *u)
 {
 	uint32_t rtt[UNEVEN_PINGS], difference[UNEVEN_PINGS], middle;
-	unsigned n = SG_MIN(u->n, UNEVEN_PINGS), turns = 0, believed = u->is ? 2 : 1; /* until it is clearly otherwise */
+	unsigned n = SG_MIN(u->n, UNEVEN_PINGS), turns = 0,
+		 believed = u->is ? 2 : 1; /* until it is clearly otherwise */
 
 	for (unsigned i = 0; i < n; i++)
 		rtt[i] = u->rtt_us[(u->n - n + i) % UNEVEN_PINGS];

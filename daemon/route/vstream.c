@@ -202,7 +202,8 @@ static void drain(void *arg)
 
 static bool is_too_small(const struct vstream *s)
 {
-	int64_t rtt_us = link_rtt_us(s->line->link);
+	/* A ping of an idle moment may have taken a third of what those take that are under way. */
+	int64_t rtt_us = link_rtt_busy_us(s->line->link);
 	int64_t since_us = (sg_loop_now(s->r->loop).ns - s->granted_at.ns) / 1000;
 
 	return (rtt_us > 0 && since_us < 2 * rtt_us) || s->rx_allowed - s->rx_total < s->window / 4;

@@ -74,14 +74,14 @@ static void even_lines_are_not_taken_for_uneven(void **state)
 	static const struct line_model lines[] = {
 		{.way = 20},
 		{.way = 0.1},
-		{.way = 20, .lost = 0.1},                                          /* 5 % each way */
-		{.way = 20, .varies = 10},                                         /* radio on a good day */
-		{.way = 0.2, .hiccup = 0.1},                                       /* a busy machine */
-		{.way = 20, .queue_least = 100, .queue_most = 210, .grows = 2},  /* others' download, 20 Mbit/s */
-		{.way = 20, .queue_least = 0, .queue_most = 2100, .grows = 40},  /* its slow start */
+		{.way = 20, .lost = 0.1},                                       /* 5 % each way */
+		{.way = 20, .varies = 10},                                      /* radio on a good day */
+		{.way = 0.2, .hiccup = 0.1},                                    /* a busy machine */
+		{.way = 20, .queue_least = 100, .queue_most = 210, .grows = 2}, /* others' download, 20 Mbit/s */
+		{.way = 20, .queue_least = 0, .queue_most = 2100, .grows = 40}, /* its slow start */
 		{.way = 20, .queue_least = 0, .queue_most = 210, .grows = 15},
 		{.way = 20, .queue_least = 250, .queue_most = 510, .grows = 12, .packet = 24}, /* 1 Mbit/s */
-		{.way = 20, .packet = 12},                                         /* little of others there */
+		{.way = 20, .packet = 12}, /* little of others there */
 		{.way = 150, .varies = 30},
 	};
 

@@ -8,6 +8,7 @@
 #include "fake/end.h"
 #include "fake/stranger.h"
 #include "fake/world.h"
+#include "link/internal.h"
 #include "wire/linkhello.h"
 #include "wire/vstream.h"
 
@@ -191,8 +192,8 @@ static void a_slow_reader_stops_its_own_stream_only(void **state)
 	assert_true(slow->sent > 256 * 1024);
 }
 
-/* The window follows the line: 40 ms of round trip and a sender that always has something. */
-static void window_grows(struct fake_world *w, size_t most)
+/* The window follows the line: 40 ms of round trip, as a ping finds it or TCP (us), and a sender that always has something. */
+static void window_grows(struct fake_world *w, size_t most, int64_t ping_ms, uint32_t tcp_us)
 {
 	struct stranger *s = stranger_new(w, 2, 0);
 	uint8_t data[SG_VSTREAM_HEAD + 32000] = {0};
@@ -208,9 +209,10 @@ static void window_grows(struct fake_world *w, size_t most)
 	while (stranger_got(s, &p)) {
 		if (p.type != SG_PACKET_TRANSPORT_PING)
 			continue;
-		fake_clock_add_ms(&w->clock, 40);
+		fake_clock_add_ms(&w->clock, ping_ms);
 		stranger_packet(s, SG_PACKET_TRANSPORT_PONG, 0, p.payload.p, p.payload.len);
 	}
+	sg_container_of(w->node[0].links->links.next, struct sg_link, node)->pace.rtt_us = tcp_us;
 	sg_vstream_head(3, &s->pk, SG_VSTREAM_SYN, data);
 	stranger_packet(s, SG_PACKET_APP_DIRECT, 0, data, SG_VSTREAM_HEAD);
 	sg_vstream_head(3, &s->pk, 0, data);
@@ -245,7 +247,13 @@ static void window_grows(struct fake_world *w, size_t most)
 
 static void the_window_grows_where_the_line_is_long(void **state)
 {
-	window_grows(*state, SG_VSTREAM_CREDIT_MAX);
+	window_grows(*state, SG_VSTREAM_CREDIT_MAX, 40, 0);
+}
+
+/* Story: a line whose round trips vary; the only ping took 10 ms, and 128 KiB a round trip was all that came. */
+static void the_window_grows_where_a_ping_was_lucky(void **state)
+{
+	window_grows(*state, SG_VSTREAM_CREDIT_MAX, 10, 40000);
 }
 
 static void the_window_of_a_small_machine_stays_small(void **state)
@@ -253,7 +261,7 @@ static void the_window_of_a_small_machine_stays_small(void **state)
 	struct fake_world *w = *state;
 
 	route_set_small(w->node[0].route, true);
-	window_grows(w, SG_VSTREAM_CREDIT_SMALL);
+	window_grows(w, SG_VSTREAM_CREDIT_SMALL, 40, 0);
 }
 
 /* The user of a stream rations it: nothing else lets the other end send. */
@@ -615,6 +623,7 @@ int main(void)
 		TEST(megabytes_pass_with_every_queue_full),
 		TEST(a_slow_reader_stops_its_own_stream_only),
 		TEST(the_window_grows_where_the_line_is_long),
+		TEST(the_window_grows_where_a_ping_was_lucky),
 		TEST(the_window_of_a_small_machine_stays_small),
 		TEST(what_may_come_is_what_its_user_says),
 		TEST(more_than_allowed_costs_the_stream),
