@@ -42,7 +42,7 @@ SG_LOG_TOPIC("link");
 #define SSTHRESH_NO  0x7fffffff
 #define LOST_MAX     50  /* one in so many: that is BBR's ground */
 #define LOST_FEW     200 /* or so many, while that keeps the window small */
-#define LOST_MIN     5
+#define LOST_MIN     3
 #define LOST_WINDOW  32 /* packets */
 
 static bool is_clearly_more(uint64_t rate, uint64_t before)
