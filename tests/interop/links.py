@@ -26,11 +26,8 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../
 import reference
 import skygate
 from boxes import Failed, say, wait_for
-from reference import GoVisor, Services, box_on_bridge, bridge_up, get, new_keys, play, warnings_in
+from reference import AT_ITS_END, GoVisor, Services, box_on_bridge, bridge_up, get, new_keys, play, warnings_in
 
-# At its end a Go visor closes its log server and its dmsg client in any order: alone with its services it says so too (2 of 36).
-EXPLAINED = ("[dmsghttp_logserver]: Logserver exited with error. error=\"http: Server closed\"",
-             "[dmsghttp_logserver]: error=\"dmsg error N - local entity closed\"")
 REJOIN = 30  # seconds within which a transport must be back; ours backs off to 5 s at most
 
 
@@ -253,7 +250,7 @@ def compare(ours, theirs):
         for name, n in warnings_in(visor.text()).items():
             (known if name in known else new)[name] = n
     say(f"{len(known)} classes of warnings among Go visors, {len(new)} more beside ours")
-    for name in [n for n in new if any(words in n for words in EXPLAINED)]:
+    for name in [n for n in new if any(words in n for words in AT_ITS_END)]:
         say(f"   {new.pop(name)} times, explained: {name}")
     if new:
         raise Failed("warnings that Go visors do not show among themselves:\n" +
