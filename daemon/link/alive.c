@@ -5,6 +5,8 @@
  *	2026    a ping every SG_LINK_PING_2026_MS, gone after SG_LINK_DEAD_2026_MS without a byte
  *	2024    knows no pings and logs a warning for each: TCP keep-alive and TCP_USER_TIMEOUT, set for all but our own
  *
+ * On TCP the first ones follow one another, each at once when the one before was answered, until the line is known to be uneven
+ * (link/uneven.c).
  * Pings of others are always answered: whoever got one answer counts on all of them. While a link is not read its pings are
  * not either, so an own end hears an answer unasked instead.
  * Silence counts only while we were awake to hear: a timer that fires late says that this process was stopped.
