@@ -110,7 +110,9 @@ static enum trial_do keep(struct link_trial *t, const struct trial_look *k)
 
 static enum trial_do on_watch(struct link_trial *t, const struct trial_look *k)
 {
-	bool known = k->bbr && k->usual_us > longest_borne_us(k);
+	/* Where packets are lost pings wait for those that are repeated before them. */
+	bool lossy = k->lost >= LOST_MIN && (uint64_t)k->lost * LOST_MAX > k->sent;
+	bool known = k->bbr && !lossy && k->usual_us > longest_borne_us(k);
 	bool suspect = k->bbr && k->backlog && k->stuck && k->cwnd < WINDOW_MAX && k->min_us &&
 		       k->rtt_us > 2 * k->min_us + UNEVEN_US;
 

@@ -260,7 +260,7 @@ static struct model known(void)
 
 static void a_line_known_to_be_uneven_needs_no_trial(void **state)
 {
-	struct model m = known(), even = line_of(20, 0.03, 0.03), borne = line_of(20, 0.11, 0.15);
+	struct model m = known(), even = line_of(20, 0.03, 0.03), borne = line_of(20, 0.11, 0.15), lossy = even;
 
 	(void)state;
 	/* Idle or not, and less is never sent to see what happens. */
@@ -282,6 +282,14 @@ static void a_line_known_to_be_uneven_needs_no_trial(void **state)
 	borne.usual_us = 165000;
 	run(&borne, 20);
 	assert_int_equal(borne.switches, 0);
+	/* It is losses that make its pings vary. */
+	lossy.usual_us = 240000;
+	lossy.stuck = false;
+	lossy.sent = 60;
+	lossy.lost = 5;
+	lossy.lost_percent = 5;
+	run(&lossy, 20);
+	assert_int_equal(lossy.switches, 0);
 }
 
 static void what_is_known_may_be_wrong(void **state)
