@@ -395,6 +395,11 @@ int dmsg_request_in(struct stream *st)
 	size_t len;
 	int err;
 
+	/* Who has no answer has no keys either: what comes behind a request would only fill memory until the worker is there. */
+	if (st->answer && st->in_len) {
+		st->d->count.bad_request++;
+		return SG_EMALF;
+	}
 	if (st->answer)
 		return answered(st);
 	if (st->in_len < 2)

@@ -26,7 +26,7 @@ struct relay {
 	int fd;
 	struct sg_watch *watch;
 	struct sg_list sessions, halves;
-	size_t joined;
+	size_t joined, behind;
 };
 
 struct session {
@@ -242,6 +242,8 @@ static void join(struct half *h, struct sg_view object, struct sg_view gob)
 
 static void object_in(struct half *h)
 {
+	static const uint8_t zeros[200000];
+	bool asked;
 	size_t len;
 	uint8_t *frame = h->in + 2;
 	struct sg_sig sig;
@@ -257,12 +259,15 @@ static void object_in(struct half *h)
 		    h->s->rx, sg_get_u64(frame), (struct sg_view){NULL, 0}, frame + 8, object.len, frame + 8) < 0 ||
 		sg_dmsg_object_split(object, &sig, &gob) < 0)
 		return;
-	if (!h->peer)
+	asked = !h->peer;
+	if (asked)
 		join(h, object, gob);
 	if (!h->peer)
 		return;
 	h->first = false;
 	forward_object(h->peer, object);
+	if (asked)
+		forward(h->peer, zeros, h->s->r->behind);
 	if (h->in_len > 2 + len)
 		forward(h->peer, h->in + 2 + len, h->in_len - 2 - len);
 	h->in_len = 0;
@@ -423,6 +428,11 @@ struct relay *relay_new(struct sg_loop *loop, const struct sg_crypto *c)
 	snprintf(r->address, sizeof(r->address), "127.0.0.1:%u", ntohs(sin.sin_port));
 	sg_watch_set(r->watch, SG_READABLE);
 	return r;
+}
+
+void relay_behind(struct relay *r, size_t len)
+{
+	r->behind = len;
 }
 
 void relay_cut(struct relay *r)

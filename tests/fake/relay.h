@@ -17,6 +17,8 @@ const struct sg_pk *relay_pk(const struct relay *r);
 /** relay_address - "127.0.0.1:PORT". Borrowed. */
 const char *relay_address(const struct relay *r);
 size_t relay_streams(const struct relay *r); /* pairs that were joined so far */
+/** relay_behind - so many zero bytes follow each request that is passed on, as from who does not wait for the answer. */
+void relay_behind(struct relay *r, size_t len);
 /** relay_cut - ends every session, as a server does that is killed. */
 void relay_cut(struct relay *r);
 

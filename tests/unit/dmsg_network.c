@@ -420,6 +420,24 @@ static void refusals(void **state)
 	w->net->unlisten(w->visor[1].ctx, 82);
 }
 
+/* A stream that is not there yet took all that a stranger sent behind a request: 256 KiB of each of 2,048. */
+static void nothing_may_follow_a_request(void **state)
+{
+	static const size_t behind[] = {200000, 1};
+	struct world *w = *state;
+
+	for (size_t i = 0; i < SG_ARRAY_LEN(behind); i++) {
+		struct end a = {0}, b = {0};
+
+		assert_int_equal(w->net->listen(w->visor[1].ctx, 80, &listener, &b), 0);
+		relay_behind(w->relay, behind[i]);
+		dial(w, &a, &w->visor[1].pk, 80);
+		assert_true(a.err < 0);
+		assert_true(!b.s && !b.closed); /* nobody was offered anything */
+		w->net->unlisten(w->visor[1].ctx, 80);
+	}
+}
+
 static void a_dial_given_up(void **state)
 {
 	static struct end a, b; /* streams of dials that were given up may end with the visor only */
@@ -619,6 +637,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(echo_of_every_size, setup, teardown),
 		cmocka_unit_test_setup_teardown(refusals, setup, teardown),
 		cmocka_unit_test_setup_teardown(the_server_says_where_it_sees_us, setup, teardown),
+		cmocka_unit_test_setup_teardown(nothing_may_follow_a_request, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_dial_given_up, setup, teardown),
 		cmocka_unit_test(the_end_while_a_request_is_answered),
 		cmocka_unit_test_setup_teardown(the_server_dies, setup, teardown),
