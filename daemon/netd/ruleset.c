@@ -12,7 +12,7 @@
  * ways once more, for the milliseconds in which somebody else's  nft flush ruleset  took the table away.
  *
  *	forward −9        LAN ↔ the WAN: nothing, by name and by index (mode host: nothing at all)
- *	output −9         mode host: closed but for core and the TUNs
+ *	output −9         mode host: closed but for core and the TUNs; mode vpn: that there is no way is told the LAN only
  */
 #include "netd/want.h"
 #include "base/alloc.h"
@@ -368,6 +368,17 @@ int ruleset_build(const struct netd_conf *conf, const struct netd_gate *gate, co
 	return b.client || b.server ? build(&b, fill_table, out) : 0;
 }
 
+/*
+ * While policy rules are taken away one by one, a packet of the LAN with a forged source may meet table 5100 without the
+ * check of sources ahead of it. What the kernel answers quotes the packet, and would go to that source, by the WAN.
+ */
+static void no_way_told(struct builder *b, const char *lan)
+{
+	rule(b, "oifname != { \"lo\", %s, " TUNS " } icmp type destination-unreachable icmp code { 0, 1 } drop", lan);
+	rule(b, "oifname != { \"lo\", %s, " TUNS " } icmpv6 type destination-unreachable icmpv6 code { 0, 3 } drop",
+		lan);
+}
+
 static void fill_guard(struct builder *b, const char *lan)
 {
 	sg_text_add(&b->t, "add table inet " NETD_GUARD " { flags owner; }\n"
@@ -390,13 +401,15 @@ static void fill_guard(struct builder *b, const char *lan)
 		}
 	}
 	chain_end(b);
+	chain(b, "output", "filter hook output priority -9");
 	if (b->host) {
-		chain(b, "output", "filter hook output priority -9");
 		output_host_near(b, lan);
 		rule(b, "oifname \"" SG_TUN_CLIENT_NAME "\" accept");
 		rule(b, "drop");
-		chain_end(b);
+	} else {
+		no_way_told(b, lan);
 	}
+	chain_end(b);
 	sg_text_add(&b->t, "}\n");
 }
 
