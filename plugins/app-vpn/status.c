@@ -4,6 +4,9 @@
 #include "client.h"
 #include "server.h"
 
+/* Of an exit's clients: what fits one line of the control socket beside the rest of visor.status. */
+#define LISTED_MAX 250
+
 static const char *state_word(const struct client *c)
 {
 	if (c->conf.mode == MODE_OFF)
@@ -73,6 +76,8 @@ json_t *server_status(const struct server *s)
 
 		if (!out || !p->lease)
 			continue;
+		if (json_array_size(list) == LISTED_MAX)
+			break;
 		json_array_append_new(
 			list, json_pack("{s:s,s:s,s:s,s:b,s:I,s:I,s:I}", "pk", sg_pk_str(&p->via.remote, pk), "lease",
 				      sg_ip4_str(lease_client_ip(p->lease), ip), "carrier", p->via.carrier, "records",

@@ -247,6 +247,27 @@ static void the_limit_on_clients(void **state)
 	fake_stream_free(d);
 }
 
+/* With 300 clients the status was longer than a line of the control socket, and nobody saw any of it. */
+static void the_status_of_many_clients_fits_a_line(void **state)
+{
+	struct fake_host *h = begin(SERVER "\toption max_clients '300'\n");
+	struct fake_stream *s[300];
+	json_t *status;
+
+	(void)state;
+	for (size_t i = 0; i < SG_ARRAY_LEN(s); i++)
+		s[i] = client(h, (unsigned)i + 1);
+	status = server_status(h);
+	assert_int_equal(json_integer_value(json_object_get(status, "clients")), SG_ARRAY_LEN(s));
+	assert_int_equal(json_array_size(json_object_get(status, "list")), 250);
+	/* 20 digits more of each client's two counters, and 5 KB of what else is in visor.status. */
+	assert_true(json_dumpb(status, NULL, 0, JSON_COMPACT) + 250 * 20 + 5000 < SG_CONTROL_LINE_MAX);
+	json_decref(status);
+	end(h);
+	for (size_t i = 0; i < SG_ARRAY_LEN(s); i++)
+		fake_stream_free(s[i]);
+}
+
 static void the_newest_session_of_a_key_wins_and_keeps_the_address(void **state)
 {
 	struct fake_host *h = begin(SERVER);
@@ -962,6 +983,7 @@ int main(void)
 		cmocka_unit_test(hello_and_lease_in_detail),
 		cmocka_unit_test(no_hello_and_too_many_without_one),
 		cmocka_unit_test(the_limit_on_clients),
+		cmocka_unit_test(the_status_of_many_clients_fits_a_line),
 		cmocka_unit_test(the_newest_session_of_a_key_wins_and_keeps_the_address),
 		cmocka_unit_test(only_from_the_leased_address_and_only_outward),
 		cmocka_unit_test(a_hundred_clients_each_get_their_own),
