@@ -10,8 +10,9 @@
 #include <stdlib.h>
 
 #define DIFFERENCE_US 3000
-#define SHARE         16   /* of the usual round trip */
-#define RANGE_US      5000 /* and half of the shortest: the longest is so much more */
+#define SHARE         16      /* of the usual round trip */
+#define RANGE_US      5000    /* and half of the shortest: the longest is so much more */
+#define USUAL_MAX_US  1000000 /* who answers late on purpose must not have the queue of our line filled */
 
 static int compare(const void *a, const void *b)
 {
@@ -54,5 +55,5 @@ uint32_t uneven_usual_us(const struct link_uneven *u)
 	/* Each packet waits for those before it: with many under way all take as long as the slowest. */
 	for (unsigned i = 0; u->is && i < UNEVEN_PINGS; i++)
 		longest = SG_MAX(longest, u->rtt_us[i]);
-	return longest;
+	return SG_MIN(longest, USUAL_MAX_US);
 }

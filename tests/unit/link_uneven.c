@@ -120,6 +120,10 @@ static void what_is_known_is_kept_and_ends(void **state)
 	assert_int_equal(uneven_usual_us(&u), 0);
 	add(&u, 0, 100, UNEVEN_PINGS);
 	assert_true(u.is);
+	/* A peer that answers after 2 s, or 40, is believed a second. */
+	add(&u, 1000, 20000, UNEVEN_PINGS);
+	assert_true(u.is);
+	assert_int_equal(uneven_usual_us(&u), 1000000);
 }
 
 int main(void)
