@@ -5,6 +5,7 @@
  * Exit status: 0 done, 1 it failed, 2 the command or the configuration was wrong.
  */
 #include "netd/netd.h"
+#include "base/clock.h"
 #include "base/err.h"
 #include "base/log.h"
 
@@ -16,8 +17,8 @@
 
 SG_LOG_TOPIC("netd");
 
-#define WAIT_TRIES 200
-#define WAIT_NS    10000000 /* between two looks at what a living netd has done: 2 s in all */
+#define WAIT_MS 2000     /* for a living netd, from when it was told */
+#define WAIT_NS 10000000 /* between two looks at what it has done */
 
 static const char usage[] =
 	"usage: skygate-netd [--arm | --disarm] [OPTION…]\n"
@@ -119,17 +120,24 @@ static int parse_args(int argc, char **argv, struct command *c)
 
 /* ---- --arm and --disarm ------------------------------------------------------------------------------------------ */
 
+static struct sg_mono now(void)
+{
+	struct sg_clock *clock = sg_clock_system();
+
+	return clock->now(clock);
+}
+
 /* Beside a living netd: it was told, now its work is waited for. */
-static bool wait_for(struct kernel *k, bool (*there)(struct kernel *k), bool wanted)
+static bool wait_for(struct kernel *k, bool (*there)(struct kernel *k), bool wanted, struct sg_mono told)
 {
 	const struct timespec pause = {.tv_nsec = WAIT_NS};
 
-	for (int i = 0; i < WAIT_TRIES; i++) {
-		if (there(k) == wanted)
-			return true;
+	while (there(k) != wanted) {
+		if (sg_mono_ms_since(now(), told) > WAIT_MS)
+			return false;
 		nanosleep(&pause, NULL);
 	}
-	return false;
+	return true;
 }
 
 static int apply_once(struct kernel *k, struct rundir *run, const struct netd_conf *conf, enum netd_word word)
@@ -168,7 +176,7 @@ static int arm(struct kernel *k, struct rundir *run, const struct netd_conf *con
 		return 0;
 	}
 	if (err == 0 && living)
-		return wait_for(k, applier_found, true)
+		return wait_for(k, applier_found, true, now())
 			       ? 0
 			       : complain(1, "the running skygate-netd did not arm within 2 s. Look why:  "
 					     "journalctl -u skygate -n 20");
@@ -182,21 +190,23 @@ static int arm(struct kernel *k, struct rundir *run, const struct netd_conf *con
 
 /*
  * The guard is the living one's alone and goes with it. One that hangs is ended, for it must not keep the owner from
- * opening; init's next one does not close again.
+ * opening; init's next one does not close again. One that was stopped in the midst of applying has the lock: the wait for
+ * that counts.
  */
-static bool let_go(struct kernel *k, struct rundir *run, pid_t living)
+static bool let_go(struct kernel *k, struct rundir *run, pid_t living, struct sg_mono told)
 {
-	if (wait_for(k, kernel_guarded, false))
+	if (wait_for(k, kernel_guarded, false, told))
 		return true;
 	if (rundir_disarm_next(run) < 0 || kill(living, SIGKILL) < 0)
 		return false;
 	printf("the running skygate-netd (process %d) did not answer for 2 s and was ended\n", (int)living);
-	return wait_for(k, kernel_guarded, false);
+	return wait_for(k, kernel_guarded, false, now());
 }
 
 static int disarm(struct kernel *k, struct rundir *run, const struct netd_conf *conf)
 {
 	struct netd_conf nothing;
+	struct sg_mono told = now();
 	int lock;
 	pid_t living = rundir_holder(run);
 	/* First the word that it is to stay open: a living netd asks for it before each of its steps. */
@@ -216,7 +226,7 @@ static int disarm(struct kernel *k, struct rundir *run, const struct netd_conf *
 		fprintf(stderr, "skygate-netd: not everything could be removed: %s\n", sg_strerror(err));
 		return 1;
 	}
-	if (living > 0 && !let_go(k, run, living)) {
+	if (living > 0 && !let_go(k, run, living, told)) {
 		fprintf(stderr,
 			"skygate-netd: the running one (process %d) does not let go of table inet " NETD_GUARD
 			". End it:  kill -9 %d\n",
