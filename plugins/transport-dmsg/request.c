@@ -218,6 +218,7 @@ struct answer {
 	bool noise_live, genuine, ran;
 	int len; /* of the response, or a negative code */
 	uint8_t response[SG_DMSG_OBJECT_MAX];
+	struct sg_dmsg_request q; /* of the object */
 	size_t object_len;
 	uint8_t object[]; /* as it came */
 };
@@ -254,24 +255,26 @@ static int check_sig(const struct sg_identity *id, struct sg_view object, const 
 	return err < 0 ? err : sg_verify(id->crypto, pk, gob, &sig);
 }
 
+static struct sg_view object_of(const struct answer *a)
+{
+	return (struct sg_view){a->object, a->object_len};
+}
+
 static int respond(struct answer *a)
 {
 	const struct sg_identity *id = a->id;
-	struct sg_view object = {a->object, a->object_len};
+	struct sg_view object = object_of(a);
 	uint8_t gob[SG_DMSG_OBJECT_MAX - SG_SIG_LEN], msg[SG_NOISE_MSG_MIN];
 	struct sg_dmsg_response out = {.accepted = true};
-	struct sg_dmsg_request q = {0};
-	int len = check_request(id, object, &q);
+	int len = check_sig(id, object, &a->q.src.pk);
 
-	if (len == 0)
-		len = check_sig(id, object, &q.src.pk);
 	a->genuine = len == 0;
 	if (len == 0)
-		len = sg_noise_kk_init(&a->noise, id->crypto, false, id->sk, &q.src.pk);
+		len = sg_noise_kk_init(&a->noise, id->crypto, false, id->sk, &a->q.src.pk);
 	if (len < 0)
 		return len;
 	a->noise_live = true;
-	len = sg_noise_read(&a->noise, q.noise, NULL, 0);
+	len = sg_noise_read(&a->noise, a->q.noise, NULL, 0);
 	if (len >= 0)
 		len = sg_noise_write(&a->noise, (struct sg_view){NULL, 0}, msg, sizeof(msg));
 	if (len < 0)
@@ -315,34 +318,46 @@ void dmsg_request_drop(struct stream *st)
 		answer_free(a);
 }
 
+static int answer_new(const struct sg_identity *id, struct sg_view object, struct answer **out)
+{
+	struct answer *a = sg_calloc(1, sizeof(*a) + object.len);
+	int err;
+
+	if (!a)
+		return -ENOMEM;
+	a->id = id;
+	a->object_len = object.len;
+	memcpy(a->object, object.p, object.len);
+	err = check_request(id, object_of(a), &a->q);
+	if (err < 0)
+		answer_free(a);
+	else
+		*out = a;
+	return err;
+}
+
 static int take_request(struct stream *st, struct sg_view object)
 {
 	struct dmsg *d = st->d;
-	struct sg_dmsg_request q = {0};
 	struct answer *a;
-	int err = check_request(d->id, object, &q);
+	int err = answer_new(d->id, object, &a);
 
 	if (err < 0) {
-		d->count.bad_request++;
+		d->count.bad_request += err != -ENOMEM;
 		return err;
 	}
-	if (!dmsg_node_listener(d, q.dst.port)) {
+	if (!dmsg_node_listener(d, a->q.dst.port)) {
 		d->count.refused_port++;
+		answer_free(a);
 		return SG_EREFUSED;
 	}
-	a = sg_calloc(1, sizeof(*a) + object.len);
-	if (!a)
-		return -ENOMEM;
-	st->remote = q.src.pk;
-	st->remote_port = q.src.port;
-	st->local_port = q.dst.port;
+	st->remote = a->q.src.pk;
+	st->remote_port = a->q.src.port;
+	st->local_port = a->q.dst.port;
 	if (!d->worker)
 		d->worker = sg_worker_new(d->loop);
 	a->worker = d->worker;
-	a->id = d->id;
 	a->st = st;
-	a->object_len = object.len;
-	memcpy(a->object, object.p, object.len);
 	st->answer = a;
 	sg_task_init(&a->task, run, on_ran, a);
 	sg_task_start(a->worker, &a->task, false);
