@@ -2,13 +2,13 @@
 #include "base/common.h"
 #include "base/limits.h"
 
-#define TURN        (2 * 1514) /* bytes of the line: short, so that who waits for one waits briefly */
-#define TURNS_PER_S 4000       /* at most, for each is a message */
-#define RESERVE     ((SG_VPN_PACKET_MAX + TURN) / 3 * 4) /* a quarter may be missing: a record goes whole or not at all */
-#define OLD_NS      (250 * SG_NS_PER_MS)
-#define RTT_US      100000 /* where it is unknown */
-#define RTT_MAX_US  1000000
-#define WAKE_US     5000 /* later than asked for, and the tick of timers */
+#define TURNS_PER_S 4000 /* at most, for each is a message */
+#define RESERVE                                                                                                        \
+	((SG_VPN_PACKET_MAX + SHAPER_TURN) / 3 * 4) /* a quarter may be missing: a record goes whole or not at all */
+#define OLD_NS     (250 * SG_NS_PER_MS)
+#define RTT_US     100000 /* where it is unknown */
+#define RTT_MAX_US 1000000
+#define WAKE_US    5000 /* later than asked for, and the tick of timers */
 
 void rations_init(struct rations *rs, uint64_t kbit)
 {
@@ -90,7 +90,7 @@ static void turn(struct rations *rs, struct ration *r, int64_t worth)
 
 int64_t rations_give(struct rations *rs, struct sg_mono now)
 {
-	int64_t worth = SG_MAX(rs->shaper.rate / TURNS_PER_S, (int64_t)TURN);
+	int64_t worth = SG_MAX(rs->shaper.rate / TURNS_PER_S, (int64_t)SHAPER_TURN);
 
 	while (!sg_list_empty(&rs->waiting)) {
 		struct ration *r = sg_container_of(rs->waiting.next, struct ration, waits);

@@ -16,8 +16,6 @@ SG_LOG_TOPIC("vpn");
 #define TUN_RETRY_MS 5000
 #define TELLING      110         /* bytes of the line: one segment with nothing but what a client may send */
 #define TURN         (64 * 1024) /* bytes that one client is sent before the next has its turn */
-#define TURN_SHAPED                                                                                                    \
-	(2 * 1514) /* the same where turns are what makes clients' shares: short, so that they wait briefly */
 
 static void unready(struct peer *p)
 {
@@ -103,7 +101,7 @@ static int on_record(void *arg, const struct sg_vpn_record *r, struct sg_view bo
 
 static void next_turn(struct peer *p)
 {
-	int64_t turn = p->s->shaper.rate ? TURN_SHAPED : TURN;
+	int64_t turn = p->s->shaper.rate ? SHAPER_TURN : TURN;
 
 	p->deficit = SG_MIN(p->deficit + turn, turn);
 	p->turn = ++p->s->turns;
@@ -116,7 +114,7 @@ static void ready(struct peer *p)
 
 	if (!sg_list_empty(&p->ready))
 		return;
-	if ((s->turns - p->turn) / SG_MAX(s->n_ready, 1U) * (uint64_t)TURN_SHAPED >
+	if ((s->turns - p->turn) / SG_MAX(s->n_ready, 1U) * (uint64_t)SHAPER_TURN >
 		(uint64_t)SG_MAX(-p->deficit, (int64_t)0))
 		p->deficit = 0;
 	sg_list_add_tail(&s->ready, &p->ready);

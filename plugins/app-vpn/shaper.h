@@ -7,6 +7,9 @@
 
 #include "base/clock.h"
 
+#define SHAPER_TURN                                                                                                    \
+	(2 * 1514) /* bytes of the line, where turns make clients' shares: short, so that who waits for one waits briefly */
+
 struct shaper {
 	int64_t rate;        /* bytes per second; 0: no bound */
 	struct sg_mono free; /* the line has taken then what it was sent */
